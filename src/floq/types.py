@@ -1,0 +1,89 @@
+"""The vocabulary that every part of floq shares.
+
+Shapes are written with the names `batch`, `ensemble`, `samples`, `obs` and `act`
+(and `rows` for a whole dataset).
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+from jaxtyping import Array, Float, Key
+
+Metrics = dict[str, Float[Array, ""]]
+"""What an update reports: a flat dictionary from "part/name" to scalars."""
+
+
+class Batch(NamedTuple):
+    """Transitions (s, a, r, mask, s′) as an update consumes them.
+
+    Attributes:
+        observations: The states s.
+        actions: The actions a in [−1, 1] that the data took at s.
+        rewards: The rewards r of these actions, in the environment's own units.
+        masks: 1 − terminated: 0 where the next state has no value, at true ends only
+            and never at a time limit.
+        next_observations: The states s′ that followed.
+    """
+
+    observations: Float[Array, "batch obs"]
+    actions: Float[Array, "batch act"]
+    rewards: Float[Array, " batch"]
+    masks: Float[Array, " batch"]
+    next_observations: Float[Array, "batch obs"]
+
+
+class Statistics(NamedTuple):
+    """What an algorithm needs to know of a dataset before it sees a batch.
+
+    Attributes:
+        observation_dim: Number of entries of an observation.
+        action_dim: Number of entries of an action.
+        reward_min: Smallest reward of the dataset.
+        reward_max: Largest reward of the dataset.
+    """
+
+    observation_dim: int
+    action_dim: int
+    reward_min: float
+    reward_max: float
+
+
+class Policy(Protocol):
+    """Anything that acts: a batch of observations in, a batch of actions out."""
+
+    def __call__(
+        self, observations: Float[Array, "batch obs"], keys: Key[Array, " batch"], /
+    ) -> Float[Array, "batch act"]:
+        """Actions in [−1, 1], each drawn with the key of its own row.
+
+        One key a row makes an episode's noise independent of the episodes that happen to be
+        stepped beside it.
+        """
+        ...
+
+
+class Algorithm(Protocol):
+    """A learning rule as three pure functions over one pytree of state.
+
+    Each module of `floq.algorithms` satisfies this protocol.
+    """
+
+    def init(self, config: Any, statistics: Statistics, *, key: Key[Array, ""]) -> Any:
+        """The state before the first update."""
+        ...
+
+    def update(
+        self, config: Any, state: Any, batch: Batch, *, key: Key[Array, ""]
+    ) -> tuple[Any, Metrics]:
+        """The state after one update on `batch`, and what to log of it."""
+        ...
+
+    def act(
+        self,
+        config: Any,
+        state: Any,
+        observations: Float[Array, "batch obs"],
+        *,
+        keys: Key[Array, " batch"],
+    ) -> Float[Array, "batch act"]:
+        """Actions in [−1, 1] of the learned policy."""
+        ...
