@@ -1,0 +1,342 @@
+"""The flow critic: a Q-function that is a velocity field (arXiv 2509.06863)."""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from floq.flow_matching import Method, integrate, interpolate, target_velocity, trajectory
+from floq.networks import (
+    MLP,
+    NetworkConfig,
+    TimeEmbedding,
+    ValueEmbedding,
+    ValueSupport,
+    create_members,
+    embed_time,
+    embed_value,
+    map_members,
+    time_embedding_size,
+    value_embedding_size,
+)
+from floq.types import Statistics
+
+# Added on either side of the reward range before it becomes the support of the histogram.
+_REWARD_MARGIN = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowCriticConfig:
+    """Settings of a flow critic; the defaults are the paper's.
+
+    Attributes:
+        integration_steps: Steps K from noise to value: the critic's compute.
+        noise_samples: Noise samples m whose ends are averaged into one value.
+        noise_coverage: Width κ of the noise interval, as a share of the range of returns.
+        members: Velocity fields in the ensemble.
+        aggregation: How the members' values become one.
+        network: The velocity network.
+        value_embedding: How z enters it.
+        histogram_points: Support points of the histogram (one more than its bins).
+        histogram_sigma: Width of the histogram's normal distribution, in bins.
+        time_embedding: How t enters it. "cosine" is what the published runs do, "fourier" what
+            the paper's text says.
+        fourier_frequencies: Size of the Fourier basis.
+        method: The integration rule; midpoint reads the field twice a step, RK4 four times.
+        supervision: "path" trains the field at every t, "start" at t = 0 only (the paper's
+            ablation).
+    """
+
+    integration_steps: int = 8
+    noise_samples: int = 8
+    noise_coverage: float = 0.1
+    members: int = 2
+    aggregation: Literal["mean", "min"] = "mean"
+    network: NetworkConfig = NetworkConfig(layer_norm=True)
+    value_embedding: ValueEmbedding = "histogram"
+    histogram_points: int = 51
+    histogram_sigma: float = 16.0
+    time_embedding: TimeEmbedding = "cosine"
+    fourier_frequencies: int = 64
+    method: Method = "euler"
+    supervision: Literal["path", "start"] = "path"
+
+    def __post_init__(self) -> None:
+        """Refuses settings that no flow can have."""
+        for name in ("integration_steps", "noise_samples", "members", "fourier_frequencies"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
+                )
+        if self.histogram_points < 3:
+            raise ValueError(
+                f"histogram_points is {self.histogram_points}: two bins need three points; the "
+                "paper uses 51."
+            )
+        for name in ("noise_coverage", "histogram_sigma"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0.")
+
+
+class FlowCriticDraws(NamedTuple):
+    """The random numbers of one flow-matching loss.
+
+    Attributes:
+        initial_noise: Start z₀ of each sample, uniform over the noise interval.
+        time: Time t of each sample, uniform over [0, 1].
+    """
+
+    initial_noise: Float[Array, "batch samples"]
+    time: Float[Array, "batch samples"]
+
+
+class VelocityField(eqx.Module):
+    """One member: v(t, z | s, a) as a network over (s, a, z's embedding, t's embedding)."""
+
+    network: MLP
+    observation_dim: int = eqx.field(static=True)
+    condition_size: int = eqx.field(static=True)
+    value_size: int = eqx.field(static=True)
+    support: ValueSupport = eqx.field(static=True)
+    config: FlowCriticConfig = eqx.field(static=True)
+
+    def __init__(
+        self,
+        statistics: Statistics,
+        support: ValueSupport,
+        config: FlowCriticConfig,
+        *,
+        key: Key[Array, ""],
+    ):
+        self.observation_dim = statistics.observation_dim
+        self.condition_size = statistics.observation_dim + statistics.action_dim
+        self.value_size = value_embedding_size(config.value_embedding, config.histogram_points)
+        self.support = support
+        self.config = config
+        time_size = time_embedding_size(config.time_embedding, config.fourier_frequencies)
+        inputs = self.condition_size + self.value_size + time_size
+        self.network = MLP(inputs, 1, config.network, key=key)
+
+    def condition(
+        self,
+        observations: Float[Array, "batch #samples obs"],
+        actions: Float[Array, "batch #samples act"],
+    ) -> Float[Array, "batch #samples width"]:
+        """The share of the first layer that (s, a) has: it stays the same along the flow."""
+        first = self.network.first
+        of_observations = observations @ first.kernel[: self.observation_dim]
+        of_actions = actions @ first.kernel[self.observation_dim : self.condition_size]
+        return of_observations + of_actions + first.bias
+
+    def __call__(
+        self,
+        condition: Float[Array, "*#shape width"],
+        value: Float[Array, "*shape"],
+        time: Float[Array, "*#shape"],
+    ) -> Float[Array, "*shape"]:
+        """The velocity at `value` and `time`, given what `condition` made of (s, a)."""
+        config = self.config
+        after_condition = self.network.first.kernel[self.condition_size :]
+        embedded_value = embed_value(
+            value,
+            self.support,
+            kind=config.value_embedding,
+            points=config.histogram_points,
+            sigma=config.histogram_sigma,
+        )
+        embedded_time = embed_time(
+            time, kind=config.time_embedding, frequencies=config.fourier_frequencies
+        )
+        hidden = (
+            condition
+            + embedded_value @ after_condition[: self.value_size]
+            + embedded_time @ after_condition[self.value_size :]
+        )
+        return self.network.head(self.network.features(hidden))[..., 0]
+
+
+class FlowCritic(eqx.Module):
+    """An ensemble of velocity fields that carry noise to Q-values.
+
+    Usable alone: draw noise with `sample_noise`, read values with `values`, build targets with
+    `floq.losses.td_target`, train on `loss`, and keep a slow copy with
+    `floq.losses.ema_update`. Every array of the module is a parameter.
+    """
+
+    members: VelocityField
+    noise_interval: tuple[float, float] = eqx.field(static=True)
+    config: FlowCriticConfig = eqx.field(static=True)
+
+    def __init__(
+        self,
+        statistics: Statistics,
+        config: FlowCriticConfig = FlowCriticConfig(),  # noqa: B008 - frozen
+        *,
+        discount: float,
+        key: Key[Array, ""],
+    ):
+        """Initialises the fields for a dataset's shapes and range of rewards.
+
+        The noise interval is [κ r_min, κ r_max] / (1 − γ): with r_max = 0 this is the paper's
+        rule, an interval of width κ (Q_max − Q_min) that ends at Q_max.
+
+        Args:
+            statistics: Sizes of observations and actions, and the range of the rewards.
+            config: Settings.
+            discount: γ, which turns the range of rewards into the range of returns.
+            key: Key of the initialisation.
+
+        Raises:
+            ValueError: If the discount or the range of rewards leaves no room for a flow.
+        """
+        low, high = statistics.reward_min, statistics.reward_max
+        if not 0 <= discount < 1:
+            raise ValueError(
+                f"discount is {discount}: the range of returns is the range of rewards divided "
+                "by 1 − discount, so give a number from 0 up to but not including 1."
+            )
+        if not low <= high:
+            raise ValueError(f"The range of rewards is [{low}, {high}]: give its lower end first.")
+        if low == high:
+            raise ValueError(
+                f"All rewards are {low}, so the noise interval is a single point and a flow "
+                "critic has nothing to carry. Check the rewards, or give the range of rewards "
+                "that the task can have."
+            )
+        horizon = 1 / (1 - discount)
+        support = ValueSupport((low - _REWARD_MARGIN) * horizon, (high + _REWARD_MARGIN) * horizon)
+        self.config = config
+        self.noise_interval = (
+            config.noise_coverage * low * horizon,
+            config.noise_coverage * high * horizon,
+        )
+        self.members = create_members(
+            lambda member_key: VelocityField(statistics, support, config, key=member_key),
+            config.members,
+            key=key,
+        )
+
+    def sample_noise(self, shape: tuple[int, ...], *, key: Key[Array, ""]) -> Float[Array, "..."]:
+        """Starts z₀ of the flow, uniform over the noise interval."""
+        low, high = self.noise_interval
+        return jax.random.uniform(key, shape, minval=low, maxval=high)
+
+    def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> FlowCriticDraws:
+        """All random numbers that `loss` needs for a batch."""
+        noise_key, time_key = jax.random.split(key)
+        shape = (batch_size, self.config.noise_samples)
+        if self.config.supervision == "start":
+            time = jnp.zeros(shape)
+        else:
+            time = jax.random.uniform(time_key, shape)
+        return FlowCriticDraws(self.sample_noise(shape, key=noise_key), time)
+
+    def return_samples(
+        self,
+        observations: Float[Array, "batch #samples obs"],
+        actions: Float[Array, "batch #samples act"],
+        initial_noise: Float[Array, "batch samples"],
+        *,
+        integration_steps: int | None = None,
+    ) -> Float[Array, "ensemble batch samples"]:
+        """The ends ψ(1, z₀ | s, a) of the flow, one for each start and member.
+
+        Args:
+            observations: States; an axis of size 1 shares one state between the samples.
+            actions: Actions, likewise.
+            initial_noise: Starts z₀, from `sample_noise`.
+            integration_steps: Steps K, if not those of the config.
+        """
+
+        def carry(member: VelocityField) -> Float[Array, "batch samples"]:
+            condition = member.condition(observations, actions)
+            return integrate(
+                lambda time, value: member(condition, value, time),
+                initial_noise,
+                steps=integration_steps or self.config.integration_steps,
+                method=self.config.method,
+            )
+
+        return map_members(carry, self.members)
+
+    def return_trajectories(
+        self,
+        observations: Float[Array, "batch #samples obs"],
+        actions: Float[Array, "batch #samples act"],
+        initial_noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "ensemble points batch samples"]:
+        """What `return_samples` passes on its way: K + 1 points from noise to value."""
+
+        def carry(member: VelocityField) -> Float[Array, "points batch samples"]:
+            condition = member.condition(observations, actions)
+            return trajectory(
+                lambda time, value: member(condition, value, time),
+                initial_noise,
+                steps=self.config.integration_steps,
+                method=self.config.method,
+            )
+
+        return map_members(carry, self.members)
+
+    def aggregate(
+        self, samples: Float[Array, "ensemble batch samples"]
+    ) -> Float[Array, "batch samples"]:
+        """One value a sample from those of the members: their mean, or their minimum."""
+        reduce = jnp.min if self.config.aggregation == "min" else jnp.mean
+        return reduce(samples, axis=0)
+
+    def values(
+        self,
+        observations: Float[Array, "batch #samples obs"],
+        actions: Float[Array, "batch #samples act"],
+        initial_noise: Float[Array, "batch samples"],
+    ) -> Float[Array, " batch"]:
+        """Q(s, a): the mean over the noise samples of the aggregated ends of the flow.
+
+        With one action a sample this is the expected value over the policy's actions: what the
+        TD target backs up (arXiv 2509.06863, section 4).
+        """
+        samples = self.return_samples(observations, actions, initial_noise)
+        return jnp.mean(self.aggregate(samples), axis=-1)
+
+    def velocities(
+        self,
+        observations: Float[Array, "batch #samples obs"],
+        actions: Float[Array, "batch #samples act"],
+        values: Float[Array, "batch samples"],
+        time: Float[Array, "batch samples"],
+    ) -> Float[Array, "ensemble batch samples"]:
+        """Every member's velocity v(t, z | s, a) at the points `values` and times `time`."""
+        return map_members(
+            lambda member: member(member.condition(observations, actions), values, time),
+            self.members,
+        )
+
+    def loss(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Float[Array, "batch act"],
+        targets: Float[Array, " batch"],
+        draws: FlowCriticDraws,
+    ) -> Float[Array, ""]:
+        """The flow-matching loss: Σ over samples of (v(t, z(t) | s, a) − (y − z₀))².
+
+        A mean over batch and members, on the straight path from z₀ to the target y, which all
+        members share (arXiv 2509.06863, section 4).
+
+        Args:
+            observations: States.
+            actions: Actions of the data.
+            targets: TD targets y, in units of return.
+            draws: Starts and times, from `sample_draws`.
+        """
+        noise, time = draws
+        path_end = jnp.broadcast_to(targets[:, None], noise.shape)
+        predicted = self.velocities(
+            observations[:, None], actions[:, None], interpolate(noise, path_end, time), time
+        )
+        errors = jnp.square(predicted - target_velocity(noise, path_end))
+        return jnp.mean(jnp.sum(errors, axis=-1))

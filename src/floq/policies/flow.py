@@ -1,0 +1,136 @@
+"""FQL's policy: a behaviour flow, and a one-step policy distilled from it (arXiv 2502.02538)."""
+
+import dataclasses
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from floq.flow_matching import integrate, interpolate, target_velocity
+from floq.networks import MLP, NetworkConfig
+from floq.types import Statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowPolicyConfig:
+    """Settings of a flow policy.
+
+    Attributes:
+        flow_steps: Euler steps of the behaviour flow.
+        network: The network of the behaviour flow, and of the one-step policy.
+    """
+
+    flow_steps: int = 10
+    network: NetworkConfig = NetworkConfig()
+
+    def __post_init__(self) -> None:
+        """Refuses a flow without steps."""
+        if self.flow_steps < 1:
+            raise ValueError(f"flow_steps is {self.flow_steps}: give a whole number, 1 or more.")
+
+
+class FlowPolicyDraws(NamedTuple):
+    """The random numbers of one policy loss.
+
+    Attributes:
+        behaviour_noise: Start of the behaviour flow's straight path, standard normal.
+        behaviour_time: Time on that path, uniform over [0, 1].
+        one_step_noise: Noise ε that both policies turn into an action, standard normal.
+    """
+
+    behaviour_noise: Float[Array, "batch act"]
+    behaviour_time: Float[Array, " batch"]
+    one_step_noise: Float[Array, "batch act"]
+
+
+class FlowPolicy(eqx.Module):
+    """Two networks: a flow that clones the data's actions, and its one-step student."""
+
+    behaviour: MLP
+    one_step: MLP
+    action_dim: int = eqx.field(static=True)
+    config: FlowPolicyConfig = eqx.field(static=True)
+
+    def __init__(
+        self,
+        statistics: Statistics,
+        config: FlowPolicyConfig = FlowPolicyConfig(),  # noqa: B008 - frozen
+        *,
+        key: Key[Array, ""],
+    ):
+        """Initialises both networks for a dataset's shapes.
+
+        Args:
+            statistics: Sizes of observations and actions.
+            config: Settings.
+            key: Key of the initialisation.
+        """
+        behaviour_key, one_step_key = jax.random.split(key)
+        self.action_dim = statistics.action_dim
+        inputs = statistics.observation_dim + statistics.action_dim
+        self.config = config
+        self.behaviour = MLP(inputs + 1, statistics.action_dim, config.network, key=behaviour_key)
+        self.one_step = MLP(inputs, statistics.action_dim, config.network, key=one_step_key)
+
+    def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> FlowPolicyDraws:
+        """All random numbers that the losses need for a batch."""
+        behaviour_key, time_key, one_step_key = jax.random.split(key, 3)
+        shape = (batch_size, self.action_dim)
+        return FlowPolicyDraws(
+            jax.random.normal(behaviour_key, shape),
+            jax.random.uniform(time_key, (batch_size,)),
+            jax.random.normal(one_step_key, shape),
+        )
+
+    def _behaviour_velocity(
+        self,
+        observations: Float[Array, "*shape obs"],
+        actions: Float[Array, "*shape act"],
+        time: Float[Array, "*shape 1"],
+    ) -> Float[Array, "*shape act"]:
+        return self.behaviour(jnp.concatenate([observations, actions, time], axis=-1))
+
+    def behaviour_actions(
+        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+    ) -> Float[Array, "*shape act"]:
+        """Actions in [−1, 1] of the behaviour flow: behaviour cloning."""
+        actions = integrate(
+            lambda time, point: self._behaviour_velocity(
+                observations, point, jnp.broadcast_to(time, (*point.shape[:-1], 1))
+            ),
+            noise,
+            steps=self.config.flow_steps,
+        )
+        return jnp.clip(actions, -1, 1)
+
+    def _one_step_unclipped(
+        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+    ) -> Float[Array, "*shape act"]:
+        return self.one_step(jnp.concatenate([observations, noise], axis=-1))
+
+    def actions(
+        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+    ) -> Float[Array, "*shape act"]:
+        """Actions μ(s, ε) in [−1, 1] of the one-step policy."""
+        return jnp.clip(self._one_step_unclipped(observations, noise), -1, 1)
+
+    def behaviour_loss(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Float[Array, "batch act"],
+        draws: FlowPolicyDraws,
+    ) -> Float[Array, ""]:
+        """The flow-matching loss of the behaviour flow on the data's actions."""
+        noise, time = draws.behaviour_noise, draws.behaviour_time[:, None]
+        predicted = self._behaviour_velocity(observations, interpolate(noise, actions, time), time)
+        return jnp.mean(jnp.square(predicted - target_velocity(noise, actions)))
+
+    def distillation_loss(
+        self, observations: Float[Array, "batch obs"], draws: FlowPolicyDraws
+    ) -> Float[Array, ""]:
+        """The squared distance ‖μ(s, ε) − flow(s, ε)‖² of the student to the (fixed) flow."""
+        noise = draws.one_step_noise
+        taught = jax.lax.stop_gradient(self.behaviour_actions(observations, noise))
+        return jnp.mean(jnp.square(self._one_step_unclipped(observations, noise) - taught))
