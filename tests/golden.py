@@ -208,16 +208,16 @@ def expected_values(
 ) -> dict[str, Any]:
     """The steps of the update that the files record, each from the part that computes it."""
     critic, policy = state.parameters.critic, state.parameters.policy
-    next_observations = batch.next_observations[:, None]
+    next_observations = batch.next_observations
     samples = draws.next_action_noise.shape[1]
     next_actions = policy.actions(
-        jnp.repeat(next_observations, samples, axis=1), draws.next_action_noise
+        jnp.repeat(next_observations[:, None], samples, axis=1), draws.next_action_noise
     )
     target = state.target_critic
     next_samples = target.return_samples(next_observations, next_actions, draws.next_initial_noise)
     next_values = target.values(next_observations, next_actions, draws.next_initial_noise)
     targets = td_target(batch.rewards, batch.masks, next_values, config.discount)
-    observations, actions = batch.observations[:, None], batch.actions[:, None]
+    observations, actions = batch.observations, batch.actions
     noise, time = draws.critic
     points = interpolate(noise, jnp.broadcast_to(targets[:, None], noise.shape), time)
     total, metrics = floq.loss(config, state.parameters, target, batch, draws)

@@ -4,7 +4,7 @@ Shapes are written with the names `batch`, `ensemble`, `samples`, `obs` and `act
 (and `rows` for a whole dataset).
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Key
 
@@ -47,6 +47,7 @@ class Statistics(NamedTuple):
     reward_max: float
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Anything that acts: a batch of observations in, a batch of actions out."""
 
@@ -61,6 +62,7 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
 class Algorithm(Protocol):
     """A learning rule as three pure functions over one pytree of state.
 

@@ -147,25 +147,24 @@ def critic_loss(
 
     The policy only proposes next actions here and gets no gradient.
     """
-    next_observations = batch.next_observations[:, None]
+    samples = draws.next_action_noise.shape[1]
     next_actions = jax.lax.stop_gradient(
         parameters.policy.actions(
-            jnp.broadcast_to(
-                next_observations, (*draws.next_action_noise.shape[:2], next_observations.shape[-1])
-            ),
-            draws.next_action_noise,
+            jnp.repeat(batch.next_observations[:, None], samples, axis=1), draws.next_action_noise
         )
     )
-    next_values = target_critic.values(next_observations, next_actions, draws.next_initial_noise)
+    next_values = target_critic.values(
+        batch.next_observations, next_actions, draws.next_initial_noise
+    )
     targets = td_target(batch.rewards, batch.masks, next_values, config.discount)
     flow_loss = parameters.critic.loss(batch.observations, batch.actions, targets, draws.critic)
 
-    samples = jax.lax.stop_gradient(
+    flow_values = jax.lax.stop_gradient(
         parameters.critic.return_samples(
-            batch.observations[:, None], batch.actions[:, None], draws.critic.initial_noise
+            batch.observations, batch.actions, draws.critic.initial_noise
         )
     )
-    member_means = jnp.mean(samples, axis=0)
+    member_means = jnp.mean(flow_values, axis=0)
     values = jnp.mean(member_means, axis=-1)
     distilled_loss = parameters.distilled.loss(batch.observations, batch.actions, values)
     metrics = {

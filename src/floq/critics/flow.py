@@ -24,6 +24,9 @@ from floq.networks import (
 )
 from floq.types import Statistics
 
+Actions = Float[Array, "batch act"] | Float[Array, "batch samples act"]
+"""One action for all samples of a state, or one for each."""
+
 # Added on either side of the reward range before it becomes the support of the histogram.
 _REWARD_MARGIN = 0.01
 
@@ -121,15 +124,15 @@ class VelocityField(eqx.Module):
         self.network = MLP(inputs, 1, config.network, key=key)
 
     def condition(
-        self,
-        observations: Float[Array, "batch #samples obs"],
-        actions: Float[Array, "batch #samples act"],
+        self, observations: Float[Array, "batch obs"], actions: Actions
     ) -> Float[Array, "batch #samples width"]:
         """The share of the first layer that (s, a) has: it stays the same along the flow."""
         first = self.network.first
         of_observations = observations @ first.kernel[: self.observation_dim]
         of_actions = actions @ first.kernel[self.observation_dim : self.condition_size]
-        return of_observations + of_actions + first.bias
+        if actions.ndim == 2:
+            of_actions = of_actions[:, None]
+        return of_observations[:, None] + of_actions + first.bias
 
     def __call__(
         self,
@@ -173,7 +176,7 @@ class FlowCritic(eqx.Module):
     def __init__(
         self,
         statistics: Statistics,
-        config: FlowCriticConfig = FlowCriticConfig(),  # noqa: B008 - frozen
+        config: FlowCriticConfig = FlowCriticConfig(),
         *,
         discount: float,
         key: Key[Array, ""],
@@ -192,7 +195,7 @@ class FlowCritic(eqx.Module):
         Raises:
             ValueError: If the discount or the range of rewards leaves no room for a flow.
         """
-        low, high = statistics.reward_min, statistics.reward_max
+        low, high = float(statistics.reward_min), float(statistics.reward_max)
         if not 0 <= discount < 1:
             raise ValueError(
                 f"discount is {discount}: the range of returns is the range of rewards divided "
@@ -236,8 +239,8 @@ class FlowCritic(eqx.Module):
 
     def return_samples(
         self,
-        observations: Float[Array, "batch #samples obs"],
-        actions: Float[Array, "batch #samples act"],
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
         initial_noise: Float[Array, "batch samples"],
         *,
         integration_steps: int | None = None,
@@ -245,8 +248,8 @@ class FlowCritic(eqx.Module):
         """The ends ψ(1, z₀ | s, a) of the flow, one for each start and member.
 
         Args:
-            observations: States; an axis of size 1 shares one state between the samples.
-            actions: Actions, likewise.
+            observations: States.
+            actions: One action a state, or one a sample.
             initial_noise: Starts z₀, from `sample_noise`.
             integration_steps: Steps K, if not those of the config.
         """
@@ -264,8 +267,8 @@ class FlowCritic(eqx.Module):
 
     def return_trajectories(
         self,
-        observations: Float[Array, "batch #samples obs"],
-        actions: Float[Array, "batch #samples act"],
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
         initial_noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble points batch samples"]:
         """What `return_samples` passes on its way: K + 1 points from noise to value."""
@@ -290,8 +293,8 @@ class FlowCritic(eqx.Module):
 
     def values(
         self,
-        observations: Float[Array, "batch #samples obs"],
-        actions: Float[Array, "batch #samples act"],
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
         initial_noise: Float[Array, "batch samples"],
     ) -> Float[Array, " batch"]:
         """Q(s, a): the mean over the noise samples of the aggregated ends of the flow.
@@ -304,8 +307,8 @@ class FlowCritic(eqx.Module):
 
     def velocities(
         self,
-        observations: Float[Array, "batch #samples obs"],
-        actions: Float[Array, "batch #samples act"],
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
         values: Float[Array, "batch samples"],
         time: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples"]:
@@ -335,8 +338,6 @@ class FlowCritic(eqx.Module):
         """
         noise, time = draws
         path_end = jnp.broadcast_to(targets[:, None], noise.shape)
-        predicted = self.velocities(
-            observations[:, None], actions[:, None], interpolate(noise, path_end, time), time
-        )
+        predicted = self.velocities(observations, actions, interpolate(noise, path_end, time), time)
         errors = jnp.square(predicted - target_velocity(noise, path_end))
         return jnp.mean(jnp.sum(errors, axis=-1))

@@ -40,7 +40,7 @@ class ScalarCritic(eqx.Module):
     def __init__(
         self,
         statistics: Statistics,
-        config: ScalarCriticConfig = ScalarCriticConfig(),  # noqa: B008 - frozen
+        config: ScalarCriticConfig = ScalarCriticConfig(),
         *,
         key: Key[Array, ""],
     ):

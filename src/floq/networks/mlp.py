@@ -61,6 +61,7 @@ class Dense(eqx.Module):
         self.bias = jnp.zeros(outputs)
 
     def __call__(self, inputs: Float[Array, "*shape inputs"]) -> Float[Array, "*shape outputs"]:
+        """Applies the layer over the last axis."""
         return inputs @ self.kernel + self.bias
 
 
@@ -75,6 +76,7 @@ class LayerNorm(eqx.Module):
         self.bias = jnp.zeros(size)
 
     def __call__(self, inputs: Float[Array, "*shape size"]) -> Float[Array, "*shape size"]:
+        """Standardises over the last axis."""
         mean = jnp.mean(inputs, axis=-1, keepdims=True)
         centred = inputs - mean
         variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
@@ -124,4 +126,5 @@ class MLP(eqx.Module):
         return hidden
 
     def __call__(self, inputs: Float[Array, "*shape inputs"]) -> Float[Array, "*shape outputs"]:
+        """Applies the network over the last axis."""
         return self.head(self.features(self.first(inputs)))

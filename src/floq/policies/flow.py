@@ -56,7 +56,7 @@ class FlowPolicy(eqx.Module):
     def __init__(
         self,
         statistics: Statistics,
-        config: FlowPolicyConfig = FlowPolicyConfig(),  # noqa: B008 - frozen
+        config: FlowPolicyConfig = FlowPolicyConfig(),
         *,
         key: Key[Array, ""],
     ):

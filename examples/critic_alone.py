@@ -1,0 +1,39 @@
+"""A flow critic alone: how good is my policy, judged from my data?"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import floq
+
+keys = jax.random.split(jax.random.key(0), 3)
+states = jax.random.uniform(keys[0], (4096, 1))  # My data: one step right or left on [0, 1],
+actions = jax.random.uniform(keys[1], (4096, 1), minval=-1, maxval=1)  # rewarded by the place.
+next_states = jnp.clip(states + 0.1 * actions, 0, 1)
+my_policy = lambda states: jnp.ones((*states.shape[:-1], 1))  # My policy always goes right.
+
+statistics = floq.Statistics(observation_dim=1, action_dim=1, reward_min=0.0, reward_max=1.0)
+settings = floq.FlowCriticConfig(network=floq.NetworkConfig((64, 64), layer_norm=True))
+critic = target = floq.FlowCritic(statistics, settings, discount=0.9, key=keys[2])
+optimizer = optax.adam(1e-3)
+
+
+@jax.jit
+def update(critic, target, moments, key):
+    keys = jax.random.split(key, 3)
+    rows = jax.random.randint(keys[0], (256,), 0, len(states))
+    noise = critic.sample_noise((256, settings.noise_samples), key=keys[1])
+    next_values = target.values(next_states[rows], my_policy(next_states[rows]), noise)
+    targets = floq.td_target(states[rows, 0], jnp.ones(256), next_values, discount=0.9)
+    loss = lambda critic: critic.loss(
+        states[rows], actions[rows], targets, critic.sample_draws(256, key=keys[2])
+    )
+    updates, moments = optimizer.update(jax.grad(loss)(critic), moments)
+    return optax.apply_updates(critic, updates), floq.ema_update(target, critic, 0.02), moments
+
+
+moments = optimizer.init(critic)
+for step in range(3_000):
+    critic, target, moments = update(critic, target, moments, jax.random.key(step))
+noise = critic.sample_noise((1, 64), key=jax.random.key(1))
+print("Q(0.5, right) =", critic.values(jnp.array([[0.5]]), jnp.array([[1.0]]), noise))

@@ -1,0 +1,162 @@
+"""The floq update as a pure function."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from floq.algorithms import algorithm_of, floq
+from floq.critics import FlowCriticConfig, ScalarCriticConfig
+from floq.networks import NetworkConfig
+from floq.policies import FlowPolicyConfig
+from floq.types import Batch, Statistics
+
+CONFIG = floq.Config(
+    critic=FlowCriticConfig(
+        integration_steps=2, noise_samples=3, network=NetworkConfig((16, 16), layer_norm=True)
+    ),
+    distilled=ScalarCriticConfig(network=NetworkConfig((16,), layer_norm=True)),
+    policy=FlowPolicyConfig(flow_steps=2, network=NetworkConfig((16,))),
+    batch_size=8,
+)
+STATISTICS = Statistics(observation_dim=3, action_dim=2, reward_min=-1.0, reward_max=0.0)
+update = jax.jit(floq.update, static_argnums=0)
+loss = jax.jit(floq.loss, static_argnums=0)
+
+
+@pytest.fixture(scope="module")
+def state():
+    return floq.init(CONFIG, STATISTICS, key=jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    keys = jax.random.split(jax.random.key(1), 4)
+    return Batch(
+        observations=jax.random.normal(keys[0], (8, 3)),
+        actions=jax.random.uniform(keys[1], (8, 2), minval=-1, maxval=1),
+        rewards=-jax.random.uniform(keys[2], (8,)),
+        masks=jnp.array([1.0, 0.0] * 4),
+        next_observations=jax.random.normal(keys[3], (8, 3)),
+    )
+
+
+@pytest.fixture(scope="module")
+def draws(state):
+    return floq.sample_draws(state.parameters, 8, key=jax.random.key(2))
+
+
+def largest_difference(one, other):
+    differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), one, other)
+    return max(jax.tree.leaves(differences))
+
+
+def test_the_order_of_a_batch_does_not_matter(state, batch, draws):
+    """Permuting transitions together with their draws leaves the loss."""
+    order = jnp.array([5, 2, 7, 0, 1, 3, 6, 4])
+    permuted = jax.tree.map(lambda leaf: leaf[order], (batch, draws))
+    one, _ = loss(CONFIG, state.parameters, state.target_critic, batch, draws)
+    other, _ = loss(CONFIG, state.parameters, state.target_critic, *permuted)
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_the_next_state_of_a_terminal_step_is_ignored(state, batch, draws):
+    """Where the mask is 0 another next observation changes nothing; where it is 1 it does."""
+
+    def loss_with(rows):
+        moved = batch._replace(next_observations=batch.next_observations.at[rows].add(5.0))
+        return float(loss(CONFIG, state.parameters, state.target_critic, moved, draws)[0])
+
+    unmoved = float(loss(CONFIG, state.parameters, state.target_critic, batch, draws)[0])
+    assert loss_with(batch.masks == 0) == unmoved
+    assert loss_with(batch.masks == 1) != unmoved
+
+
+def test_scanned_updates_equal_single_ones(state, batch):
+    """Three updates in one compiled loop are three single ones."""
+    keys = jax.random.split(jax.random.key(3), 3)
+    single = state
+    for key in keys:
+        single, _ = update(CONFIG, single, batch, key=key)
+    scanned, _ = jax.jit(
+        lambda state: jax.lax.scan(
+            lambda state, key: floq.update(CONFIG, state, batch, key=key), state, keys
+        )
+    )(state)
+    assert int(scanned.step) == 3
+    assert largest_difference(scanned.parameters, single.parameters) < 1e-5
+
+
+def test_the_target_averages_the_parameters_before_the_step(state, batch):
+    """One update from a target equal to the critic leaves the target where it was."""
+    after, _ = update(CONFIG, state, batch, key=jax.random.key(4))
+    assert largest_difference(after.target_critic, state.target_critic) < 1e-7
+    assert largest_difference(after.parameters.critic, state.parameters.critic) > 1e-5
+
+
+def test_the_policy_gets_no_gradient_from_the_critic_loss(state, batch, draws):
+    """Next actions are proposed, not learned; and the policy's loss leaves both critics alone."""
+    of_critic = jax.grad(
+        lambda p: floq.critic_loss(CONFIG, p, state.target_critic, batch, draws)[0]
+    )(state.parameters)
+    of_policy = jax.grad(lambda p: floq.policy_loss(CONFIG, p, batch, draws.policy)[0])(
+        state.parameters
+    )
+    for leaf in jax.tree.leaves((of_critic.policy, of_policy.critic, of_policy.distilled)):
+        np.testing.assert_array_equal(leaf, 0)
+    for tree in (of_critic.critic, of_critic.distilled, of_policy.policy):
+        assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(tree)) > 0
+
+
+def test_normalised_q_does_not_depend_on_the_scale_of_values(state, batch, draws):
+    """With `normalize_q` the policy's gradient is the same for values ten times as large."""
+    import dataclasses
+
+    import equinox as eqx
+
+    config = dataclasses.replace(CONFIG, normalize_q=True)
+    scaled = eqx.tree_at(
+        lambda p: (p.distilled.members.head.kernel, p.distilled.members.head.bias),
+        state.parameters,
+        replace_fn=lambda leaf: 10 * leaf,
+    )
+    gradients = [
+        jax.grad(lambda p: floq.policy_loss(config, p, batch, draws.policy)[0])(p).policy
+        for p in (state.parameters, scaled)
+    ]
+    assert largest_difference(*gradients) < 1e-5
+
+
+def test_actions_stay_in_bounds_and_depend_on_their_own_key_only(state):
+    """A row's action is the same whatever its neighbours are."""
+    observations = 10 * jax.random.normal(jax.random.key(5), (6, 3))
+    keys = jax.random.split(jax.random.key(6), 6)
+    for act in (floq.act, floq.act_behaviour):
+        actions = act(CONFIG, state, observations, keys=keys)
+        assert np.abs(actions).max() <= 1
+        np.testing.assert_allclose(
+            act(CONFIG, state, observations[3:4], keys=keys[3:4]), actions[3:4], rtol=1e-5
+        )
+
+
+def test_a_config_knows_its_algorithm():
+    """The config's type names the algorithm; anything else is a named error."""
+    assert algorithm_of(CONFIG) == ("floq", floq)
+    with pytest.raises(TypeError, match="int"):
+        algorithm_of(3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("discount", 1.0),
+        ("target_rate", 0.0),
+        ("batch_size", 0),
+        ("learning_rate", float("nan")),
+        ("bc_coefficient", -1.0),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, value):
+    """The error names the setting."""
+    with pytest.raises(ValueError, match=setting):
+        floq.Config(**{setting: value})

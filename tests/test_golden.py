@@ -1,0 +1,36 @@
+"""Recorded updates of the published runs are reproduced, and a wrong one is noticed."""
+
+from pathlib import Path
+
+import golden
+import numpy as np
+import pytest
+
+FILES = sorted((Path(__file__).parent / "golden_data").glob("*.npz"))
+
+
+def test_there_are_recorded_updates():
+    """Mean and min aggregation, and the residual network, are each recorded."""
+    assert {path.stem for path in FILES} >= {"default", "min_aggregation", "residual"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_update_equals_the_recorded_one(path, capsys):
+    """Values and losses to 1e-5, gradients and updated parameters to 1e-4, in relative error."""
+    assert golden.main([str(path)]) == 0
+    assert "ok" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["expected/td_target", "grads/velocity/mlp/Dense_1/kernel"])
+def test_a_wrong_number_is_noticed(name, tmp_path):
+    """A recorded number that is off by a thousandth fails the check."""
+    with np.load(FILES[0], allow_pickle=False) as file:
+        arrays = dict(file)
+    arrays[name] = arrays[name] * np.float32(1.001)
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    assert golden.main([str(tmp_path / "wrong.npz")]) == 1
+
+
+def test_no_file_is_no_success():
+    """Without a file there is nothing to pass."""
+    assert golden.main([]) == 2

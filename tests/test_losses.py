@@ -1,0 +1,28 @@
+"""Temporal-difference pieces against numbers worked by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floq.losses import ema_update, td_target
+
+
+def test_td_target_by_hand():
+    """Reward plus γ V where the episode goes on, r alone where it ended."""
+    targets = td_target(jnp.array([1.0, -2.0]), jnp.array([1.0, 0.0]), jnp.array([10.0, 10.0]), 0.9)
+    np.testing.assert_allclose(targets, [10.0, -2.0], rtol=1e-6)
+
+
+def test_td_target_is_cut_off_from_the_gradient():
+    """Nothing is learned by moving the target."""
+    gradient = jax.grad(lambda values: jnp.sum(td_target(jnp.ones(2), jnp.ones(2), values, 0.9)))(
+        jnp.ones(2)
+    )
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_moving_average_by_hand():
+    """τ = 0.25 takes a quarter of the online parameters, τ = 1 all of them."""
+    slow, fast = {"a": jnp.array([0.0, 4.0])}, {"a": jnp.array([8.0, 8.0])}
+    np.testing.assert_allclose(ema_update(slow, fast, 0.25)["a"], [2.0, 5.0])
+    np.testing.assert_allclose(ema_update(slow, fast, 1.0)["a"], fast["a"])
