@@ -36,6 +36,12 @@ class Config:
             flow. Tune this one first.
         normalize_q: Divides the policy's Q term by the batch's mean |Q|, so that
             `bc_coefficient` does not depend on the scale of the rewards.
+        action_chunk: Steps that one decision lasts: critic and policy see that many actions at
+            once, and the target is their discounted return. 1 is the published form.
+        candidates: 0 acts by the one-step policy, as published. Otherwise acts by the best of
+            that many actions of the behaviour flow, judged by the flow critic itself.
+        learning_rate_decay: Updates over which the learning rate falls to 0 along a cosine; 0
+            keeps it, as published.
     """
 
     critic: FlowCriticConfig = FlowCriticConfig()
@@ -47,6 +53,9 @@ class Config:
     target_rate: float = 0.005
     bc_coefficient: float = 10.0
     normalize_q: bool = False
+    action_chunk: int = 1
+    candidates: int = 0
+    learning_rate_decay: int = 0
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
@@ -58,8 +67,16 @@ class Config:
             raise ValueError(f"batch_size is {self.batch_size}: give a whole number, 1 or more.")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}: give a number above 0.")
-        if not self.bc_coefficient >= 0:
-            raise ValueError(f"bc_coefficient is {self.bc_coefficient}: give 0 or more.")
+        if self.action_chunk < 1:
+            raise ValueError(f"action_chunk is {self.action_chunk}: give 1 or more.")
+        for name in ("bc_coefficient", "candidates", "learning_rate_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more.")
+
+    @property
+    def decision_discount(self) -> float:
+        """The discount from one decision to the next: γ to the power of `action_chunk`."""
+        return self.discount**self.action_chunk
 
 
 class Parameters(eqx.Module):
@@ -97,6 +114,9 @@ class Draws(NamedTuple):
 
 
 def _optimizer(config: Config) -> optax.GradientTransformation:
+    if config.learning_rate_decay:
+        schedule = optax.cosine_decay_schedule(config.learning_rate, config.learning_rate_decay)
+        return optax.adam(schedule)
     return optax.adam(config.learning_rate)
 
 
@@ -110,7 +130,7 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
     """
     critic_key, distilled_key, policy_key = jax.random.split(key, 3)
     parameters = Parameters(
-        FlowCritic(statistics, config.critic, discount=config.discount, key=critic_key),
+        FlowCritic(statistics, config.critic, discount=config.decision_discount, key=critic_key),
         ScalarCritic(statistics, config.distilled, key=distilled_key),
         FlowPolicy(statistics, config.policy, key=policy_key),
     )
@@ -156,7 +176,7 @@ def critic_loss(
     next_values = target_critic.values(
         batch.next_observations, next_actions, draws.next_initial_noise
     )
-    targets = td_target(batch.rewards, batch.masks, next_values, config.discount)
+    targets = td_target(batch.rewards, batch.masks, next_values, config.decision_discount)
     flow_loss = parameters.critic.loss(batch.observations, batch.actions, targets, draws.critic)
 
     flow_values = jax.lax.stop_gradient(
@@ -238,11 +258,6 @@ def update(
     return apply_update(config, state, batch, draws)
 
 
-def _action_noise(state: State, keys: Key[Array, " batch"]) -> Float[Array, "batch act"]:
-    size = (state.parameters.policy.action_dim,)
-    return jax.vmap(lambda key: jax.random.normal(key, size))(keys)
-
-
 def act(
     config: Config,
     state: State,
@@ -250,8 +265,15 @@ def act(
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
-    """Actions in [−1, 1] of the one-step policy, with a fresh ε each."""
-    return state.parameters.policy.actions(observations, _action_noise(state, keys))
+    """Actions in [−1, 1]: of the one-step policy, or the best of the behaviour flow's.
+
+    With action chunks, a row holds the actions of the next `action_chunk` steps in sequence.
+    """
+    if config.candidates == 0:
+        return state.parameters.policy.actions(observations, _action_noise(state, keys))
+    return jax.vmap(lambda observation, key: _best_candidate(config, state, observation, key))(
+        observations, keys
+    )
 
 
 def act_behaviour(
@@ -263,3 +285,23 @@ def act_behaviour(
 ) -> Float[Array, "batch act"]:
     """Actions in [−1, 1] of the behaviour flow: behaviour cloning, of the same run."""
     return state.parameters.policy.behaviour_actions(observations, _action_noise(state, keys))
+
+
+def _action_noise(state: State, keys: Key[Array, " batch"]) -> Float[Array, "batch act"]:
+    size = (state.parameters.policy.action_dim,)
+    return jax.vmap(lambda key: jax.random.normal(key, size))(keys)
+
+
+def _best_candidate(
+    config: Config, state: State, observation: Float[Array, " obs"], key: Key[Array, ""]
+) -> Float[Array, " act"]:
+    """Of the behaviour flow's actions at one state, the one that the flow critic values most."""
+    critic, policy = state.parameters.critic, state.parameters.policy
+    action_key, value_key = jax.random.split(key)
+    observations = jnp.broadcast_to(observation, (config.candidates, observation.size))
+    noise = jax.random.normal(action_key, (config.candidates, policy.action_dim))
+    candidates = policy.behaviour_actions(observations, noise)
+    # The same starts for all, so that candidates differ by their actions alone.
+    starts = critic.sample_noise((1, critic.config.noise_samples), key=value_key)
+    values = critic.values(observations, candidates, jnp.repeat(starts, config.candidates, axis=0))
+    return candidates[jnp.argmax(values)]

@@ -1,0 +1,169 @@
+"""Generation of a whole dataset by several processes that can be stopped and continued."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+from floq.data.generation.parts import Part, is_complete, merge_parts, plan_parts, replace_file
+from floq.data.generation.processes import collect_parts
+from floq.data.generation.recipes import Recipe, find_recipe
+from floq.data.paths import dataset_files
+
+_PACKAGES = ("floq", "gymnasium", "mujoco", "numpy", "ogbench", "scipy")
+"""The packages whose version can change what is collected."""
+
+
+def generate(
+    name: str,
+    *,
+    episodes: int | None = None,
+    processes: int = 1,
+    seed: int = 0,
+    directory: Path,
+    steps: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Collects an OGBench dataset with the controllers and settings of the published one.
+
+    Episode i is a function of the seed and i alone, so the files do not depend on `processes`.
+    Finished episodes are kept, ten to a part, in a hidden folder beside the target: a call that
+    was stopped, by whatever means, is continued by the same call.
+
+    Args:
+        name: The dataset, like `"cube-double-play-v0"`; `generatable_names()` lists all.
+        episodes: Trajectories of the training file; the validation file gets a tenth of that,
+            and one at least. The published number by default.
+        processes: Processes that collect at the same time.
+        seed: Any non-negative number.
+        directory: Where `NAME.npz`, `NAME-val.npz` and `NAME.json` (the settings) are written.
+        steps: Rows of a trajectory. The published number by default.
+        progress: Whether to show a progress bar on standard error.
+
+    Returns:
+        The training file.
+
+    Raises:
+        ValueError: If the name is unknown, a number is out of range, or the dataset exists but
+            was made with other settings.
+        RuntimeError: If a collecting process fails.
+    """
+    recipe = find_recipe(name)
+    _check_numbers(
+        episodes=(episodes, 1), processes=(processes, 1), seed=(seed, 0), steps=(steps, 2)
+    )
+    recipe = replace(recipe, episodes=episodes or recipe.episodes, rows=steps or recipe.rows)
+    settings = _settings(recipe, seed)
+    train, validation = dataset_files(name, directory=directory)
+    console = Console(stderr=True, quiet=not progress)
+    folder = train.parent / f".{name}.parts-{_digest(settings)}"
+    if _is_made(train, validation, settings):
+        console.print(f"{train} is already there, made with the same settings.", soft_wrap=True)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        total = recipe.episodes + max(1, recipe.episodes // 10)
+        plans = {
+            validation: plan_parts(recipe.episodes, total, directory=folder),
+            train: plan_parts(0, recipe.episodes, directory=folder),
+        }
+        parts = [*plans[train], *plans[validation]]
+        _collect_missing(parts, recipe=recipe, seed=seed, processes=processes, console=console)
+        _finish(plans, settings=settings, rows=recipe.rows, folder=folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return train
+
+
+def _check_numbers(**numbers: tuple[int | None, int]) -> None:
+    for name, (value, least) in numbers.items():
+        if value is not None and value < least:
+            raise ValueError(f"{name} is {value}: it must be at least {least}")
+
+
+def _settings(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """All that decides the bytes of the files, as JSON gives it back."""
+    versions = {package: version(package) for package in _PACKAGES}
+    return json.loads(json.dumps({**asdict(recipe), "seed": seed, "versions": versions}))
+
+
+def _digest(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _is_made(train: Path, validation: Path, settings: dict[str, Any]) -> bool:
+    """Whether both files exist and were made with `settings`; refuses to overwrite any other."""
+    existing = [path for path in (train, validation) if path.exists()]
+    if not existing:
+        return False
+    try:
+        found = json.loads(train.with_suffix(".json").read_text())
+    except (FileNotFoundError, ValueError):
+        found = None
+    if found == settings:
+        return len(existing) == 2
+    if isinstance(found, dict):
+        keys = [key for key in settings if found.get(key) != settings[key]]
+        changes = (f"{key} {found.get(key)}, not {settings[key]}" for key in keys)
+        reason = f"was generated with other settings ({'; '.join(changes)})"
+    else:
+        reason = f"was not generated here (no readable {train.stem}.json lies beside it)"
+    raise ValueError(
+        f"{existing[0]} exists already and {reason}. "
+        f"Delete it, or generate into another directory (the environment variable FLOQ_DATA)"
+    )
+
+
+def _collect_missing(
+    parts: Sequence[Part], *, recipe: Recipe, seed: int, processes: int, console: Console
+) -> None:
+    """Collects the parts that earlier calls did not complete, under a progress bar."""
+    missing = [part for part in parts if not is_complete(part, rows=recipe.rows)]
+    total, left = (
+        recipe.rows * sum(part.stop - part.start for part in group) for group in (parts, missing)
+    )
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
+        _RateColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    with bar:
+        task = bar.add_task(recipe.name, total=total, completed=total - left)
+        collect_parts(
+            missing,
+            recipe=recipe,
+            seed=seed,
+            processes=processes,
+            advance=lambda rows: bar.advance(task, rows),
+        )
+
+
+def _finish(
+    plans: dict[Path, list[Part]], *, settings: dict[str, Any], rows: int, folder: Path
+) -> None:
+    """Merges the parts into the files at the keys of `plans`, and puts the settings beside them."""
+    for target, parts in plans.items():
+        merge_parts(parts, rows=rows, target=folder / target.name)
+    sidecar = folder / f"{settings['name']}.json"
+    sidecar.write_text(json.dumps(settings, indent=2) + "\n")
+    # The settings go first: data without them would be refused as made by other means.
+    for name in (sidecar.name, *(target.name for target in plans)):
+        replace_file(folder / name, folder.parent / name)
+
+
+class _RateColumn(ProgressColumn):
+    def __init__(self):
+        super().__init__(table_column=Column(no_wrap=True))
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f} rows/s")

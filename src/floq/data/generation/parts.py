@@ -1,0 +1,103 @@
+"""Files of a dataset in the making: parts of it, and the files they are merged into.
+
+All writes are atomic, so that a file that exists is whole, and equal arrays give equal bytes.
+"""
+
+import os
+import zipfile
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from floq.data.generation.episodes import DTYPES, Episode
+from floq.data.npz import read_arrays
+
+_EPISODES_PER_PART = 10
+_ALWAYS = [name for name in DTYPES if name != "button_states"]
+
+
+class Part(NamedTuple):
+    """Consecutive episodes that are collected by one process and stored in one file.
+
+    Attributes:
+        start: The first episode.
+        stop: The episode after the last.
+        path: The part's file.
+    """
+
+    start: int
+    stop: int
+    path: Path
+
+
+def plan_parts(start: int, stop: int, *, directory: Path) -> list[Part]:
+    """Splits the episodes from `start` to before `stop` into parts stored in `directory`."""
+    edges = [*range(start, stop, _EPISODES_PER_PART), stop]
+    return [
+        Part(first, last, directory / f"{first:07d}-{last:07d}.npz")
+        for first, last in pairwise(edges)
+    ]
+
+
+def write_part(part: Part, episodes: Sequence[Episode]) -> None:
+    """Stores the episodes of a part."""
+    arrays = {name: np.concatenate([e[name] for e in episodes]) for name in episodes[0]}
+    temporary = part.path.with_suffix(f".{os.getpid()}")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+    replace_file(temporary, part.path)
+
+
+def is_complete(part: Part, *, rows: int) -> bool:
+    """Whether the part's file exists, can be read, and holds `rows` rows an episode."""
+    try:
+        arrays = read_arrays(part.path, required=_ALWAYS, optional=["button_states"])
+    except (FileNotFoundError, ValueError):
+        return False
+    expected = (part.stop - part.start) * rows
+    return all(
+        len(array) == expected and array.dtype == DTYPES[name] for name, array in arrays.items()
+    )
+
+
+def merge_parts(parts: Sequence[Part], *, rows: int, target: Path) -> None:
+    """Writes the rows of all parts, in order, into one compressed file at `target`.
+
+    Args:
+        parts: Complete parts of `rows` rows an episode.
+        rows: Rows of an episode.
+        target: The npz file, overwritten where it exists. One part at a time is in memory.
+    """
+    with np.load(parts[0].path, allow_pickle=False) as first:
+        headers = {name: (first[name].shape[1:], first[name].dtype) for name in first.files}
+    total = rows * sum(part.stop - part.start for part in parts)
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, (shape, dtype) in headers.items():
+            # An entry made from its name alone carries no time of writing.
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                descr = np.lib.format.dtype_to_descr(dtype)
+                header = {"descr": descr, "fortran_order": False, "shape": (total, *shape)}
+                np.lib.format.write_array_header_1_0(stream, header)
+                for part in parts:
+                    with np.load(part.path, allow_pickle=False) as arrays:
+                        stream.write(arrays[name].tobytes())
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Moves a finished file to its place in one step, once its content is on the disk."""
+    _flush(source)
+    source.replace(target)
+    _flush(target.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,67 @@
+"""A process that collects parts of a dataset: `python -m floq.data.generation.worker`.
+
+It reads one line of JSON from standard input (a recipe, a seed, and parts) and writes one line of
+JSON for each collected episode to standard output. It ends when its standard input is closed, so
+it never outlives the process that started it.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from floq.data.generation.episodes import Episode
+from floq.data.generation.parts import Part, write_part
+from floq.data.generation.recipes import Recipe
+
+
+@runtime_checkable
+class Collector(Protocol):
+    """Makes the trajectories of one dataset."""
+
+    def collect(self, seed: int, episode: int) -> Episode:
+        """One trajectory, the same whatever was collected before it."""
+        ...
+
+
+def make_collector(recipe: Recipe) -> Collector:
+    """The collector of a recipe's family of environments."""
+    if recipe.behaviour in ("navigate", "stitch"):
+        from floq.data.generation.maze import MazeCollector
+
+        return MazeCollector(recipe)
+    from floq.data.generation.manipulation import ManipulationCollector
+
+    return ManipulationCollector(recipe)
+
+
+def main() -> None:
+    """Collects the parts of the job on standard input."""
+    # An interrupt reaches the whole process group; the parent alone decides what follows.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    # Whatever a simulator prints must not end up between the lines of progress.
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    collector = make_collector(Recipe(**job["recipe"]))
+    for start, stop, path in job["parts"]:
+        episodes = []
+        for episode in range(start, stop):
+            episodes.append(collector.collect(job["seed"], episode))
+            events.write(json.dumps({"rows": len(episodes[-1]["terminals"])}) + "\n")
+        write_part(Part(start, stop, Path(path)), episodes)
+
+
+def _exit_with_parent() -> None:
+    # Not through sys.stdin: its lock, held here, would stop the interpreter from shutting down.
+    os.read(0, 1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

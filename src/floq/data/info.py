@@ -1,0 +1,130 @@
+"""What a dataset file holds, and whether it is sound."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from floq.data.npz import read_arrays
+from floq.data.paths import dataset_files, dataset_name
+from floq.data.validation import check_arrays
+
+_REQUIRED = ("observations", "actions", "terminals")
+_OPTIONAL = ("qpos", "qvel", "button_states")
+_FLOAT = 4
+
+
+def require_file(path: Path, name: str) -> None:
+    """Refuse to go on without a dataset file.
+
+    Args:
+        path: The file.
+        name: The dataset or task that it belongs to.
+
+    Raises:
+        FileNotFoundError: It is not there; the message holds the commands that make it.
+    """
+    # Imported here because generation itself reads the paths of its targets.
+    from floq.data.generation import generatable_names
+
+    if path.is_file():
+        return
+    dataset = dataset_name(name)
+    fetch = f"floq data download {dataset}"
+    if dataset in generatable_names():
+        ways = f"Make one with `floq data generate {dataset}`, or fetch it with `{fetch}`."
+    else:
+        ways = f"Fetch the published one with `{fetch}`; floq cannot generate this dataset."
+    raise FileNotFoundError(f"{path}: no such file. {ways} $FLOQ_DATA names another folder.")
+
+
+def check_file(path: Path) -> dict[str, np.ndarray]:
+    """Read a whole dataset file and check everything in it.
+
+    Returns:
+        The arrays that floq knows, by field.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The first fault.
+    """
+    arrays = read_arrays(path, required=_REQUIRED, optional=_OPTIONAL)
+    return check_arrays(arrays, source=str(path))
+
+
+def check(target: str, *, directory: Path | None = None) -> dict[Path, str | None]:
+    """The first fault of each file of a dataset, or None for a sound one.
+
+    Args:
+        target: A dataset or task, whose training and validation files are checked, or the path of
+            one file.
+        directory: The folder of the files, `floq.data.paths.data_directory()` by default.
+
+    Raises:
+        FileNotFoundError: A file is not there.
+    """
+    found: dict[Path, str | None] = {}
+    for path in _files(target, directory):
+        try:
+            check_file(path)
+            found[path] = None
+        except ValueError as error:
+            found[path] = str(error)
+    return found
+
+
+def describe(target: str, *, directory: Path | None = None) -> dict[Path, dict[str, Any]]:
+    """What the files of a dataset hold, after a full check of them.
+
+    Args:
+        target: A dataset or task, or the path of one file.
+        directory: The folder of the files, `floq.data.paths.data_directory()` by default.
+
+    Returns:
+        For each file, by the words under which a user reads them: numbers of rows, transitions and
+        trajectories, lengths, dimensions, the range of the actions, sizes in megabytes and, where
+        the dataset was generated, the settings it was generated with.
+
+    Raises:
+        FileNotFoundError: A file is not there.
+        ValueError: A file is not sound.
+    """
+    return {path: _describe_file(path) for path in _files(target, directory)}
+
+
+def _describe_file(path: Path) -> dict[str, Any]:
+    arrays = check_file(path)
+    actions = arrays["actions"]
+    rows, action_dim = actions.shape
+    observation_dim = arrays["observations"].shape[1]
+    ends = np.flatnonzero(arrays["terminals"])
+    lengths = np.diff(ends, prepend=-1) - 1
+    transitions = rows - len(ends)
+    on_device = _FLOAT * (rows * (observation_dim + action_dim + 2) + transitions)
+    facts = {
+        "rows": rows,
+        "transitions": transitions,
+        "trajectories": len(ends),
+        "transitions a trajectory": f"{lengths.min()} to {lengths.max()}",
+        "entries of an observation": observation_dim,
+        "entries of an action": action_dim,
+        "range of the actions": f"{actions.min():.4g} to {actions.max():.4g}",
+        "fields": ", ".join(f"{field} {values.dtype}" for field, values in arrays.items()),
+        "file (MB)": round(path.stat().st_size / 1e6, 3),
+        "memory on the device (MB)": round(on_device / 1e6, 3),
+    }
+    sidecar = path.with_name(f"{path.stem.removesuffix('-val')}.json")
+    if sidecar.is_file():
+        facts["generated with"] = json.loads(sidecar.read_text())
+    return facts
+
+
+def _files(target: str, directory: Path | None) -> tuple[Path, ...]:
+    if target.endswith(".npz") or os.sep in target:
+        return (Path(target),)
+    paths = dataset_files(target, directory=directory)
+    for path in paths:
+        require_file(path, target)
+    return paths

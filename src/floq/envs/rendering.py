@@ -1,0 +1,38 @@
+"""Pictures of an episode, where the machine can render."""
+
+import gymnasium
+import numpy as np
+
+from floq.envs.make import EnvironmentSpec
+from floq.envs.slots import Slots
+
+
+class Camera:
+    """Pictures spread evenly over an episode whose length is not known beforehand."""
+
+    def __init__(self, env: gymnasium.Env, max_frames: int):
+        self._env, self._max_frames, self._looks = env, max_frames, 0
+        self.frames: list[np.ndarray] = []
+        self.stride = 1
+
+    def look(self) -> None:
+        """Take a picture if it is time for one."""
+        if self._max_frames and self._looks % self.stride == 0:
+            if len(self.frames) == self._max_frames:
+                self.frames = self.frames[::2]
+                self.stride *= 2
+            if self._looks % self.stride == 0:
+                self.frames.append(np.asarray(self._env.render(), np.uint8))
+        self._looks += 1
+
+
+def rendering_slots(spec: EnvironmentSpec) -> tuple[Slots, str]:
+    """A slot that renders; or one that does not, and why none does."""
+    try:
+        slots = Slots(spec, 1, render_mode="rgb_array")
+        slots.reset(np.zeros(1, np.int64), np.zeros(1, np.int64))
+        if not isinstance(slots.environments[0].render(), np.ndarray):
+            raise ValueError("its render() returns no picture")
+    except Exception as error:
+        return Slots(spec, 1), f"no rendering here: {type(error).__name__}: {error}"
+    return slots, ""

@@ -1,0 +1,97 @@
+"""A process that steps environment slots for `floq.envs.vector`: `python -m floq.envs.worker`.
+
+It reads requests from its standard input and answers on its standard output, in frames: one byte
+that says what it is, the payload's length as a little-endian uint32, the payload. Nothing is ever
+unpickled. It ends when its input does, so that it cannot outlive the process that started it.
+"""
+
+import json
+import os
+import signal
+import struct
+import sys
+import traceback
+
+import numpy as np
+
+from floq.envs.make import EnvironmentSpec
+from floq.envs.slots import Slots, Steps
+
+START, RESET, STEP = b"i", b"r", b"s"
+RESULT, FAILURE = b"o", b"e"
+HEADER = struct.Struct("<cI")
+
+
+def frame(kind: bytes, payload: bytes) -> bytes:
+    """A message as it goes over the pipe."""
+    return HEADER.pack(kind, len(payload)) + payload
+
+
+def unpack_steps(payload: bytes, batch: int) -> Steps:
+    """The `Steps` of `batch` environments from the bytes of its arrays, one after the other."""
+    tail = 8 + 1 + 1 + 8
+    observation_dim = (len(payload) // batch - tail) // 4
+    sizes = np.cumsum([batch * size for size in (4 * observation_dim, 8, 1, 1)])
+    parts = (payload[a:b] for a, b in zip([0, *sizes], [*sizes, len(payload)], strict=True))
+    dtypes = (np.float32, np.float64, np.bool_, np.bool_, np.float64)
+    observations, *rest = (np.frombuffer(p, d) for p, d in zip(parts, dtypes, strict=True))
+    return Steps(observations.reshape(batch, observation_dim), *rest)
+
+
+class _Server:
+    """Answers requests about one set of slots."""
+
+    def __init__(self) -> None:
+        self.slots: Slots | None = None
+        self.timeout = 0
+
+    def answer(self, kind: bytes, payload: bytes) -> bytes:
+        if kind == START:
+            start = json.loads(payload)
+            self.timeout = start["timeout"]
+            self.slots = Slots(EnvironmentSpec.from_json(start["spec"]), start["count"])
+            return json.dumps([self.slots.observation_dim, self.slots.action_dim]).encode()
+        if self.slots is None:
+            raise RuntimeError("the worker was asked to act before it was told what to build")
+        # A request is the slots' numbers (int32), then a seed (uint32) or an action for each.
+        batch = len(payload) // (8 if kind == RESET else 4 + 4 * self.slots.action_dim)
+        slots = np.frombuffer(payload, np.int32, batch)
+        if kind == RESET:
+            seeds = np.frombuffer(payload, np.uint32, offset=slots.nbytes)
+            return self.slots.reset(slots, seeds).tobytes()
+        actions = np.frombuffer(payload, np.float32, offset=slots.nbytes).reshape(batch, -1)
+        return b"".join(array.tobytes() for array in self.slots.step(slots, actions.copy()))
+
+
+def main() -> int:
+    """Serve until the standard input ends; 1 if a request failed."""
+    # Ctrl-C and a scheduler's SIGTERM reach the whole process group. The parent decides what they
+    # mean, and wants to finish what it does first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # What an environment prints must not mix with the answers.
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    server = _Server()
+    while len(header := requests.read(HEADER.size)) == HEADER.size:
+        kind, length = HEADER.unpack(header)
+        payload = requests.read(length)
+        # An environment that hangs after the parent was killed would never see its input end.
+        signal.alarm(server.timeout)
+        try:
+            reply, failed = frame(RESULT, server.answer(kind, payload)), False
+        except Exception:
+            reply, failed = frame(FAILURE, traceback.format_exc().encode()), True
+        signal.alarm(0)
+        replies.write(reply)
+        replies.flush()
+        if failed:
+            return 1
+    if server.slots is not None:
+        server.slots.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

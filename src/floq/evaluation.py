@@ -1,0 +1,459 @@
+"""Evaluation: how well a policy does, over episodes that anybody can repeat.
+
+Episode e of an evaluation with seed s is the same on every machine of one kind, whatever the
+number of environment slots and worker processes:
+
+- its environment starts from a seed made of (s, e), and has random states of its own;
+- its action at step t is drawn with the key `fold_in(fold_in(key(s), e), t)`;
+- the policy always acts on `BATCH` rows at once, because a matrix product rounds differently in
+  another shape. In one shape, a row's result does not depend on the row's place or neighbours.
+"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+import scipy.stats
+
+from floq.envs.make import EnvironmentSpec, spec_of
+from floq.envs.rendering import Camera, rendering_slots
+from floq.envs.slots import Slots
+from floq.envs.vector import VectorEnvironment
+from floq.types import Policy
+
+BATCH = 32
+"""Rows of every call of a policy, and therefore the most slots an evaluator can have."""
+
+_SLOTS = 16
+_CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a policy did in some episodes.
+
+    Attributes:
+        returns: Undiscounted sum of each episode's rewards, [episodes].
+        lengths: Steps of each episode, [episodes].
+        successes: 1 where the environment reported success at any step and 0 elsewhere,
+            [episodes]; None where the environment reports no success.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    successes: np.ndarray | None
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.returns)
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of successful episodes, in [0, 1]."""
+        return None if self.successes is None else float(self.successes.mean())
+
+    @property
+    def mean_return(self) -> float:
+        """Mean of the returns."""
+        return float(self.returns.mean())
+
+    @property
+    def mean_length(self) -> float:
+        """Mean number of steps."""
+        return float(self.lengths.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the success rate, or of the mean return without successes.
+
+        Wilson's interval for the former, Student's t for the latter (unbounded for one episode).
+        """
+        if self.success_rate is not None:
+            return wilson_interval(self.success_rate, self.episodes)
+        if self.episodes == 1:
+            return -math.inf, math.inf
+        half = float(scipy.stats.sem(self.returns)) * float(
+            scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, self.episodes - 1)
+        )
+        return self.mean_return - half, self.mean_return + half
+
+    def summary(self) -> dict[str, Any]:
+        """The figures as a flat, JSON-able dictionary; what is unknown is left out."""
+        figures: dict[str, Any] = {
+            "episodes": self.episodes,
+            "return": self.mean_return,
+            "length": self.mean_length,
+        }
+        name = "return" if self.success_rate is None else "success"
+        if self.success_rate is not None:
+            figures["success"] = self.success_rate
+        low, high = self.interval
+        if math.isfinite(low):
+            figures |= {f"{name}_low": low, f"{name}_high": high}
+        return figures
+
+    def __str__(self) -> str:
+        """One line, for instance `success 0.84 [0.71, 0.92] over 50 episodes, return -83.1, …`."""
+        low, high = self.interval
+        if self.success_rate is None:
+            spread = f" [{low:.1f}, {high:.1f}]" if math.isfinite(low) else ""
+            head, tail = f"return {self.mean_return:.1f}{spread}", ""
+        else:
+            head = f"success {self.success_rate:.2f} [{low:.2f}, {high:.2f}]"
+            tail = f", return {self.mean_return:.1f}"
+        many = "episode" if self.episodes == 1 else "episodes"
+        return f"{head} over {self.episodes} {many}{tail}, length {self.mean_length:.0f}"
+
+
+def wilson_interval(rate: float, episodes: int) -> tuple[float, float]:
+    """Wilson's 95 % interval for the chance of success, given the observed rate."""
+    z = float(scipy.stats.norm.ppf((1 + _CONFIDENCE) / 2))
+    shrink = 1 + z**2 / episodes
+    centre = (rate + z**2 / (2 * episodes)) / shrink
+    half = z / shrink * math.sqrt(rate * (1 - rate) / episodes + z**2 / (4 * episodes**2))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+class Evaluator:
+    """Evaluates policies in one environment, and keeps its workers between evaluations.
+
+    Use it as a context manager, or call `close`. The workers start with the first evaluation, and
+    again with the next one after a `floq.envs.vector.WorkerError`.
+    """
+
+    def __init__(
+        self,
+        environment: gymnasium.Env | EnvironmentSpec | str,
+        *,
+        slots: int | None = None,
+        processes: int | None = None,
+    ):
+        """Choose the environment and how it is spread out.
+
+        Args:
+            environment: A task's name, a spec, or an environment (which is built anew).
+            slots: Environments kept at once, at most `BATCH`. By default 16, or as many as there
+                are episodes: enough to share a call of the policy, and few enough for OGBench's
+                manipulation scenes, of which each takes about 150 MB and a second to build.
+            processes: Worker processes. By default one a core, but not more than there are slots;
+                0 steps in this process.
+
+        Raises:
+            ValueError: If the environment is unknown or cannot be rebuilt, or there are too many
+                or too few slots.
+        """
+        if slots is not None and not 1 <= slots <= BATCH:
+            raise ValueError(f"{slots} slots: an evaluator has between 1 and {BATCH} of them.")
+        if processes is not None and processes < 0:
+            raise ValueError(f"{processes} processes: there must be none, or more.")
+        self.spec = spec_of(environment)
+        self._slots = slots
+        self._processes = processes
+        self._environments: VectorEnvironment | None = None
+
+    def evaluate(
+        self,
+        policy: Policy,
+        *,
+        episodes: int = 50,
+        seed: int = 0,
+        should_stop: Callable[[], bool] | None = None,
+        on_episode: Callable[[int], None] | None = None,
+    ) -> Evaluation | None:
+        """Play episodes by a policy.
+
+        Args:
+            policy: Maps observations [BATCH, obs] and a key a row to actions [BATCH, act], which
+                are clipped to [-1, 1]. Rows without an episode hold leftovers.
+            episodes: How many.
+            seed: Together with an episode's number it fixes all that is random in it.
+            should_stop: Asked before every step; once true, the evaluation is given up.
+            on_episode: Called with the number of finished episodes whenever one is finished.
+
+        Returns:
+            What happened, or None if `should_stop` turned true. An environment without a time
+            limit can keep an evaluation going for ever.
+
+        Raises:
+            ValueError: If the policy returns the wrong shape or something that is not finite.
+            floq.envs.vector.WorkerError: If an environment fails.
+        """
+        if episodes < 1:
+            raise ValueError(f"{episodes} episodes: there must be at least one.")
+        environments = self._started(episodes)
+        rollouts = _Rollouts(policy, environments, episodes, seed)
+        while rollouts.active.size:
+            if should_stop is not None and should_stop():
+                return None
+            if rollouts.step() and on_episode is not None:
+                on_episode(rollouts.finished)
+        return rollouts.result()
+
+    def close(self) -> None:
+        """End the workers. Does nothing the second time."""
+        if self._environments is not None:
+            self._environments.close()
+
+    def __enter__(self) -> "Evaluator":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _started(self, episodes: int) -> VectorEnvironment:
+        slots = self._slots or min(episodes, _SLOTS)
+        current = self._environments
+        if current is None or current.closed or current.count < slots:
+            self.close()
+            processes = min(_cores() if self._processes is None else self._processes, slots)
+            current = VectorEnvironment(self.spec, count=slots, processes=processes)
+            self._environments = current
+        return current
+
+
+def evaluate(
+    policy: Policy,
+    environment: gymnasium.Env | EnvironmentSpec | str,
+    *,
+    episodes: int = 50,
+    seed: int = 0,
+    processes: int | None = None,
+) -> Evaluation:
+    """Play episodes by a policy, once; see `Evaluator.evaluate`.
+
+    Example:
+        >>> from floq.envs import make_env
+        >>> def still(observations, keys):
+        ...     return np.zeros((len(observations), 1))
+        >>> print(evaluate(still, make_env("MountainCarContinuous-v0"), episodes=2, processes=0))
+        return 0.0 [0.0, 0.0] over 2 episodes, length 999
+    """
+    with Evaluator(environment, processes=processes) as evaluator:
+        result = evaluator.evaluate(policy, episodes=episodes, seed=seed)
+    assert result is not None
+    return result
+
+
+class _Rollouts:
+    """The episodes of one evaluation, as they go.
+
+    Attributes:
+        active: Slots that have an episode, int [active].
+        finished: Number of finished episodes.
+    """
+
+    def __init__(self, policy: Policy, environments: VectorEnvironment, episodes: int, seed: int):
+        self._plans = Plans(policy, environments.action_dim)
+        self._environments = environments
+        self._seed = seed
+        self._returns = np.zeros(episodes)
+        self._lengths = np.zeros(episodes, np.int64)
+        self._successes = np.full(episodes, np.nan)
+        self._observations = np.zeros((BATCH, environments.observation_dim), np.float32)
+        # Of each row: its episode, and the step that comes next in it.
+        self._episode = np.zeros(BATCH, np.int32)
+        self._time = np.zeros(BATCH, np.int32)
+        self._begun = 0
+        self.finished = 0
+        self.active = np.arange(min(environments.count, episodes))
+        self._begin(self.active)
+
+    def step(self) -> bool:
+        """Step every active slot; whether an episode finished."""
+        actions = self._plans.actions(self._observations, self._seed, self._episode, self._time)
+        active = self.active
+        steps = self._environments.step(active, actions[active])
+        self._observations[active] = steps.observations
+        self._time[active] += 1
+        episodes = self._episode[active]
+        self._returns[episodes] += steps.rewards
+        self._lengths[episodes] += 1
+        self._successes[episodes] = np.fmax(self._successes[episodes], steps.successes)
+        free = active[steps.terminated | steps.truncated]
+        self.finished += len(free)
+        waiting = len(self._returns) - self._begun
+        self._begin(free[:waiting])
+        self.active = np.setdiff1d(active, free[waiting:])
+        return free.size > 0
+
+    def result(self) -> Evaluation:
+        """The finished evaluation."""
+        told = not np.isnan(self._successes).all()
+        successes = np.nan_to_num(self._successes) if told else None
+        return Evaluation(self._returns, self._lengths, successes)
+
+    def _begin(self, slots: np.ndarray) -> None:
+        """Start the next episodes in these slots."""
+        if slots.size == 0:
+            return
+        self._episode[slots] = self._begun + np.arange(slots.size)
+        self._time[slots] = 0
+        self._begun += slots.size
+        seeds = np.array([episode_seed(self._seed, int(e)) for e in self._episode[slots]])
+        self._observations[slots] = self._environments.reset(slots, seeds)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recording:
+    """One episode in full.
+
+    Attributes:
+        observations: What the policy saw, and the last observation, float32 [length + 1, obs].
+        actions: What it did, clipped to [-1, 1], float32 [length, act].
+        rewards: What it got, [length].
+        success: Whether the environment reported success, None where it reports none.
+        frames: Pictures from the first observation on, uint8 [frames, height, width, 3]; None
+            without rendering.
+        frame_stride: Steps between two pictures.
+        no_frames: Why there are no frames; empty if there are, or none were asked for.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    success: bool | None
+    frames: np.ndarray | None
+    frame_stride: int
+    no_frames: str
+
+
+def record(
+    policy: Policy,
+    environment: gymnasium.Env | EnvironmentSpec | str,
+    *,
+    seed: int,
+    episode: int = 0,
+    render: bool = True,
+    max_frames: int = 100,
+) -> Recording:
+    """Play one episode of an evaluation again, in this process, and keep all of it.
+
+    Args:
+        policy: The policy.
+        environment: The environment of the evaluation.
+        seed: The evaluation's seed.
+        episode: The episode's number in it.
+        render: Whether to take pictures.
+        max_frames: Most pictures to keep, spread evenly over the episode; at least 2.
+
+    Returns:
+        The episode: what `Evaluator.evaluate` played as number `episode` with this seed.
+
+    Raises:
+        ValueError: As `Evaluator.evaluate`.
+    """
+    spec = spec_of(environment)
+    slots, no_frames = rendering_slots(spec) if render else (Slots(spec, 1), "")
+    camera = Camera(slots.environments[0], max_frames if render and not no_frames else 0)
+    slot, episodes = np.zeros(1, np.int64), np.full(BATCH, episode, np.int32)
+    rows = np.zeros((BATCH, slots.observation_dim), np.float32)
+    rows[:1] = slots.reset(slot, np.array([episode_seed(seed, episode)]))
+    plans = Plans(policy, slots.action_dim)
+    observations, actions, taken = [rows[0].copy()], [], []
+    camera.look()
+    while not (taken and (taken[-1].terminated[0] or taken[-1].truncated[0])):
+        times = np.full(BATCH, len(taken), np.int32)
+        actions.append(plans.actions(rows, seed, episodes, times)[0])
+        taken.append(slots.step(slot, actions[-1][None]))
+        rows[:1] = taken[-1].observations
+        observations.append(rows[0].copy())
+        camera.look()
+    slots.close()
+    success = np.fmax.reduce([steps.successes[0] for steps in taken])
+    return Recording(
+        np.stack(observations),
+        np.stack(actions),
+        np.array([steps.rewards[0] for steps in taken]),
+        None if np.isnan(success) else bool(success),
+        np.stack(camera.frames) if camera.frames else None,
+        camera.stride,
+        no_frames,
+    )
+
+
+def step_keys(seed: int, episodes: np.ndarray, times: np.ndarray) -> jax.Array:
+    """The key of each row's action: that of step `times` of episode `episodes`, [batch]."""
+    return _step_keys(np.uint32(seed), episodes, times)
+
+
+@jax.jit
+def _step_keys(seed: jax.Array, episodes: jax.Array, times: jax.Array) -> jax.Array:
+    key = jax.random.key(seed)
+    return jax.vmap(lambda e, t: jax.random.fold_in(jax.random.fold_in(key, e), t))(episodes, times)
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """The seed of an episode's environment, below 2³²."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed {seed}: it must be at least 0 and below 2**32.")
+    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
+
+
+class Plans:
+    """What every row does next.
+
+    A policy may return several actions at once, an action chunk [batch, length · act]: they are
+    carried out one after the other before it is asked again.
+    """
+
+    def __init__(self, policy: Policy, action_dim: int):
+        """Starts without a plan.
+
+        Args:
+            policy: What makes the plans.
+            action_dim: Entries of one action of the environment.
+        """
+        self._policy = policy
+        self._action_dim = action_dim
+        self._plans = np.zeros((BATCH, 1, action_dim), np.float32)
+
+    def actions(
+        self, observations: np.ndarray, seed: int, episodes: np.ndarray, times: np.ndarray
+    ) -> np.ndarray:
+        """The actions of step `times` of `episodes`, float32 [batch, act] in [-1, 1].
+
+        Args:
+            observations: What the policy sees, [batch, obs].
+            seed: Seed of the evaluation.
+            episodes: The rows' episodes, [batch].
+            times: The rows' steps in them, [batch].
+        """
+        length = self._plans.shape[1]
+        due = times % length == 0
+        if due.any():
+            planned = self._ask(observations, step_keys(seed, episodes, times))
+            length = planned.shape[1]
+            # The length shows with the first plan, which is made for all rows at their step 0.
+            self._plans = np.where(due[:, None, None], planned, self._plans)
+        return self._plans[np.arange(BATCH), times % length]
+
+    def _ask(self, observations: np.ndarray, keys: jax.Array) -> np.ndarray:
+        """The policy's plans, float32 [batch, length, act], checked and clipped to [-1, 1]."""
+        # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
+        actions = np.asarray(self._policy(observations, keys), np.float32)  # pyright: ignore
+        rows, dim = len(observations), self._action_dim
+        if actions.ndim != 2 or len(actions) != rows or actions.shape[1] % dim or actions.size == 0:
+            raise ValueError(
+                f"the policy returned actions of shape {actions.shape} for observations of shape "
+                f"{observations.shape}: it must return ({rows}, {dim}), or a multiple of {dim} "
+                "entries a row for several actions in sequence."
+            )
+        if not np.isfinite(actions).all():
+            raise ValueError(
+                "the policy returned actions that are not finite: its parameters hold NaN or "
+                "infinity, or it divides by zero somewhere."
+            )
+        return np.clip(actions, -1.0, 1.0).reshape(rows, -1, dim)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

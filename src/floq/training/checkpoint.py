@@ -1,0 +1,253 @@
+"""Checkpoints: a pytree of arrays and a few numbers, safe against kills and bit flips.
+
+A checkpoint is a folder `step_000020000` with
+
+- `state.safetensors`: the arrays, named by their path in the pytree;
+- `state.json`: the step, the shapes and dtypes of the arrays, and `details`;
+- `manifest.json`: size and SHA-256 of both.
+
+It is written under another name, flushed to the disk and then renamed: one that has its name is
+whole, and what happens to it later is found by its manifest. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from floq.training.files import json_bytes, read_json, sync_folder, write_bytes
+
+_FORMAT = 1
+_NAME = re.compile(r"step_(\d{9,})")
+_STATE, _DETAILS, _MANIFEST = "state.safetensors", "state.json", "manifest.json"
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+        path: Its folder.
+        step: Updates that led to it.
+        state: The pytree of arrays.
+        details: What was saved beside the state, as JSON gives it back.
+    """
+
+    path: Path
+    step: int
+    state: Any
+    details: dict[str, Any]
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint is not what was saved: bits flipped, files cut short or gone."""
+
+
+def checkpoint_paths(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in paths if _NAME.fullmatch(path.name)), key=_step_of)
+
+
+def save_checkpoint(
+    folder: Path, step: int, state: Any, *, details: dict[str, Any], keep: int
+) -> Path:
+    """Saves a checkpoint, then removes all but the last `keep`.
+
+    A crash at any moment leaves the earlier checkpoints as they were.
+
+    Args:
+        folder: Where the checkpoints of a run lie.
+        step: Updates that led to the state.
+        state: A pytree of arrays; its path names must be distinct.
+        details: JSON-able values to save beside it.
+        keep: Checkpoints to keep, 2 or more: the last one may get damaged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    clean_up(folder)
+    path = folder / f"step_{step:09d}"
+    partial = path.with_suffix(".tmp")
+    partial.mkdir()
+    try:
+        contents = _encode(step, state, details)
+        for name, content in contents.items():
+            write_bytes(partial / name, content)
+        sync_folder(partial)
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    sync_folder(folder)
+    for old in checkpoint_paths(folder)[:-keep]:
+        # Renamed first: a crash must not leave half a checkpoint under a checkpoint's name.
+        shutil.rmtree(old.rename(old.with_suffix(".tmp")))
+    return path
+
+
+def clean_up(folder: Path) -> None:
+    """Removes what a killed process was writing or deleting."""
+    for leftover in folder.glob("step_*.tmp"):
+        shutil.rmtree(leftover)
+
+
+def load_checkpoint(path: Path, template: Any) -> Checkpoint:
+    """Reads a checkpoint, after verifying every byte of it.
+
+    Args:
+        path: The checkpoint's folder.
+        template: A pytree of the expected structure, whose leaves have a shape and a dtype, such
+            as `jax.eval_shape` gives.
+
+    Raises:
+        DamagedCheckpointError: If the files are not those that were saved.
+        ValueError: If they are, but do not fit the template.
+    """
+    contents = _verified_contents(path)
+    try:
+        record = json.loads(contents[_DETAILS])
+        arrays = _decode(contents[_STATE], record["arrays"])
+        step, details = record["step"], record["details"]
+        if (record["format"], step, type(details)) != (_FORMAT, _step_of(path), dict):
+            raise ValueError(f"format {record['format']}, step {step} in a folder of another name")
+    except (
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        safetensors.SafetensorError,
+    ) as error:
+        raise DamagedCheckpointError(f"{path} cannot be read: {error}") from error
+    return Checkpoint(path, step, _fit(path, arrays, template), details)
+
+
+def newest_checkpoint(folder: Path, template: Any) -> Checkpoint | None:
+    """The last checkpoint that is intact, or None if none was ever saved.
+
+    Each damaged one that is passed over is reported by a warning.
+
+    Raises:
+        RuntimeError: If there are checkpoints but all are damaged.
+        ValueError: If an intact one does not fit the template.
+    """
+    paths = checkpoint_paths(folder)
+    for path in reversed(paths):
+        try:
+            return load_checkpoint(path, template)
+        except DamagedCheckpointError as error:
+            warnings.warn(f"Damaged checkpoint passed over: {error}", RuntimeWarning, stacklevel=2)
+    if paths:
+        raise RuntimeError(
+            f"All {len(paths)} checkpoints in {folder} are damaged: put back a copy of one, or "
+            "train again in another directory."
+        )
+    return None
+
+
+def set_aside_after(checkpoint: Checkpoint) -> None:
+    """Renames the damaged checkpoints after an intact one: new ones will take their names."""
+    for path in checkpoint_paths(checkpoint.path.parent):
+        if _step_of(path) > checkpoint.step:
+            aside = path.with_name(f"damaged_{path.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+
+
+def _step_of(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise ValueError(f"{path} is not a checkpoint: its name must be like step_000020000.")
+    return int(match[1])
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a pytree by the names that they have in a checkpoint.
+
+    Raises:
+        ValueError: If two have the same name.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    if len(named) != len(leaves):
+        raise ValueError("Two arrays of the state have the same name: give the fields other names.")
+    return named
+
+
+def _encode(step: int, state: Any, details: dict[str, Any]) -> dict[str, bytes]:
+    """The bytes of each file."""
+    # safetensors writes the memory as it lies, so the order of the axes must be C's.
+    arrays = {
+        name: np.asarray(jax.device_get(leaf), order="C")
+        for name, leaf in named_leaves(state).items()
+    }
+    record = {
+        "format": _FORMAT,
+        "step": step,
+        "arrays": {
+            name: {"shape": list(array.shape), "dtype": str(array.dtype)}
+            for name, array in arrays.items()
+        },
+        "details": details,
+    }
+    contents = {_STATE: safetensors.numpy.save(arrays), _DETAILS: json_bytes(record)}
+    files = {name: _fingerprint(content) for name, content in contents.items()}
+    return {**contents, _MANIFEST: json_bytes({"format": _FORMAT, "files": files})}
+
+
+def _decode(content: bytes, described: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of the bytes, with the dtypes of the details: safetensors' own lack bfloat16."""
+    return {
+        name: np.frombuffer(entry["data"], described[name]["dtype"]).reshape(entry["shape"])
+        for name, entry in safetensors.deserialize(content)
+    }
+
+
+def _fingerprint(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _verified_contents(path: Path) -> dict[str, bytes]:
+    """The bytes of both files, equal to what the manifest says of them."""
+    contents = {}
+    try:
+        manifest = read_json(path / _MANIFEST)
+        for name in (_STATE, _DETAILS):
+            contents[name] = (path / name).read_bytes()
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpointError(f"{path}: {error}") from error
+    files = {name: _fingerprint(content) for name, content in contents.items()}
+    if manifest != {"format": _FORMAT, "files": files}:
+        recorded = manifest.get("files") if isinstance(manifest, dict) else None
+        recorded = recorded if isinstance(recorded, dict) else {}
+        wrong = [name for name in files if recorded.get(name) != files[name]] or [_MANIFEST]
+        raise DamagedCheckpointError(
+            f"{path}: {', '.join(wrong)} is not what {_MANIFEST} says was saved."
+        )
+    return contents
+
+
+def _fit(path: Path, arrays: dict[str, np.ndarray], template: Any) -> Any:
+    """The arrays in the template's structure."""
+    expected = named_leaves(template)
+    for name in expected.keys() | arrays.keys():
+        have = _describe(arrays[name]) if name in arrays else "absent"
+        want = _describe(expected[name]) if name in expected else "absent"
+        if have != want:
+            raise ValueError(
+                f"{path} does not fit this run: array {name} is {have} in the checkpoint and "
+                f"{want} in the run. It was saved with other settings or another version of floq."
+            )
+    # Copied: the device may otherwise share, and later overwrite, numpy's memory.
+    leaves = [jnp.array(arrays[name], copy=True) for name in expected]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _describe(array: Any) -> str:
+    return f"{array.dtype}{list(array.shape)}"

@@ -1,0 +1,92 @@
+"""How a training tells the person in front of it how far it is."""
+
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+_PLAIN_SECONDS = 5.0
+
+
+class ProgressDisplay:
+    """A bar with rate, time left and last success; plain lines where no bar can be drawn.
+
+    Written to standard error. Use as a context manager.
+    """
+
+    def __init__(self, steps: int, *, start: int, bar: bool):
+        """Prepares the display.
+
+        Args:
+            steps: Updates in all.
+            start: Updates that are already done.
+            bar: Whether to draw a bar if standard error is a terminal. Otherwise a line is
+                printed at a log step, at most every few seconds.
+        """
+        console = Console(stderr=True)
+        self._steps = steps
+        self._note = ""
+        self._printed = time.monotonic()
+        self._progress: Progress | None = None
+        if bar and console.is_terminal:
+            self._progress = Progress(
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]} updates/s, left"),
+                TimeRemainingColumn(compact=True),
+                TextColumn("{task.fields[note]}"),
+                console=console,
+            )
+            self._task: TaskID = self._progress.add_task(
+                "", total=steps, completed=start, rate="?", note=""
+            )
+        self._console = console
+
+    def __enter__(self) -> "ProgressDisplay":
+        """Draws the bar."""
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the bar as it is."""
+        if self._progress:
+            self._progress.stop()
+
+    def update(self, step: int, rate: float) -> None:
+        """Shows the step and the updates a second."""
+        if self._progress:
+            self._progress.update(
+                self._task, completed=step, rate=format_rate(rate), note=self._note
+            )
+
+    def note(self, text: str) -> None:
+        """Shows a short text, such as the last success, from now on."""
+        self._note = text
+
+    def log(self, step: int, rate: float) -> None:
+        """Prints a line where there is no bar and enough time has passed."""
+        now = time.monotonic()
+        if self._progress or (now - self._printed < _PLAIN_SECONDS and step < self._steps):
+            return
+        self._printed = now
+        left = (self._steps - step) / rate if rate else 0.0
+        parts = [
+            f"step {step:,} of {self._steps:,}",
+            f"{format_rate(rate)} updates/s",
+            f"{left / 60:.0f} min left",
+            self._note,
+        ]
+        self._console.print(", ".join(part for part in parts if part), highlight=False)
+
+
+def format_rate(rate: float) -> str:
+    """A rate with about three digits."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

@@ -1,0 +1,254 @@
+"""The folder that a run leaves behind."""
+
+import dataclasses
+import fcntl
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from floq.algorithms import ALGORITHMS
+from floq.envs.make import EnvironmentSpec
+from floq.training.checkpoint import clean_up
+from floq.training.configuration import from_json, to_json
+from floq.training.files import json_bytes, read_json, replace_bytes, sync_folder
+from floq.training.versions import differences, versions
+from floq.types import Statistics
+
+METRICS = "metrics.jsonl"
+EVALUATIONS = "evaluations.jsonl"
+TIMINGS = "timings.jsonl"
+_CONFIG, _VERSIONS = "config.json", "versions.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """What training does at which steps, beside updating.
+
+    Each thing is also done at the last step.
+
+    Attributes:
+        log_interval: Updates between rows of metrics; a row holds the means over them.
+        evaluation_interval: Updates between evaluations.
+        evaluation_episodes: Episodes of an evaluation, for each policy and seed.
+        evaluate_bc: Whether the behaviour-cloned policy of the same run is evaluated too.
+        checkpoint_interval: Updates between checkpoints.
+        keep: Checkpoints that are kept: 2 or more, since the last one may get damaged.
+    """
+
+    log_interval: int = 5_000
+    evaluation_interval: int = 20_000
+    evaluation_episodes: int = 50
+    evaluate_bc: bool = False
+    checkpoint_interval: int = 20_000
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuses intervals below 1, and to keep a single checkpoint."""
+        names = (
+            "log_interval",
+            "evaluation_interval",
+            "evaluation_episodes",
+            "checkpoint_interval",
+        )
+        for name in names:
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
+                )
+        if self.keep < 2:
+            raise ValueError(f"keep is {self.keep}: give 2 or more, since one may get damaged.")
+
+
+class RunConfig(NamedTuple):
+    """Everything that determines a run.
+
+    Attributes:
+        algorithm: Its name in `floq.algorithms.ALGORITHMS`.
+        config: The algorithm's config.
+        task: Name of the task that the data belongs to, if it is one of floq's.
+        environment: What evaluation builds its environments from; None does not evaluate.
+        seeds: One for each of the runs that train side by side.
+        steps: Updates in all.
+        schedule: What happens at which of them.
+        fingerprint: SHA-256 of the dataset.
+        statistics: Shapes and reward range of the dataset.
+    """
+
+    algorithm: str
+    config: Any
+    task: str | None
+    environment: EnvironmentSpec | None
+    seeds: tuple[int, ...]
+    steps: int
+    schedule: Schedule
+    fingerprint: str
+    statistics: Statistics
+
+    @property
+    def rows_per_step(self) -> dict[str, int]:
+        """The rows that each file gets at a step at which it gets any."""
+        policies = 1 + self.schedule.evaluate_bc if self.environment else 0
+        seeds = len(self.seeds)
+        return {METRICS: seeds, TIMINGS: 1, EVALUATIONS: seeds * policies}
+
+
+class RunDirectory:
+    """The files of a run, held by one process at a time.
+
+    Rows are on the disk when `append` returns. Use as a context manager, which frees the folder.
+    """
+
+    def __init__(self, path: Path):
+        """Takes hold of an existing folder.
+
+        Raises:
+            RuntimeError: If another process is at work in it.
+        """
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        # The lock goes when the process does, however it ends.
+        self._lock = (path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise RuntimeError(
+                f"Another process is training in {path}: wait for it, or stop it first."
+            ) from error
+        clean_up(self.checkpoints)
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> "RunDirectory":
+        """Starts a new run, and takes hold of its folder.
+
+        Raises:
+            FileExistsError: If the folder holds a run.
+        """
+        refuse_existing(path)
+        path.mkdir(parents=True, exist_ok=True)
+        directory = cls(path)
+        refuse_existing(path)
+        replace_bytes(path / _VERSIONS, json_bytes([{"step": 0, **versions()}]))
+        directory.write_config(config)
+        sync_folder(path.parent)
+        return directory
+
+    def __enter__(self) -> "RunDirectory":
+        """The directory itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Frees the folder for other processes."""
+        self._lock.close()
+
+    def write_config(self, config: RunConfig) -> None:
+        """Replaces `config.json`."""
+        replace_bytes(self.path / _CONFIG, json_bytes(to_json(config)))
+
+    def check_versions(self, step: int) -> None:
+        """Records the versions that a run goes on with, and warns where they have changed."""
+        records, now = read_json(self.path / _VERSIONS), versions()
+        before = {name: value for name, value in records[-1].items() if name != "step"}
+        changes = differences(before, now)
+        if changes:
+            warnings.warn(
+                f"{self.path} goes on at step {step} with other versions, so that it need not end "
+                f"bit-identical to an uncut run: {'; '.join(changes)}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            replace_bytes(self.path / _VERSIONS, json_bytes([*records, {"step": step, **now}]))
+
+    def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows to a file and waits until the disk has them.
+
+        Raises:
+            ValueError: If a number is not finite.
+        """
+        lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
+        with (self.path / name).open("a") as file:
+            file.write("".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rewind(self, expected: Mapping[str, int], step: int) -> set[str]:
+        """Removes the rows that a checkpoint at `step` knows nothing of.
+
+        Args:
+            expected: For each file, the rows of a step that has rows at all.
+            step: The checkpoint's.
+
+        Returns:
+            The files that have all their rows of that step. If one has only some, those are
+            removed too.
+        """
+        complete = set()
+        for name, count in expected.items():
+            rows = read_rows(self.path / name)
+            if sum(row["step"] == step for row in rows) == count:
+                complete.add(name)
+            kept = [row for row in rows if row["step"] < step + (name in complete)]
+            content = "".join(json.dumps(row) + "\n" for row in kept)
+            replace_bytes(self.path / name, content.encode())
+        return complete
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of one JSON object a line; none if it does not exist.
+
+    A last line that a killed process left unfinished is passed over.
+
+    Raises:
+        ValueError: If another line is not a row.
+    """
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+            if type(rows[-1]["step"]) is not int:
+                raise TypeError
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}, line {number} is not a row with a step: the file is damaged. Remove the "
+                "line to go on without it."
+            ) from error
+    return rows
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises an error if a folder holds a run, or if it is no folder.
+
+    Raises:
+        FileExistsError: If so.
+    """
+    if (path / _CONFIG).exists():
+        raise FileExistsError(
+            f"{path} already holds a run: continue it with `floq resume {path}`, or give another "
+            "directory."
+        )
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"{path} is a file: give a directory for the run.")
+
+
+def read_config(path: Path) -> RunConfig:
+    """What `config.json` of a run says.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        ValueError: If a setting is unknown, missing or wrong.
+    """
+    file = Path(path) / _CONFIG
+    if not file.exists():
+        raise FileNotFoundError(f"{path} holds no run: there is no {_CONFIG} in it.")
+    config = from_json(RunConfig, read_json(file), name=str(file))
+    if config.algorithm not in ALGORITHMS:
+        raise ValueError(
+            f"{file}: algorithm is {config.algorithm!r}: it must be one of {', '.join(ALGORITHMS)}."
+        )
+    kind = ALGORITHMS[config.algorithm].Config  # pyright: ignore[reportAttributeAccessIssue]
+    settings = from_json(kind, config.config, name=f"{file}: config")
+    return config._replace(config=settings)

@@ -1,0 +1,75 @@
+"""Ctrl-C and a cluster's SIGTERM as a request to save and stop, not as a crash."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+EXIT_INTERRUPTED = 75
+"""Exit status of a command that was interrupted, saved its work and can be resumed.
+
+It is `EX_TEMPFAIL` of sysexits.h: "try again later".
+"""
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: the work is saved
+    """Training was asked to stop, and has saved everything.
+
+    Attributes:
+        directory: The run.
+        step: Updates that are done and saved.
+        command: What continues the run.
+    """
+
+    def __init__(self, directory: Path, step: int):
+        """Says how to go on.
+
+        Args:
+            directory: The run.
+            step: Updates that are done and saved.
+        """
+        self.directory = directory
+        self.step = step
+        self.command = f"floq resume {directory}"
+        super().__init__(f"Interrupted; saved at step {step}. Continue with: {self.command}")
+
+
+class StopRequest:
+    """Whether somebody has asked for a stop."""
+
+    def __init__(self) -> None:
+        """Nobody has, yet."""
+        self.requested = False
+
+    def __call__(self) -> bool:
+        """True once a stop is asked for; for loops that poll."""
+        return self.requested
+
+
+@contextlib.contextmanager
+def interruptions() -> Iterator[StopRequest]:
+    """Turns SIGINT and SIGTERM into a request that the body polls, until it ends.
+
+    Further signals change nothing, so that an impatient second Ctrl-C cannot break the saving.
+    Python delivers signals to the main thread only; in another one nothing is installed.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def note(number: int, frame: object) -> None:
+        if not request.requested:
+            name = signal.Signals(number).name
+            # Not print: the signal may have come in the middle of one.
+            os.write(2, f"\n{name}: saving, then stopping.\n".encode())
+        request.requested = True
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

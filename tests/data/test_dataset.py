@@ -1,0 +1,197 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from floq.data.dataset import ACTION_LIMIT, Dataset
+from floq.types import Statistics
+
+
+def assert_batches_equal(batch, **expected):
+    for field, values in expected.items():
+        np.testing.assert_array_equal(getattr(batch, field), values, err_msg=field)
+
+
+def all_transitions(dataset):
+    return dataset.take(jnp.arange(dataset.size))
+
+
+def test_trajectories_by_hand():
+    """Each row but a trajectory's last one is a transition to the row after it."""
+    dataset = Dataset.from_trajectories(
+        observations=np.array([[0.0], [1.0], [2.0], [10.0], [11.0]]),
+        actions=np.array([[0.1], [0.2], [0.9], [0.3], [0.9]]),
+        rewards=np.array([-1, -2, -90, -3, -90]),
+        masks=np.array([1, 0, 1, 1, 1]),
+        terminals=np.array([0, 0, 1, 0, 1]),
+    )
+    assert dataset.size == 3
+    assert_batches_equal(
+        all_transitions(dataset),
+        observations=[[0], [1], [10]],
+        actions=np.float32([[0.1], [0.2], [0.3]]),
+        rewards=[-1, -2, -3],
+        masks=[1, 0, 1],
+        next_observations=[[1], [2], [11]],
+    )
+    assert dataset.statistics == Statistics(1, 1, -3.0, -1.0)
+
+
+def test_memory_is_that_of_one_copy(trajectories):
+    """Observations are stored once: 4 bytes a number of each row, and 4 a transition."""
+    dataset = Dataset.from_trajectories(**trajectories)
+    assert dataset.nbytes == 4 * (11 * (3 + 2 + 1 + 1) + 8)
+
+
+def test_actions_are_clipped(trajectories):
+    """Actions at the ends of their range come out just inside it, others unchanged."""
+    trajectories["actions"][0] = [1.0, -1.00005]
+    actions = all_transitions(Dataset.from_trajectories(**trajectories)).actions
+    np.testing.assert_array_equal(actions[0], np.float32([ACTION_LIMIT, -ACTION_LIMIT]))
+    np.testing.assert_array_equal(actions[1], trajectories["actions"][1])
+    assert np.abs(actions).max() < 1
+
+
+def test_the_caller_keeps_the_arrays(trajectories):
+    """Changing an array after it was handed over does not change the dataset, nor the reverse."""
+    trajectories["actions"][0] = 1.0
+    before = {field: values.copy() for field, values in trajectories.items()}
+    dataset = Dataset.from_trajectories(**trajectories)
+    np.testing.assert_array_equal(trajectories["actions"], before["actions"])
+    trajectories["observations"][:] = 0
+    np.testing.assert_array_equal(dataset.observations, before["observations"])
+
+
+def test_data_without_transitions_is_refused(trajectories):
+    """Terminals at every row leave no transition, which is said."""
+    trajectories["terminals"][:] = True
+    with pytest.raises(ValueError, match="terminals are 1 at every row"):
+        Dataset.from_trajectories(**trajectories)
+
+
+def test_faults_name_the_source(trajectories):
+    """Both constructors check their data under the name that the caller gives it."""
+    trajectories["rewards"][2] = np.nan
+    with pytest.raises(ValueError, match=r"^my robot: rewards must be finite.*row 2"):
+        Dataset.from_trajectories(**trajectories, source="my robot")
+    trajectories["next_observations"] = trajectories["observations"]
+    trajectories["ends"] = trajectories.pop("terminals")
+    with pytest.raises(ValueError, match=r"^from_transitions: rewards must be finite.*row 2"):
+        Dataset.from_transitions(**trajectories)
+
+
+def chain(breaks: list[bool], *, seed: int) -> dict[str, np.ndarray]:
+    """Transitions whose next observation is the following observation except after `breaks`."""
+    generator = np.random.default_rng(seed)
+    size = len(breaks)
+    observations = generator.normal(size=(size, 2)).astype(np.float32)
+    following = np.roll(observations, -1, axis=0)
+    jumps = np.array(breaks) | (np.arange(size) == size - 1)
+    following[jumps] = generator.normal(size=(jumps.sum(), 2))
+    return {
+        "observations": observations,
+        "actions": generator.uniform(-0.9, 0.9, size=(size, 1)).astype(np.float32),
+        "rewards": generator.normal(size=size).astype(np.float32),
+        "masks": generator.integers(0, 2, size=size).astype(np.float32),
+        "next_observations": following,
+    }
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    breaks=st.lists(st.booleans(), min_size=1, max_size=12),
+    ends=st.none() | st.lists(st.booleans(), min_size=12, max_size=12),
+    seed=st.integers(0, 1000),
+)
+def test_transitions_come_back_exactly(breaks, ends, seed):
+    """Whatever the order of the transitions and the ends, they are stored as they were given."""
+    transitions = chain(breaks, seed=seed)
+    flags = None if ends is None else np.array(ends[: len(breaks)])
+    dataset = Dataset.from_transitions(**transitions, ends=flags)
+    assert_batches_equal(all_transitions(dataset), **transitions)
+    jumps = np.array(breaks) if flags is None else np.array(breaks) | flags
+    trajectories = 1 + int(jumps[:-1].sum())
+    assert len(dataset.observations) == len(breaks) + trajectories
+
+
+def test_transitions_equal_the_trajectories_they_came_from(trajectories):
+    """The same data gives the same dataset in either layout."""
+    whole = Dataset.from_trajectories(**trajectories)
+    again = Dataset.from_transitions(**all_transitions(whole)._asdict())
+    for field in ("observations", "transitions"):
+        np.testing.assert_array_equal(getattr(again, field), getattr(whole, field))
+    assert_batches_equal(all_transitions(again), **all_transitions(whole)._asdict())
+
+
+def test_a_repeated_state_does_not_join_trajectories():
+    """Where `ends` marks an end, the next trajectory's first state is not taken for its last."""
+    transitions = chain([False, False, False], seed=0)
+    dataset = Dataset.from_transitions(**transitions, ends=[0, 1, 0])
+    np.testing.assert_array_equal(dataset.transitions, [0, 1, 3])
+
+
+def test_sampling_is_uniform_over_transitions():
+    """Rows that end a trajectory are never drawn, and every other row equally often."""
+    terminals = np.array([0, 0, 1, 0, 1, 0, 0, 0, 1])
+    dataset = Dataset.from_trajectories(
+        observations=np.arange(9.0)[:, None],
+        actions=np.zeros((9, 1)),
+        rewards=np.zeros(9),
+        masks=np.ones(9),
+        terminals=terminals,
+    )
+    batch = dataset.sample(60_000, key=jax.random.key(0))
+    np.testing.assert_array_equal(batch.next_observations, batch.observations + 1)
+    counts = np.bincount(np.asarray(batch.observations[:, 0], dtype=int), minlength=9)
+    assert (counts[terminals == 1] == 0).all()
+    # Ten thousand are expected of each; five standard deviations are 456.
+    assert np.abs(counts[terminals == 0] - 10_000).max() < 456
+
+
+def test_sampling_inside_a_compiled_loop(trajectories):
+    """A loop compiled over the dataset draws what the same calls draw one by one."""
+    dataset = Dataset.from_trajectories(**trajectories)
+
+    @jax.jit
+    def total(data, key):
+        def add(i, value):
+            batch = data.sample(4, key=jax.random.fold_in(key, i))
+            return value + batch.rewards.sum() + batch.next_observations.sum()
+
+        return jax.lax.fori_loop(0, 5, add, 0.0)
+
+    key = jax.random.key(3)
+    batches = [dataset.sample(4, key=jax.random.fold_in(key, i)) for i in range(5)]
+    expected = sum(b.rewards.sum() + b.next_observations.sum() for b in batches)
+    np.testing.assert_allclose(total(dataset, key), expected, rtol=1e-5)
+
+
+def test_another_dataset_of_the_same_shape_needs_no_compilation(trajectories):
+    """A dataset is an argument of a compiled function and not a part of it."""
+    compiled = jax.jit(lambda data, key: data.sample(2, key=key))
+    for factor in (1, 2):
+        data = Dataset.from_trajectories(
+            **trajectories | {"rewards": trajectories["rewards"] * factor}
+        )
+        compiled(data, jax.random.key(0))
+    assert compiled._cache_size() == 1
+
+
+@pytest.mark.parametrize("field", ["observations", "actions", "rewards", "masks"])
+def test_fingerprint_sees_every_value(trajectories, field):
+    """Equal data has equal fingerprints, and one changed number another one."""
+    first = Dataset.from_trajectories(**trajectories).fingerprint()
+    assert Dataset.from_trajectories(**trajectories).fingerprint() == first
+    changed = trajectories[field].copy()
+    changed.flat[-1] = 1 - changed.flat[-1] if field == "masks" else changed.flat[-1] / 2
+    assert Dataset.from_trajectories(**trajectories | {field: changed}).fingerprint() != first
+
+
+def test_fingerprint_sees_where_trajectories_end(trajectories):
+    """The same rows cut into other trajectories have another fingerprint."""
+    first = Dataset.from_trajectories(**trajectories).fingerprint()
+    trajectories["terminals"] = np.roll(trajectories["terminals"], 1)
+    trajectories["terminals"][10] = True
+    assert Dataset.from_trajectories(**trajectories).fingerprint() != first

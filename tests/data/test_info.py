@@ -1,0 +1,78 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from floq.data.dataset import Dataset
+from floq.data.info import check, describe
+
+
+@pytest.fixture
+def folder(tmp_path, file_arrays):
+    for name in ("scene-play-v0", "scene-play-v0-val"):
+        np.savez_compressed(tmp_path / f"{name}.npz", **file_arrays)
+    return tmp_path
+
+
+def test_description_by_hand(folder):
+    """The numbers of a description are those of the file, counted by hand."""
+    facts = describe("scene-play-v0", directory=folder)
+    train, validation = folder / "scene-play-v0.npz", folder / "scene-play-v0-val.npz"
+    assert list(facts) == [train, validation]
+    assert facts[train] == facts[validation]
+    expected = {
+        "rows": 11,
+        "transitions": 8,
+        "trajectories": 3,
+        "transitions a trajectory": "1 to 4",
+        "entries of an observation": 3,
+        "entries of an action": 2,
+    }
+    assert expected.items() <= facts[train].items()
+
+
+def test_the_memory_is_that_of_the_dataset(folder, trajectories):
+    """The memory that a description gives is what the dataset takes on the device."""
+    facts = describe(str(folder / "scene-play-v0.npz"))[folder / "scene-play-v0.npz"]
+    dataset = Dataset.from_trajectories(**trajectories)
+    assert facts["memory on the device (MB)"] == round(dataset.nbytes / 1e6, 3)
+
+
+def test_generated_files_tell_their_settings(folder):
+    """Where a dataset has a record of its generation, both of its files show it."""
+    (folder / "scene-play-v0.json").write_text(json.dumps({"seed": 3}))
+    found = describe("scene-play-v0", directory=folder)
+    assert [facts["generated with"] for facts in found.values()] == [{"seed": 3}] * 2
+
+
+def test_check_reports_each_file(folder, file_arrays):
+    """A fault in one file is reported for that file, and the other one is still checked."""
+    assert set(check("scene-play-singletask-v0", directory=folder).values()) == {None}
+    file_arrays["qvel"][5, 2] = np.inf
+    np.savez_compressed(folder / "scene-play-v0.npz", **file_arrays)
+    found = check("scene-play-v0", directory=folder)
+    assert found[folder / "scene-play-v0-val.npz"] is None
+    assert "qvel must be finite and within the range of float32: row 5 holds inf" in str(
+        found[folder / "scene-play-v0.npz"]
+    )
+
+
+@pytest.mark.parametrize("use", [check, describe])
+def test_missing_files_are_named_with_the_commands(folder, use):
+    """A file that is not there is named, by a dataset's name or by its own path."""
+    (folder / "scene-play-v0-val.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"scene-play-v0-val\.npz.*floq data generate"):
+        use("scene-play-v0", directory=folder)
+    with pytest.raises(FileNotFoundError, match=r"other\.npz: no such file"):
+        use(str(folder / "other.npz"))
+
+
+def test_reading_files_needs_no_jax():
+    """Processes that collect, fetch or check data start without jax."""
+    program = (
+        "import sys, floq.data.download, floq.data.info, floq.data.ogbench_files;"
+        "sys.exit('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,137 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from floq.data.dataset import ACTION_LIMIT
+from floq.envs.make import make_env
+from floq.tasks import load_task, task_names
+
+# Warnings of OGBench's manipulation environments where there is no display.
+pytestmark = pytest.mark.filterwarnings("ignore:.*DISPLAY", "ignore:.*precision lowered")
+
+
+def collect(environment, *, goal_states, path):
+    """Two short random rollouts, with the states of some rows replaced by `goal_states`."""
+    env = make_env(environment)
+    env.action_space.seed(0)
+    simulator = env.unwrapped
+    rows = {"observations": [], "actions": [], "qpos": [], "button_states": []}
+    for episode in range(2):
+        observation, _ = env.reset(seed=episode)
+        for _ in range(8):
+            action = env.action_space.sample()
+            rows["observations"].append(observation)
+            rows["actions"].append(action)
+            rows["qpos"].append(simulator.data.qpos.copy())
+            rows["button_states"].append(np.array(getattr(simulator, "_cur_button_states", [])))
+            observation = env.step(action)[0]
+    arrays = {
+        field: np.array(values).astype(np.int64 if field == "button_states" else np.float32)
+        for field, values in rows.items()
+    }
+    if arrays["button_states"].size == 0:
+        del arrays["button_states"]
+    arrays["terminals"] = np.arange(16) % 8 == 7
+    goal_states(simulator, arrays)
+    np.savez_compressed(path, **arrays)
+    env.close()
+
+
+def maze_goal(simulator, arrays):
+    for row, distance in ((3, 0.0), (7, 0.1), (9, 0.49), (12, 0.51)):
+        arrays["qpos"][row, :2] = simulator.cur_goal_xy + np.array([distance, 0.0])
+
+
+def cube_goal(simulator, arrays):
+    first, second = simulator._data.mocap_pos
+    arrays["qpos"][2:5, 14:17] = first + np.array([0.0, 0.039, 0.0])
+    arrays["qpos"][4:7, 21:24] = second
+    arrays["qpos"][9, 14:17] = first + np.array([0.0, 0.041, 0.0])
+
+
+def scene_goal(simulator, arrays):
+    arrays["button_states"][1:3] = 1 - simulator._target_button_states
+    arrays["qpos"][2:6, 14:17] = simulator._data.mocap_pos[0]
+    arrays["qpos"][4:7, 23] = simulator._target_drawer_pos
+    arrays["qpos"][5:8, 24] = simulator._target_window_pos
+
+
+@pytest.mark.parametrize(
+    ("task", "dataset", "goal_states"),
+    [
+        (
+            "pointmaze-medium-navigate-singletask-task3-v0",
+            "pointmaze-medium-navigate-v0",
+            maze_goal,
+        ),
+        ("cube-double-play-singletask-v0", "cube-double-play-v0", cube_goal),
+        ("scene-play-singletask-task2-v0", "scene-play-v0", scene_goal),
+    ],
+)
+def test_rewards_are_those_of_ogbench(tmp_path, task, dataset, goal_states):
+    """Every transition of a file equals that of OGBench's own loader, in the same order."""
+    import ogbench
+
+    environment = task.replace("-navigate", "").replace("-play", "")
+    for part in ("", "-val"):
+        collect(environment, goal_states=goal_states, path=tmp_path / f"{dataset}{part}.npz")
+    _, expected, _ = ogbench.make_env_and_datasets(task, dataset_dir=str(tmp_path))
+    loaded, env = load_task(task, directory=tmp_path)
+    batch = loaded.take(jnp.arange(loaded.size))
+    assert loaded.size == 14
+    expected["actions"] = np.clip(expected["actions"], -ACTION_LIMIT, ACTION_LIMIT)
+    for field in ("observations", "actions", "rewards", "masks", "next_observations"):
+        np.testing.assert_array_equal(getattr(batch, field), expected[field], err_msg=field)
+    assert set(np.unique(batch.masks)) == {0.0, 1.0}
+    assert len(np.unique(batch.rewards)) >= (2 if "maze" in task else 3)
+    assert env.spec.id == environment
+    env.close()
+
+
+def test_known_tasks_are_those_of_ogbench():
+    """Each environment of a single task that observes states has a task, and no other has one."""
+    import gymnasium
+    import ogbench  # noqa: F401
+
+    registered = {
+        name
+        for name in gymnasium.registry
+        if "-singletask" in name and not name.startswith("visual")
+    }
+    words = ("navigate", "stitch", "explore", "play", "noisy")
+    environments = set()
+    for name in task_names():
+        (kind,) = (word for word in name.split("-") if word in words)
+        environments.add(name.replace(f"-{kind}", ""))
+    assert environments == registered
+
+
+def test_missing_file_names_the_commands(tmp_path):
+    """A missing file is named with the commands that make it; experts' data can only be fetched."""
+    with pytest.raises(FileNotFoundError) as caught:
+        load_task("cube-double-play-singletask-task2-v0", directory=tmp_path)
+    message = str(caught.value)
+    assert str(tmp_path / "cube-double-play-v0.npz") in message
+    assert "floq data generate cube-double-play-v0" in message
+    assert "floq data download cube-double-play-v0" in message
+    with pytest.raises(FileNotFoundError, match="floq data download antmaze-large") as caught:
+        load_task("antmaze-large-navigate-singletask-v0", directory=tmp_path)
+    assert "generate antmaze" not in str(caught.value)
+
+
+def test_unknown_tasks_are_refused_with_close_names():
+    """A misspelt task is answered with the right one, and a dataset with its tasks."""
+    with pytest.raises(ValueError, match="did you mean cube-double-play-singletask-v0"):
+        load_task("cube-duoble-play-singletask-v0")
+    with pytest.raises(ValueError, match=r"scene-play-singletask.*no reward of its own"):
+        load_task("scene-play-v0")
+    with pytest.raises(ValueError, match="the domains are pointmaze-medium"):
+        load_task("xyz")
+
+
+def test_data_of_another_environment_is_refused(tmp_path):
+    """A file whose observations do not fit the task's environment is refused by its name."""
+    path = tmp_path / "cube-single-play-v0.npz"
+    collect("pointmaze-medium-singletask-v0", goal_states=maze_goal, path=path)
+    with pytest.raises(ValueError, match=r"observations has 2 entries a row.*another env"):
+        load_task("cube-single-play-singletask-v0", directory=tmp_path)
