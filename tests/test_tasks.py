@@ -1,3 +1,5 @@
+import shutil
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -73,8 +75,9 @@ def test_rewards_are_those_of_ogbench(tmp_path, task, dataset, goal_states):
     import ogbench
 
     environment = task.replace("-navigate", "").replace("-play", "")
-    for part in ("", "-val"):
-        collect(environment, goal_states=goal_states, path=tmp_path / f"{dataset}{part}.npz")
+    path = tmp_path / f"{dataset}.npz"
+    collect(environment, goal_states=goal_states, path=path)
+    shutil.copy(path, tmp_path / f"{dataset}-val.npz")
     _, expected, _ = ogbench.make_env_and_datasets(task, dataset_dir=str(tmp_path))
     loaded, env = load_task(task, directory=tmp_path)
     batch = loaded.take(jnp.arange(loaded.size))
@@ -131,7 +134,8 @@ def test_unknown_tasks_are_refused_with_close_names():
 
 def test_data_of_another_environment_is_refused(tmp_path):
     """A file whose observations do not fit the task's environment is refused by its name."""
-    path = tmp_path / "cube-single-play-v0.npz"
-    collect("pointmaze-medium-singletask-v0", goal_states=maze_goal, path=path)
-    with pytest.raises(ValueError, match=r"observations has 2 entries a row.*another env"):
-        load_task("cube-single-play-singletask-v0", directory=tmp_path)
+    path = tmp_path / "pointmaze-large-navigate-v0.npz"
+    rows = np.zeros((3, 4), dtype=np.float32)
+    np.savez(path, observations=rows, actions=rows, qpos=rows, terminals=[0, 0, 1])
+    with pytest.raises(ValueError, match=r"observations has 4 entries a row.*has 2.*another env"):
+        load_task("pointmaze-large-navigate-singletask-v0", directory=tmp_path)

@@ -66,8 +66,18 @@ class Policy(Protocol):
 class Algorithm(Protocol):
     """A learning rule as three pure functions over one pytree of state.
 
-    Each module of `floq.algorithms` satisfies this protocol.
+    Each module of `floq.algorithms` satisfies this protocol. One whose policy is learned beside a
+    clone of the data's behaviour also has `act_behaviour`, with the arguments of `act`.
     """
+
+    @property
+    def Config(self) -> type:  # noqa: N802 - a class
+        """The settings: a frozen dataclass with at least the three fields that training reads.
+
+        These are `batch_size`, the `discount` of a single step, and `action_chunk`, the steps that
+        one decision lasts.
+        """
+        ...
 
     def init(self, config: Any, statistics: Statistics, *, key: Key[Array, ""]) -> Any:
         """The state before the first update."""

@@ -245,9 +245,9 @@ def apply_update(config: Config, state: State, batch: Batch, draws: Draws) -> tu
         config, state.parameters, state.target_critic, batch, draws
     )
     updates, optimizer = _optimizer(config).update(gradients, state.optimizer)
-    parameters = optax.apply_updates(state.parameters, updates)
+    parameters = jax.tree.map(jnp.add, state.parameters, updates)
     target_critic = ema_update(state.target_critic, state.parameters.critic, config.target_rate)
-    return State(parameters, target_critic, optimizer, state.step + 1), metrics  # pyright: ignore[reportArgumentType]
+    return State(parameters, target_critic, optimizer, state.step + 1), metrics
 
 
 def update(

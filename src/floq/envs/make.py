@@ -7,14 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.wrappers import RescaleAction
-
-SuccessTiming = Literal["pre", "post"]
 
 # Wrappers that `gymnasium.make` and `make_env` add by themselves: a spec need not name them.
 _OWN_WRAPPERS = {"PassiveEnvChecker", "OrderEnforcing", "TimeLimit", "RescaleAction"}
@@ -74,7 +72,7 @@ def environment_id(task_name: str) -> str:
 def make_env(
     task_name: str,
     *,
-    success_timing: SuccessTiming = "pre",
+    success_timing: str = "pre",
     render_mode: str | None = None,
     **kwargs: Any,
 ) -> gymnasium.Env:

@@ -287,7 +287,11 @@ class _Worker:
 
     def _death(self) -> WorkerError:
         # Its end of the pipe is closed, so it has ended or is about to.
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
         how = f"with exit status {code}"
         if code < 0:
             how = f"by {signal.Signals(-code).name}"

@@ -36,7 +36,7 @@ def train(
     seed: int = 0,
     seeds: Sequence[int] | None = None,
     steps: int = 1_000_000,
-    schedule: Schedule = Schedule(),  # noqa: B008 - frozen
+    schedule: Schedule = Schedule(),
     processes: int | None = None,
     progress: bool = True,
 ) -> Run:
