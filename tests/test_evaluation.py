@@ -19,10 +19,10 @@ from floq.evaluation import (
     Evaluation,
     Evaluator,
     evaluate,
-    record,
     step_keys,
     wilson_interval,
 )
+from floq.recording import record
 
 sys.path.append(str(Path(__file__).parent / "envs"))
 
@@ -315,3 +315,20 @@ def test_an_environment_object_is_evaluated_as_it_was_made():
         evaluate(_still, _toy(length=4), episodes=2, processes=0),
     )
     assert Evaluator(MAZE).spec.id == "pointmaze-medium-singletask-task1-v0"
+
+
+def test_an_action_chunk_is_carried_out_in_order_before_the_policy_is_asked_again():
+    """A policy of three actions at once is asked at steps 0, 3, 6 …, and each is done in turn."""
+    asked = []
+
+    def policy(observations, keys):
+        asked.append(np.array(observations[0]))
+        return np.tile(np.repeat(np.float32([0.1, 0.2, 0.3]), 2), (len(observations), 1))
+
+    played = record(policy, _toy(length=7), seed=0, render=False)
+    np.testing.assert_allclose(played.actions[:, 0], [0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.1])
+    np.testing.assert_array_equal(asked, played.observations[[0, 3, 6]])
+    with Evaluator(_toy(length=7), processes=0, slots=2) as evaluator:
+        result = evaluator.evaluate(policy, episodes=5, seed=0)
+    assert result is not None
+    assert result.returns[0] == pytest.approx(played.rewards.sum())

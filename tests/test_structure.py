@@ -21,10 +21,11 @@ MAY_IMPORT = {
     "envs": BOTTOM,
     "tasks": BOTTOM | {"data", "envs"},
     "evaluation": BOTTOM | {"envs"},
+    "recording": BOTTOM | {"envs", "evaluation"},
     "doctor": BOTTOM | {"data", "envs"},
 }
-MAY_IMPORT["training"] = {*MAY_IMPORT} - {"doctor"}
-MAY_IMPORT["experiments"] = {*MAY_IMPORT}
+MAY_IMPORT["training"] = {*MAY_IMPORT, ""} - {"doctor"}  # "" has the version.
+MAY_IMPORT["experiments"] = {*MAY_IMPORT, ""}
 MAY_IMPORT["cli"] = {*MAY_IMPORT, ""}
 MAY_IMPORT[""] = {*MAY_IMPORT}  # The package itself, whose names are imported on first use.
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from floq.losses import ema_update, td_target
     from floq.networks.mlp import NetworkConfig
     from floq.policies.flow import FlowPolicy, FlowPolicyConfig
+    from floq.recording import record
     from floq.tasks import load_task
     from floq.training.offline import resume, train
     from floq.training.run import Run, load_run
@@ -44,6 +45,7 @@ _HOMES = {
     "load_task": "floq.tasks",
     "make_env": "floq.envs.make",
     "preset": "floq.experiments.presets",
+    "record": "floq.recording",
     "resume": "floq.training.offline",
     "td_target": "floq.losses",
     "train": "floq.training.offline",
@@ -72,6 +74,7 @@ __all__ = [
     "load_task",
     "make_env",
     "preset",
+    "record",
     "resume",
     "td_target",
     "train",

@@ -21,8 +21,6 @@ import numpy as np
 import scipy.stats
 
 from floq.envs.make import EnvironmentSpec, spec_of
-from floq.envs.rendering import Camera, rendering_slots
-from floq.envs.slots import Slots
 from floq.envs.vector import VectorEnvironment
 from floq.types import Policy
 
@@ -266,8 +264,10 @@ class _Rollouts:
 
     def step(self) -> bool:
         """Step every active slot; whether an episode finished."""
-        actions = self._plans.actions(self._observations, self._seed, self._episode, self._time)
         active = self.active
+        actions = self._plans.actions(
+            active, self._observations, self._seed, self._episode, self._time
+        )
         steps = self._environments.step(active, actions[active])
         self._observations[active] = steps.observations
         self._time[active] += 1
@@ -297,84 +297,6 @@ class _Rollouts:
         self._begun += slots.size
         seeds = np.array([episode_seed(self._seed, int(e)) for e in self._episode[slots]])
         self._observations[slots] = self._environments.reset(slots, seeds)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Recording:
-    """One episode in full.
-
-    Attributes:
-        observations: What the policy saw, and the last observation, float32 [length + 1, obs].
-        actions: What it did, clipped to [-1, 1], float32 [length, act].
-        rewards: What it got, [length].
-        success: Whether the environment reported success, None where it reports none.
-        frames: Pictures from the first observation on, uint8 [frames, height, width, 3]; None
-            without rendering.
-        frame_stride: Steps between two pictures.
-        no_frames: Why there are no frames; empty if there are, or none were asked for.
-    """
-
-    observations: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    success: bool | None
-    frames: np.ndarray | None
-    frame_stride: int
-    no_frames: str
-
-
-def record(
-    policy: Policy,
-    environment: gymnasium.Env | EnvironmentSpec | str,
-    *,
-    seed: int,
-    episode: int = 0,
-    render: bool = True,
-    max_frames: int = 100,
-) -> Recording:
-    """Play one episode of an evaluation again, in this process, and keep all of it.
-
-    Args:
-        policy: The policy.
-        environment: The environment of the evaluation.
-        seed: The evaluation's seed.
-        episode: The episode's number in it.
-        render: Whether to take pictures.
-        max_frames: Most pictures to keep, spread evenly over the episode; at least 2.
-
-    Returns:
-        The episode: what `Evaluator.evaluate` played as number `episode` with this seed.
-
-    Raises:
-        ValueError: As `Evaluator.evaluate`.
-    """
-    spec = spec_of(environment)
-    slots, no_frames = rendering_slots(spec) if render else (Slots(spec, 1), "")
-    camera = Camera(slots.environments[0], max_frames if render and not no_frames else 0)
-    slot, episodes = np.zeros(1, np.int64), np.full(BATCH, episode, np.int32)
-    rows = np.zeros((BATCH, slots.observation_dim), np.float32)
-    rows[:1] = slots.reset(slot, np.array([episode_seed(seed, episode)]))
-    plans = Plans(policy, slots.action_dim)
-    observations, actions, taken = [rows[0].copy()], [], []
-    camera.look()
-    while not (taken and (taken[-1].terminated[0] or taken[-1].truncated[0])):
-        times = np.full(BATCH, len(taken), np.int32)
-        actions.append(plans.actions(rows, seed, episodes, times)[0])
-        taken.append(slots.step(slot, actions[-1][None]))
-        rows[:1] = taken[-1].observations
-        observations.append(rows[0].copy())
-        camera.look()
-    slots.close()
-    success = np.fmax.reduce([steps.successes[0] for steps in taken])
-    return Recording(
-        np.stack(observations),
-        np.stack(actions),
-        np.array([steps.rewards[0] for steps in taken]),
-        None if np.isnan(success) else bool(success),
-        np.stack(camera.frames) if camera.frames else None,
-        camera.stride,
-        no_frames,
-    )
 
 
 def step_keys(seed: int, episodes: np.ndarray, times: np.ndarray) -> jax.Array:
@@ -414,11 +336,17 @@ class Plans:
         self._plans = np.zeros((BATCH, 1, action_dim), np.float32)
 
     def actions(
-        self, observations: np.ndarray, seed: int, episodes: np.ndarray, times: np.ndarray
+        self,
+        active: np.ndarray,
+        observations: np.ndarray,
+        seed: int,
+        episodes: np.ndarray,
+        times: np.ndarray,
     ) -> np.ndarray:
         """The actions of step `times` of `episodes`, float32 [batch, act] in [-1, 1].
 
         Args:
+            active: The rows that are in an episode; only theirs mean anything.
             observations: What the policy sees, [batch, obs].
             seed: Seed of the evaluation.
             episodes: The rows' episodes, [batch].
@@ -426,7 +354,7 @@ class Plans:
         """
         length = self._plans.shape[1]
         due = times % length == 0
-        if due.any():
+        if due[active].any():
             planned = self._ask(observations, step_keys(seed, episodes, times))
             length = planned.shape[1]
             # The length shows with the first plan, which is made for all rows at their step 0.

@@ -195,3 +195,26 @@ def test_fingerprint_sees_where_trajectories_end(trajectories):
     trajectories["terminals"] = np.roll(trajectories["terminals"], 1)
     trajectories["terminals"][10] = True
     assert Dataset.from_trajectories(**trajectories).fingerprint() != first
+
+
+def test_action_chunks_are_the_transitions_of_several_steps():
+    """Two-step chunks by hand: actions in sequence, discounted rewards up to a terminal step."""
+    dataset = Dataset.from_trajectories(
+        np.arange(8, dtype=np.float32)[:, None],
+        np.linspace(-0.7, 0.7, 8, dtype=np.float32)[:, None],
+        np.array([1, 2, 3, 0, 4, 5, 6, 0], np.float32),
+        np.array([1, 0, 1, 1, 1, 1, 0, 1], np.float32),
+        np.array([0, 0, 0, 1, 0, 0, 0, 1], np.float32),
+    )
+    chunked = dataset.with_action_chunks(2, discount=0.5)
+    # Rows 2 and 6 have one step left in their trajectories, 3 and 7 none.
+    np.testing.assert_array_equal(chunked.transitions, [0, 1, 4, 5])
+    batch = chunked.take(jnp.arange(4))
+    np.testing.assert_array_equal(batch.observations[:, 0], [0, 1, 4, 5])
+    np.testing.assert_array_equal(batch.next_observations[:, 0], [2, 3, 6, 7])
+    np.testing.assert_allclose(batch.rewards, [1 + 0.5 * 2, 2, 4 + 0.5 * 5, 5 + 0.5 * 6])
+    np.testing.assert_array_equal(batch.masks, [0, 0, 1, 0])
+    np.testing.assert_allclose(batch.actions[2], dataset.actions[4:6, 0])
+    assert chunked.statistics.action_dim == 2
+    with pytest.raises(ValueError, match="shorter action chunk"):
+        dataset.with_action_chunks(4, discount=0.5)

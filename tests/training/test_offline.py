@@ -11,6 +11,7 @@ import tiny_algorithm as tiny
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.critics.scalar import ScalarCriticConfig
+from floq.envs.make import make_env
 from floq.evaluation import Evaluator
 from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
@@ -223,6 +224,22 @@ def test_another_dataset_is_refused(tmp_path):
         resume(tmp_path / "run", dataset=other, steps=60)
     with pytest.raises(ValueError, match="not started from one of floq's tasks"):
         resume(tmp_path / "run", steps=60)
+
+
+def test_the_data_of_a_task_is_loaded_again(tmp_path, monkeypatch):
+    """A run of one of floq's tasks is resumed from its directory alone."""
+    task = "pointmaze-medium-navigate-singletask-v0"
+    run_tiny(tmp_path / "run", steps=50, env=None, task=task)
+    loaded = []
+
+    def load_task(name):
+        loaded.append(name)
+        return DATASET, make_env("Pendulum-v1")
+
+    monkeypatch.setattr("floq.training.offline.load_task", load_task)
+    run = resume(tmp_path / "run", steps=60, progress=False)
+    assert loaded == [task]
+    assert run.state.step.tolist() == [60, 60]
 
 
 def test_other_versions_are_reported_and_recorded(tmp_path):

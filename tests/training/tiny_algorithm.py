@@ -28,6 +28,8 @@ class Inner:
 class Config:
     inner: Inner = Inner()
     batch_size: int = 16
+    discount: float = 0.9
+    action_chunk: int = 1
     learning_rate: float = 1e-2
     noise: float = 0.1
 

@@ -83,10 +83,12 @@ def train(
     if schedule.evaluate_bc and (env is None or not hasattr(algorithm, "act_behaviour")):
         reason = "there is no env" if env is None else f"{name} has no behaviour policy"
         raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
+    fingerprint = dataset.fingerprint()
+    dataset = _decisions(dataset, config)
     statistics = dataset.statistics
     spec = None if env is None else spec_of(env)
     if spec is not None:
-        _check_environment(spec, statistics)
+        _check_environment(spec, statistics, config.action_chunk)
     run_config = RunConfig(
         algorithm=name,
         config=config,
@@ -95,7 +97,7 @@ def train(
         seeds=seeds,
         steps=steps,
         schedule=schedule,
-        fingerprint=dataset.fingerprint(),
+        fingerprint=fingerprint,
         statistics=statistics,
     )
     with RunDirectory.create(path, run_config) as files:
@@ -146,7 +148,7 @@ def resume(
         if checkpoint is not None and step == config.steps and done == config.rows_per_step.keys():
             print(f"{path} is finished: all {step:,} updates are done.")
             return Run(path, config, step, checkpoint.state)
-        dataset = _verified_dataset(path, config, dataset)
+        dataset = _decisions(_verified_dataset(path, config, dataset), config.config)
         files.check_versions(step)
         files.write_config(config)
         if checkpoint is not None:
@@ -164,14 +166,21 @@ def _check_numbers(seeds: Sequence[int], steps: int) -> None:
         raise ValueError(f"steps is {steps}: give a whole number from 1 to {_LIMIT - 1}.")
 
 
-def _check_environment(spec: EnvironmentSpec, statistics: Statistics) -> None:
+def _decisions(dataset: Dataset, config: Any) -> Dataset:
+    """The dataset with one transition for each decision of the algorithm."""
+    if config.action_chunk == 1:
+        return dataset
+    return dataset.with_action_chunks(config.action_chunk, discount=config.discount)
+
+
+def _check_environment(spec: EnvironmentSpec, statistics: Statistics, action_chunk: int) -> None:
     """Refuses an environment that the dataset cannot come from."""
     env = spec.make()
     try:
         shapes = env.observation_space.shape, env.action_space.shape
     finally:
         env.close()
-    expected = (statistics.observation_dim,), (statistics.action_dim,)
+    expected = (statistics.observation_dim,), (statistics.action_dim // action_chunk,)
     if shapes != expected:
         raise ValueError(
             f"The environment {spec.id} has observations and actions of shapes {shapes}, the "
