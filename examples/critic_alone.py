@@ -13,20 +13,21 @@ next_states = jnp.clip(states + 0.1 * actions, 0, 1)
 my_policy = lambda states: jnp.ones((*states.shape[:-1], 1))  # My policy always goes right.
 
 statistics = floq.Statistics(observation_dim=1, action_dim=1, reward_min=0.0, reward_max=1.0)
-settings = floq.FlowCriticConfig(network=floq.NetworkConfig((64, 64), layer_norm=True))
+network = floq.NetworkConfig((32, 32), layer_norm=True)
+settings = floq.FlowCriticConfig(integration_steps=4, noise_samples=4, network=network)
 critic = target = floq.FlowCritic(statistics, settings, discount=0.9, key=keys[2])
-optimizer = optax.adam(1e-3)
+optimizer = optax.adam(2e-3)
 
 
 @jax.jit
 def update(critic, target, moments, key):
     keys = jax.random.split(key, 3)
-    rows = jax.random.randint(keys[0], (256,), 0, len(states))
-    noise = critic.sample_noise((256, settings.noise_samples), key=keys[1])
+    rows = jax.random.randint(keys[0], (128,), 0, len(states))
+    noise = critic.sample_noise((128, settings.noise_samples), key=keys[1])
     next_values = target.values(next_states[rows], my_policy(next_states[rows]), noise)
-    targets = floq.td_target(states[rows, 0], jnp.ones(256), next_values, discount=0.9)
+    targets = floq.td_target(states[rows, 0], jnp.ones(128), next_values, discount=0.9)
     loss = lambda critic: critic.loss(
-        states[rows], actions[rows], targets, critic.sample_draws(256, key=keys[2])
+        states[rows], actions[rows], targets, critic.sample_draws(128, key=keys[2])
     )
     updates, moments = optimizer.update(jax.grad(loss)(critic), moments)
     return optax.apply_updates(critic, updates), floq.ema_update(target, critic, 0.02), moments
