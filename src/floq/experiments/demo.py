@@ -5,12 +5,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from floq.experiments.report import report
-
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.data.generation import generate
 from floq.experiments.presets import small
+from floq.experiments.report import report
 from floq.tasks import load_task
 from floq.training import Schedule, resume, train
 

@@ -1,6 +1,8 @@
 """The compiled program of training: any number of updates of every seed in one call."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -21,18 +23,7 @@ class Carry(NamedTuple):
     """
 
     state: Any
-    metric_sums: dict[str, Float[Array, " seeds"]]
-
-
-def over_seeds(function: Callable[..., Any], *stacked: Any) -> Any:
-    """Maps `function` over the leading axis of its arguments.
-
-    A CPU is slow at batched matrix products, so there the seeds run one after the other; an
-    accelerator runs them as one.
-    """
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(lambda arguments: function(*arguments), stacked)
-    return jax.vmap(function)(*stacked)
+    metric_sums: dict[str, Float[Array, "*seeds"]]
 
 
 def initial_state(
@@ -45,7 +36,7 @@ def initial_state(
         # Python's numbers leave weak dtypes, which a state from a checkpoint does not have.
         return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
 
-    return jax.jit(lambda seeds: over_seeds(initialise, seeds))(_as_array(seeds))
+    return jax.jit(lambda seeds: jax.lax.map(initialise, seeds))(_as_array(seeds))
 
 
 def state_template(
@@ -57,6 +48,9 @@ def state_template(
 
 class Program:
     """Training from any step to any later one, compiled once.
+
+    An accelerator runs all seeds as one batch. A CPU is slow at batched matrix products, so there
+    each seed runs by itself, as many at a time as there are cores.
 
     The bounds are data, not constants, and the key of update t follows from the seed and t alone.
     So it does not matter into how many calls a training is cut.
@@ -85,7 +79,10 @@ class Program:
         self._dataset = dataset
         self._seeds = _as_array(seeds)
         self._log_interval = log_interval
-        self._advance = jax.jit(self._advance_seeds, donate_argnums=0)
+        self._compiled = False
+        self._batched = jax.default_backend() != "cpu"
+        advance = jax.vmap(self._advance_seed, (0, 0, None, None))
+        self._advance = jax.jit(advance if self._batched else self._advance_seed, donate_argnums=0)
 
     def start(self, state: Any) -> Carry:
         """The carry for a state at a multiple of the log interval."""
@@ -99,28 +96,37 @@ class Program:
     def advance(self, carry: Carry, first: int, last: int) -> Carry:
         """The carry after the updates `first` to `last - 1`; the given one is consumed."""
         bounds = jnp.array([first, last], jnp.int32)
-        return self._advance(carry, bounds, self._seeds, self._dataset)
+        if self._batched:
+            return self._advance(carry, self._seeds, bounds, self._dataset)
 
-    def _advance_seeds(
-        self,
-        carry: Carry,
-        bounds: Int[Array, "2"],
-        seeds: UInt32[Array, " seeds"],
-        dataset: Dataset,
+        def advance_one(index: int) -> Carry:
+            own = jax.tree.map(lambda leaf: leaf[index], carry)
+            return jax.block_until_ready(
+                self._advance(own, self._seeds[index], bounds, self._dataset)
+            )
+
+        # The first seed ever goes alone: it is the one that compiles.
+        done = [] if self._compiled else [advance_one(0)]
+        self._compiled = True
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            done += threads.map(advance_one, range(len(done), len(self._seeds)))
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)
+
+    def _advance_seed(
+        self, carry: Carry, seed: UInt32[Array, ""], bounds: Int[Array, "2"], dataset: Dataset
     ) -> Carry:
-        def advance_one(carry: Carry, seed: UInt32[Array, ""]) -> Carry:
-            def body(step: Any, carry: Carry) -> Carry:
-                state, metrics = self._update(carry.state, seed, step, dataset)
-                starts_window = step % self._log_interval == 0
-                sums = {
-                    name: jnp.where(starts_window, 0, total) + metrics[name]
-                    for name, total in carry.metric_sums.items()
-                }
-                return Carry(state, sums)
+        """The same for one seed, whose carry has no axis `seeds`."""
 
-            return jax.lax.fori_loop(bounds[0], bounds[1], body, carry)
+        def body(step: Any, carry: Carry) -> Carry:
+            state, metrics = self._update(carry.state, seed, step, dataset)
+            starts_window = step % self._log_interval == 0
+            sums = {
+                name: jnp.where(starts_window, 0, total) + metrics[name]
+                for name, total in carry.metric_sums.items()
+            }
+            return Carry(state, sums)
 
-        return over_seeds(advance_one, carry, seeds)
+        return jax.lax.fori_loop(bounds[0], bounds[1], body, carry)
 
     def _update(
         self, state: Any, seed: UInt32[Array, ""], step: Any, dataset: Dataset

@@ -1,0 +1,1 @@
+"""Experiments: presets, the demo, and the report on what runs found."""

@@ -1,0 +1,299 @@
+"""Figures of a report, as matplotlib figures that belong to nobody's global state."""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib.image
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)
+
+from floq.experiments.probe import FlowView, MazeView, RolloutView
+
+# Okabe and Ito's palette, which colour-blind people can tell apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7A7A00", "#000000")
+_INK, _MUTED, _GRID = "#222222", "#666666", "#E6E6E6"
+_WIDTH = 8.8
+
+
+class Curve(NamedTuple):
+    """A figure of several seeds against updates.
+
+    Attributes:
+        label: What the legend says.
+        steps: Updates, [points].
+        per_seed: The figure of each seed, [seeds, points].
+        band: Lower and upper end of the mean's interval, [2, points]; infinite where nothing bounds
+            it, None to draw none.
+        dashed: Whether the line is dashed, as baselines are.
+    """
+
+    label: str
+    steps: np.ndarray
+    per_seed: np.ndarray
+    band: np.ndarray | None = None
+    dashed: bool = False
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean over seeds, [points]."""
+        return self.per_seed.mean(axis=0)
+
+
+def to_svg(figure: Figure) -> bytes:
+    """The figure as an SVG file that refers to no font of the reader's machine."""
+    with io.BytesIO() as file:
+        figure.savefig(file, format="svg", metadata={"Date": None})
+        return file.getvalue()
+
+
+def to_png(picture: np.ndarray) -> bytes:
+    """A picture, uint8 [height, width, 3], as a PNG file."""
+    with io.BytesIO() as file:
+        matplotlib.image.imsave(file, picture, format="png")
+        return file.getvalue()
+
+
+def learning_curves(curves: Sequence[Curve], *, name: str) -> Figure:
+    """An evaluation's figure against updates: thin lines are seeds, bands 95 % intervals.
+
+    Args:
+        curves: The lines.
+        name: What is plotted: "success" is drawn as a share between 0 and 1.
+    """
+    figure = _figure(3.7)
+    axes = figure.add_subplot()
+    handles = []
+    for colour, curve in zip(_cycle(len(curves)), curves, strict=True):
+        line = "--" if curve.dashed else "-"
+        axes.plot(curve.steps, curve.per_seed.T, color=colour, linewidth=0.8, alpha=0.4)
+        if curve.band is not None and np.isfinite(curve.band).all():
+            axes.fill_between(curve.steps, *curve.band, color=colour, alpha=0.13, linewidth=0)
+        axes.plot(curve.steps, curve.mean, line, color=colour, linewidth=2.2, clip_on=False)
+        # A single point is no line.
+        axes.plot(curve.steps, curve.mean, "o", color=colour, markersize=4.5, clip_on=False)
+        handles.append(Line2D([], [], color=colour, linestyle=line, marker="o", markersize=4.5))
+    _style(axes)
+    _step_axis(axes)
+    if name == "success":
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set_ylabel("success rate (% of episodes)")
+    else:
+        axes.set_ylabel(f"{name} of an episode (sum of rewards)")
+    _legend(figure, handles, [curve.label for curve in curves])
+    return figure
+
+
+def metric_panels(
+    panels: Sequence[tuple[str, Sequence[Curve]]],
+) -> Figure:
+    """A small panel for each metric; log scale where all its values are positive.
+
+    Args:
+        panels: Name of each metric, and a curve for each run.
+    """
+    columns = 3
+    rows = math.ceil(len(panels) / columns)
+    figure = _figure(0.4 + 1.85 * rows)
+    labels: list[str] = []
+    colours = _cycle(max(len(curves) for _, curves in panels))
+    for index, (name, curves) in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        for colour, curve in zip(colours, curves, strict=False):
+            axes.plot(curve.steps, curve.per_seed.T, color=colour, linewidth=0.8, alpha=0.4)
+            axes.plot(curve.steps, curve.mean, color=colour, linewidth=1.6)
+        positive = all((curve.per_seed > 0).all() for curve in curves)
+        _style(axes)
+        if positive:
+            _log_axis(axes)
+        axes.set_title(name, fontsize=8.5, color=_INK, loc="left", parse_math=False)
+        _step_axis(axes, label=index + columns >= len(panels), ticks=3)
+        labels = max(labels, [curve.label for curve in curves], key=len)
+    if len(labels) > 1:
+        _legend(figure, [Line2D([], [], color=colour) for colour in colours], labels)
+    return figure
+
+
+def flow_trajectories(view: FlowView) -> Figure:
+    """The flow z(t) from noise to value, a panel for each state; grey lines are straight."""
+    columns = 3
+    rows = math.ceil(len(view.steps) / columns)
+    figure = _figure(0.5 + 2.4 * rows)
+    low, high = view.noise_interval
+    first: Any = None
+    for index, (step, paths) in enumerate(zip(view.steps, view.paths, strict=True)):
+        axes = first = figure.add_subplot(rows, columns, index + 1, sharex=first, sharey=first)
+        axes.plot([0, 0], [low, high], color="#000000", linewidth=5, alpha=0.75, zorder=4)
+        for colour, member in zip(_cycle(len(paths)), paths, strict=True):
+            axes.plot([0, 1], member[[0, -1]], color="#BBBBBB", linewidth=0.7, zorder=1)
+            axes.plot(view.times, member, color=colour, linewidth=1.2, zorder=3)
+            axes.plot(np.ones(member.shape[1]), member[-1], ".", color=colour, markersize=3.5)
+        value = _number(paths[:, -1].mean())
+        axes.set_title(f"step {step:,}: mean {value}", fontsize=8.5, color=_INK, loc="left")
+        _style(axes)
+        axes.set_xlim(-0.04, 1.04)
+        axes.set_xticks([0, 0.5, 1], ["0\nnoise", "0.5", "1\nvalue"])
+        axes.tick_params(labelbottom=index + columns >= len(view.steps))
+        axes.tick_params(labelleft=index % columns == 0)
+        if index + columns >= len(view.steps):
+            axes.set_xlabel("time t of the flow", labelpad=-4)
+        if index % columns == 0:
+            axes.set_ylabel("z (units of return)")
+    members = view.paths.shape[1]
+    handles = [Line2D([], [], color=colour, linewidth=1.5) for colour in _cycle(members)]
+    handles += [
+        Line2D([], [], color="#BBBBBB", linewidth=1),
+        Line2D([], [], color="#000000", alpha=0.75, linewidth=5),
+    ]
+    names = [f"member {index + 1}" for index in range(members)]
+    _legend(figure, handles, [*names, "straight line", "noise interval"])
+    return figure
+
+
+def value_along(view: RolloutView) -> Figure:
+    """The learned value along a rollout, beside what followed if that is known."""
+    figure = _figure(2.9)
+    axes = figure.add_subplot()
+    handles = axes.plot(view.steps, view.values, color=COLOURS[0], linewidth=1.8)
+    labels = ["learned value V(s)"]
+    if view.outcomes is not None:
+        handles += axes.plot(view.steps, view.outcomes, "--", color=COLOURS[4], linewidth=1.5)
+        labels.append("discounted return that followed")
+    _style(axes)
+    axes.set_xlim(view.steps[0], max(view.steps[-1], 1))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    axes.set_xlabel("step of the rollout (environment steps)")
+    axes.set_ylabel("value (units of return)")
+    _legend(figure, handles, labels)
+    return figure
+
+
+def value_map(view: MazeView) -> Figure:
+    """The learned value over a maze from above, with the policy's arrows and a rollout."""
+    left, right, bottom, top = view.extent
+    aspect = (top - bottom) / (right - left)
+    width = min(_WIDTH * 0.8, 6.4 / aspect)
+    figure = _figure(width * 0.86 * aspect + 0.8, width=width)
+    axes = figure.add_subplot()
+    place: dict[str, Any] = {"extent": view.extent, "origin": "lower", "interpolation": "nearest"}
+    walls = np.where(np.isnan(view.values), 1.0, np.nan)
+    image = axes.imshow(view.values, cmap="viridis", **place)
+    axes.imshow(walls, cmap=ListedColormap(["#4A4A4A"]), **place)
+    if view.arrows is not None:
+        # As long as a cell is wide where the action is largest.
+        unit = (right - left) / view.values.shape[1] * 4
+        axes.quiver(
+            *view.centres.T,
+            *(view.arrows * unit * 0.75).T,
+            color="white",
+            angles="xy",
+            scale_units="xy",
+            scale=1,
+            pivot="mid",
+            width=0.007,
+            edgecolor="black",
+            linewidth=0.5,
+            zorder=3,
+        )
+    halo, colour = {"color": "black", "linewidth": 3.2}, "#FF8FC7"
+    axes.plot(*view.path.T, **halo, zorder=4)
+    handles = axes.plot(*view.path.T, color=colour, linewidth=1.8, zorder=5)
+    marks = {"markersize": 9, "markeredgecolor": "black", "linestyle": "none", "zorder": 6}
+    handles += axes.plot(*view.path[0], "o", color="white", **marks)
+    handles += axes.plot(*view.goal, "*", color="#FFD500", **(marks | {"markersize": 17}))
+    labels = ["rollout", "start", "goal"]
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_xlabel("x (maze units)")
+    axes.set_ylabel("y (maze units)")
+    _style(axes)
+    axes.grid(False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.9, aspect=28, pad=0.02)
+    bar.set_label("learned value V(s) (units of return)", fontsize=8.5, color=_INK)
+    bar.ax.tick_params(labelsize=8, colors=_MUTED)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    _legend(figure, handles, labels)
+    return figure
+
+
+def _figure(height: float, *, width: float = _WIDTH) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _style(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#AAAAAA")
+    axes.grid(color=_GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8, colors=_MUTED, length=3)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(fontsize=8.5, color=_INK)
+
+
+def _step_axis(axes: Axes, *, label: bool = True, ticks: int = 7) -> None:
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: _short(step)))
+    if label:
+        axes.set_xlabel("updates")
+
+
+def _log_axis(axes: Axes) -> None:
+    """A log scale with plain numbers on it, also where it spans less than a decade."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    steps = (1.0,) if high / low > 1e3 else (1.0, 2.0, 5.0)
+    if high / low < 2:
+        axes.set_ylim(low / 1.3, high * 1.3)
+    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=8))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="y", which="minor", length=0)
+
+
+def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    legend = figure.legend(
+        handles,
+        [str(index) for index in range(len(labels))],
+        loc="outside upper left",
+        ncols=min(len(labels), 5 if max(map(len, labels)) < 25 else 2),
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=_INK,
+    )
+    # Names come from folders: as labels, matplotlib would read formulas between dollar signs, and
+    # leave out names that begin with an underscore.
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_parse_math(False)
+        text.set_text(label)
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLOURS[index % len(COLOURS)] for index in range(count)]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _short(step: float) -> str:
+    """1500 as 1.5k, 2000000 as 2M."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if abs(step) >= size:
+            return f"{step / size:g}{unit}"
+    return f"{step:g}"

@@ -1,0 +1,121 @@
+"""A page of HTML that stands alone: no script, and nothing that is fetched."""
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+
+_STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0; background: #f6f7f9; color: #1f2328;
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
+main { max-width: 960px; margin: 0 auto; padding: 48px 24px 80px; }
+h1 { font-size: 30px; line-height: 1.2; margin: 0 0 12px; letter-spacing: -0.01em;
+  overflow-wrap: anywhere; }
+h2 { font-size: 20px; margin: 0 0 4px; letter-spacing: -0.005em; }
+.lead { font-size: 19px; line-height: 1.45; margin: 0 0 6px; max-width: 46em; }
+.small { color: #59636e; font-size: 14px; margin: 6px 0; max-width: 56em; }
+section { background: #fff; border: 1px solid #e3e6ea; border-radius: 10px; margin-top: 24px;
+  padding: 24px 28px; }
+section > .note { color: #59636e; margin: 0 0 16px; max-width: 54em; font-size: 15px; }
+.missing { color: #6b4e00; background: #fff8e1; border-radius: 6px; padding: 8px 12px;
+  margin: 12px 0 0; font-size: 15px; }
+.figure { display: block; max-width: 100%; height: auto; margin: 8px auto 0; }
+.strip { display: grid; gap: 10px; grid-template-columns: repeat(4, 1fr); margin: 8px 0 0; }
+.strip figure { margin: 0; }
+.strip img { display: block; width: 100%; border-radius: 6px; }
+.strip figcaption { color: #59636e; font-size: 13px; margin-top: 2px; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: 14px; margin-top: 8px;
+  font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid #e9ecef;
+  vertical-align: top; overflow-wrap: anywhere; }
+th { color: #59636e; font-weight: 600; white-space: nowrap; }
+tr.differs td { font-weight: 600; }
+details { margin-top: 10px; }
+summary { cursor: pointer; font-weight: 600; font-size: 15px; }
+@media print { body { background: #fff; } section { break-inside: avoid; border: 0; padding: 0; } }
+"""
+
+# Should a name from a file ever get through as markup, the browser still fetches and runs nothing.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def page(title: str, parts: Iterable[str]) -> bytes:
+    """The whole document around its parts, which are HTML already."""
+    body = "\n".join(parts)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+""".encode()
+
+
+def heading(text: str) -> str:
+    """The page's headline."""
+    return f"<h1>{html.escape(text)}</h1>"
+
+
+def paragraph(text: str, *, kind: str = "small") -> str:
+    """A paragraph: "lead", "small", "note", or "missing" for what could not be shown."""
+    return f'<p class="{kind}">{html.escape(text)}</p>'
+
+
+def section(title: str, *parts: str) -> str:
+    """A card with a title and its parts, which are HTML already."""
+    return f"<section>\n<h2>{html.escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+
+
+def image(svg: bytes, *, description: str) -> str:
+    """A figure, with what a reader who cannot see it is told."""
+    return f'<img class="figure" alt="{html.escape(description)}" src="{_data("svg+xml", svg)}">'
+
+
+def strip(pictures: Sequence[tuple[bytes, str]]) -> str:
+    """Pictures, as PNG files with captions, side by side."""
+    figures = (
+        f'<figure><img alt="{html.escape(caption)}" src="{_data("png", picture)}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        for picture, caption in pictures
+    )
+    return '<div class="strip">' + "".join(figures) + "</div>"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, mark: bool = False) -> str:
+    """A table of text.
+
+    Args:
+        header: Names of the columns.
+        rows: The cells.
+        mark: Whether to set a row in bold whose cells after the first are not all the same.
+    """
+    lines = []
+    for row in rows:
+        differs = ' class="differs"' if mark and len(set(row[1:])) > 1 else ""
+        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        lines.append(f"<tr{differs}>{cells}</tr>")
+    names = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    return (
+        f'<div class="scroll"><table><thead><tr>{names}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def details(title: str, *parts: str) -> str:
+    """Parts that open on a click."""
+    return f"<details><summary>{html.escape(title)}</summary>{''.join(parts)}</details>"
+
+
+def _data(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
