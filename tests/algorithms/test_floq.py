@@ -1,5 +1,9 @@
 """The floq update as a pure function."""
 
+import dataclasses
+import itertools
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,10 +114,6 @@ def test_the_policy_gets_no_gradient_from_the_critic_loss(state, batch, draws):
 
 def test_normalised_q_does_not_depend_on_the_scale_of_values(state, batch, draws):
     """With `normalize_q` the policy's gradient is the same for values ten times as large."""
-    import dataclasses
-
-    import equinox as eqx
-
     config = dataclasses.replace(CONFIG, normalize_q=True)
     scaled = eqx.tree_at(
         lambda p: (p.distilled.members.head.kernel, p.distilled.members.head.bias),
@@ -160,3 +160,59 @@ def test_settings_out_of_range_are_refused(setting, value):
     """The error names the setting."""
     with pytest.raises(ValueError, match=setting):
         floq.Config(**{setting: value})
+
+
+def test_the_best_candidate_is_an_action_of_the_behaviour_flow_that_the_critic_prefers(state):
+    """With all values equal but for the sign of the first action, its sign is always chosen."""
+    critic = state.parameters.critic
+
+    def prefers(sign):
+        """A field whose velocity is the first action times the sign, whatever else it reads."""
+        network = jax.tree.map(jnp.zeros_like, critic.members.network)
+        kernel = network.first.kernel.at[:, STATISTICS.observation_dim, 0].set(sign)
+        norms = [
+            eqx.tree_at(lambda n: n.scale, norm, jnp.ones_like(norm.scale))
+            for norm in network.norms
+        ]
+        passing = network.layers[0].kernel.at[:, 0, 0].set(1.0)
+        head = network.head.kernel.at[:, 0, 0].set(1.0)
+        network = eqx.tree_at(
+            lambda n: (n.first.kernel, n.layers[0].kernel, n.head.kernel, *n.norms),
+            network,
+            (kernel, passing, head, *norms),
+        )
+        return state._replace(
+            parameters=eqx.tree_at(lambda p: p.critic.members.network, state.parameters, network)
+        )
+
+    config = dataclasses.replace(CONFIG, candidates=32)
+    observations = jax.random.normal(jax.random.key(7), (20, 3))
+    keys = jax.random.split(jax.random.key(8), 20)
+    behaviour = floq.act_behaviour(CONFIG, state, observations, keys=keys)[:, 0]
+    up = floq.act(config, prefers(1.0), observations, keys=keys)[:, 0]
+    down = floq.act(config, prefers(-1.0), observations, keys=keys)[:, 0]
+    assert np.mean(down) < np.mean(behaviour) < np.mean(up)
+    assert (down < up).all()
+
+
+def test_a_chunk_of_actions_is_discounted_as_that_many_steps():
+    """γ = 0.9 over chunks of 3 is one decision at 0.729, in the target and in the support."""
+    config = dataclasses.replace(CONFIG, discount=0.9, action_chunk=3)
+    assert config.decision_discount == pytest.approx(0.729)
+    critic = floq.init(config, STATISTICS, key=jax.random.key(0)).parameters.critic
+    assert critic.noise_interval[0] == pytest.approx(-0.1 / (1 - 0.729))
+
+
+def test_the_learning_rate_falls_to_zero(state, batch):
+    """After as many updates as its decay takes, an update no longer moves the parameters."""
+    config = dataclasses.replace(CONFIG, learning_rate_decay=3)
+    start = floq.init(config, STATISTICS, key=jax.random.key(0))
+    states = [start]
+    for step in range(4):
+        states.append(update(config, states[-1], batch, key=jax.random.key(step))[0])
+    moved = [
+        largest_difference(one.parameters, other.parameters)
+        for one, other in itertools.pairwise(states)
+    ]
+    assert moved[0] > moved[1] > moved[2] > 0
+    assert moved[3] == 0

@@ -20,7 +20,8 @@ from floq.types import Statistics
 METRICS = "metrics.jsonl"
 EVALUATIONS = "evaluations.jsonl"
 TIMINGS = "timings.jsonl"
-_CONFIG, _VERSIONS = "config.json", "versions.json"
+CONFIG = "config.json"
+VERSIONS = "versions.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +132,7 @@ class RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         directory = cls(path)
         refuse_existing(path)
-        replace_bytes(path / _VERSIONS, json_bytes([{"step": 0, **versions()}]))
+        replace_bytes(path / VERSIONS, json_bytes([{"step": 0, **versions()}]))
         directory.write_config(config)
         sync_folder(path.parent)
         return directory
@@ -146,11 +147,11 @@ class RunDirectory:
 
     def write_config(self, config: RunConfig) -> None:
         """Replaces `config.json`."""
-        replace_bytes(self.path / _CONFIG, json_bytes(to_json(config)))
+        replace_bytes(self.path / CONFIG, json_bytes(to_json(config)))
 
     def check_versions(self, step: int) -> None:
         """Records the versions that a run goes on with, and warns where they have changed."""
-        records, now = read_json(self.path / _VERSIONS), versions()
+        records, now = read_json(self.path / VERSIONS), versions()
         before = {name: value for name, value in records[-1].items() if name != "step"}
         changes = differences(before, now)
         if changes:
@@ -160,7 +161,7 @@ class RunDirectory:
                 RuntimeWarning,
                 stacklevel=2,
             )
-            replace_bytes(self.path / _VERSIONS, json_bytes([*records, {"step": step, **now}]))
+            replace_bytes(self.path / VERSIONS, json_bytes([*records, {"step": step, **now}]))
 
     def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds rows to a file and waits until the disk has them.
@@ -225,7 +226,7 @@ def refuse_existing(path: Path) -> None:
     Raises:
         FileExistsError: If so.
     """
-    if (path / _CONFIG).exists():
+    if (path / CONFIG).exists():
         raise FileExistsError(
             f"{path} already holds a run: continue it with `floq resume {path}`, or give another "
             "directory."
@@ -241,9 +242,9 @@ def read_config(path: Path) -> RunConfig:
         FileNotFoundError: If there is no run.
         ValueError: If a setting is unknown, missing or wrong.
     """
-    file = Path(path) / _CONFIG
+    file = Path(path) / CONFIG
     if not file.exists():
-        raise FileNotFoundError(f"{path} holds no run: there is no {_CONFIG} in it.")
+        raise FileNotFoundError(f"{path} holds no run: there is no {CONFIG} in it.")
     config = from_json(RunConfig, read_json(file), name=str(file))
     if config.algorithm not in ALGORITHMS:
         raise ValueError(

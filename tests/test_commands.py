@@ -1,0 +1,134 @@
+"""Every command and example of the README and the docs is run, at a small size."""
+
+import http.server
+import re
+import shlex
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import floq
+from floq.cli import main
+from floq.experiments.presets import small
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NETWORK = "--config.critic.network.hidden-sizes 16 --config.policy.network.hidden-sizes 16".split()
+TRAINING = [
+    *"--steps 4 --log-interval 2 --evaluation-interval 4 --evaluation-episodes 1".split(),
+    *"--config.batch-size 8 --config.critic.integration-steps 2 --processes 1".split(),
+    *NETWORK,
+    *"--config.distilled.network.hidden-sizes 16".split(),
+]
+SMALL = {
+    "data generate": ["--episodes", "1"],
+    "train": TRAINING,
+    "evaluate": ["--episodes", "1", "--processes", "1"],
+}
+# Tests of their own run these: the demo's is below, the others in test_cli.py.
+ELSEWHERE = {"demo", "COMMAND", "train TASK"}
+
+
+def commands() -> list[str]:
+    """The `floq …` lines of all code blocks and inline code, in order, without repetition."""
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        blocks = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        lines = [line for block in blocks for line in block.splitlines()]
+        lines += re.findall(r"`(floq [^`\n]+)`", text)
+        found += [line.split("#")[0].strip() for line in lines if line.startswith("floq ")]
+    return list(dict.fromkeys(found))
+
+
+def shrunk(command: str) -> list[str]:
+    """The command's words, with what makes it small."""
+    words = shlex.split(command)[1:]
+    name = " ".join(words[:2]) if words[0] == "data" else words[0]
+    if name == "data generate":
+        for option in ("--episodes",):
+            if option in words:
+                del words[words.index(option) : words.index(option) + 2]
+    if "-o" in words:
+        return words
+    return words + SMALL.get(name, [])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working folder, with a data folder and a mirror that serves it."""
+    folder = tmp_path_factory.mktemp("commands")
+    (folder / "data").mkdir()
+    (folder / "mirror").mkdir()
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder / "mirror"))
+    handler.log_message = lambda *_: None  # pyright: ignore
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv("FLOQ_DATA", str(folder / "data"))
+            patch.setenv("FLOQ_MIRRORS", f"http://127.0.0.1:{server.server_port}")
+            yield folder
+        server.shutdown()
+
+
+def test_the_pages_show_commands():
+    """The README's and the docs' commands are found."""
+    assert len(commands()) >= 8
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_every_command_of_the_pages_runs(folder, capsys):
+    """In the order of the pages, small, each ends with success."""
+    for command in commands():
+        words = shrunk(command)
+        if words[0] in ELSEWHERE or " ".join(words[:2]) in ELSEWHERE:
+            continue
+        if words[:2] == ["data", "download"]:
+            for file in (folder / "data").glob("*.npz"):
+                file.rename(folder / "mirror" / file.name)
+        words = ["cube-double-play-v0" if word.startswith("NAME") else word for word in words]
+        assert main(words) == 0, f"{command}: {capsys.readouterr().err}"
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_python_example_of_the_readme_runs(folder, monkeypatch, capsys):
+    """As it stands, with small networks, two updates and one episode."""
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
+    assert len(code.splitlines()) <= 8
+    code = code.replace("1_000_000", "2").replace("episodes=50", "episodes=1")
+    if not (folder / "data" / "cube-double-play-v0.npz").exists():
+        assert main("data generate cube-double-play-v0 --episodes 1".split()) == 0
+    published = floq.preset
+    monkeypatch.setattr(
+        floq, "preset", lambda *names: small(published(*names), width=8, depth=1), raising=False
+    )
+    exec(compile(code, "README.md", "exec"), {})
+    assert "success" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_demo_runs_and_says_what_it_found(folder):
+    """A demo of four updates leaves a report and a summary; called again, it is finished."""
+    import json
+
+    from floq.experiments.demo import demo
+    from floq.training import Schedule
+
+    schedule = Schedule(
+        log_interval=2, evaluation_interval=4, evaluation_episodes=1, evaluate_bc=True
+    )
+    for _ in range(2):
+        page = demo(
+            "runs/demo", seeds=(0, 1), steps=4, episodes=2, schedule=schedule, progress=False
+        )
+    assert page.read_text().startswith("<!")
+    summary = json.loads((folder / "runs/demo/summary.json").read_text())
+    assert summary["steps"] == 4
+    assert summary["task"] == "pointmaze-medium-navigate-singletask-task1-v0"
+    for policy in ("bc", "floq"):
+        found = summary["algorithms"][policy]
+        assert len(found["per_seed"]) == 2
+        assert found["interval"][0] <= found["success"] <= found["interval"][1]
