@@ -192,9 +192,9 @@ def draws_of(draws: Tree) -> floq.Draws:
 
 
 def relative_error(ours: Any, recorded: np.ndarray) -> float:
-    """The largest difference, over the largest recorded magnitude."""
+    """The largest difference, over the largest recorded magnitude (or rounding, if all are 0)."""
     difference = np.max(np.abs(np.reshape(ours, recorded.shape) - recorded))
-    return float(difference / max(np.max(np.abs(recorded)), np.finfo(np.float32).tiny))
+    return float(difference / max(np.max(np.abs(recorded)), np.finfo(np.float32).eps))
 
 
 def tree_error(ours: Any, recorded: Any) -> float:

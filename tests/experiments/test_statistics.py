@@ -22,7 +22,7 @@ def test_equal_seeds_keep_the_noise_of_their_episodes():
 
 
 def test_perfect_seeds_do_not_promise_perfection():
-    """Three seeds that always succeed in 20 episodes each: the lower end is n / (n + z²), n = 60."""
+    """Three seeds that succeed in all of 20 episodes: the lower end is n / (n + z²), n = 60."""
     assert success_interval([1.0] * 3, 20) == pytest.approx((1.0, 60 / 63.8415, 1.0), abs=1e-4)
 
 
@@ -38,7 +38,7 @@ def test_student_part_stays_a_share():
 
 
 def test_one_seed_falls_back_to_its_episodes():
-    """5 of 10 episodes: Wilson's centre is .5, its half width .5 / √(1 + z²/10) · z / √10 = .2634."""
+    """5 of 10 episodes: Wilson's centre is .5, its half width .5 z / √(10 + z²) = .2634."""
     interval = success_interval([0.5], 10)
     assert interval == pytest.approx((0.5, 0.2366, 0.7634), abs=1e-4)
 

@@ -36,7 +36,7 @@ CONFIG = small(
 _SCHEDULE = Schedule(
     log_interval=500,
     evaluation_interval=2_500,
-    evaluation_episodes=25,
+    evaluation_episodes=16,
     evaluate_bc=True,
     checkpoint_interval=2_500,
 )

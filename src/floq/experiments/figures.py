@@ -16,7 +16,7 @@ from matplotlib.ticker import (
     FuncFormatter,
     LogLocator,
     MaxNLocator,
-    NullFormatter,
+    NullLocator,
     PercentFormatter,
 )
 
@@ -90,7 +90,7 @@ def learning_curves(curves: Sequence[Curve], *, name: str) -> Figure:
     if name == "success":
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.set_ylabel("success rate (% of episodes)")
+        axes.set_ylabel("success rate of episodes")
     else:
         axes.set_ylabel(f"{name} of an episode (sum of rewards)")
     _legend(figure, handles, [curve.label for curve in curves])
@@ -133,31 +133,31 @@ def flow_trajectories(view: FlowView) -> Figure:
     rows = math.ceil(len(view.steps) / columns)
     figure = _figure(0.5 + 2.4 * rows)
     low, high = view.noise_interval
+    interval: dict[str, Any] = {"color": "#000000", "linewidth": 5, "alpha": 0.75}
+    members = view.paths.shape[1]
+    # The later ones are thinner, so that the ones below show where members agree.
+    widths = np.linspace(2.2, 1.0, members) if members > 1 else [1.4]
     first: Any = None
     for index, (step, paths) in enumerate(zip(view.steps, view.paths, strict=True)):
         axes = first = figure.add_subplot(rows, columns, index + 1, sharex=first, sharey=first)
-        axes.plot([0, 0], [low, high], color="#000000", linewidth=5, alpha=0.75, zorder=4)
-        for colour, member in zip(_cycle(len(paths)), paths, strict=True):
-            axes.plot([0, 1], member[[0, -1]], color="#BBBBBB", linewidth=0.7, zorder=1)
-            axes.plot(view.times, member, color=colour, linewidth=1.2, zorder=3)
-            axes.plot(np.ones(member.shape[1]), member[-1], ".", color=colour, markersize=3.5)
-        value = _number(paths[:, -1].mean())
-        axes.set_title(f"step {step:,}: mean {value}", fontsize=8.5, color=_INK, loc="left")
+        axes.plot([0, 0], [low, high], solid_capstyle="butt", **interval)
+        for colour, width, member in zip(_cycle(members), widths, paths, strict=True):
+            axes.plot([0, 1], member[[0, -1]], color="#BBBBBB", linewidth=0.8, zorder=1)
+            axes.plot(view.times, member, color=colour, linewidth=width, zorder=3)
+        title = f"step {step:,} of the rollout; mean end {_number(paths[:, -1].mean())}"
+        axes.set_title(title, fontsize=8.5, color=_INK, loc="left")
         _style(axes)
-        axes.set_xlim(-0.04, 1.04)
-        axes.set_xticks([0, 0.5, 1], ["0\nnoise", "0.5", "1\nvalue"])
+        axes.set_xlim(-0.04, 1.02)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
         axes.tick_params(labelbottom=index + columns >= len(view.steps))
         axes.tick_params(labelleft=index % columns == 0)
         if index + columns >= len(view.steps):
-            axes.set_xlabel("time t of the flow", labelpad=-4)
+            axes.set_xlabel("time t of the flow")
         if index % columns == 0:
             axes.set_ylabel("z (units of return)")
-    members = view.paths.shape[1]
-    handles = [Line2D([], [], color=colour, linewidth=1.5) for colour in _cycle(members)]
-    handles += [
-        Line2D([], [], color="#BBBBBB", linewidth=1),
-        Line2D([], [], color="#000000", alpha=0.75, linewidth=5),
-    ]
+    lines = zip(_cycle(members), widths, strict=True)
+    handles = [Line2D([], [], color=colour, linewidth=width) for colour, width in lines]
+    handles += [Line2D([], [], color="#BBBBBB", linewidth=1), Line2D([], [], **interval)]
     names = [f"member {index + 1}" for index in range(members)]
     _legend(figure, handles, [*names, "straight line", "noise interval"])
     return figure
@@ -186,7 +186,7 @@ def value_map(view: MazeView) -> Figure:
     left, right, bottom, top = view.extent
     aspect = (top - bottom) / (right - left)
     width = min(_WIDTH * 0.8, 6.4 / aspect)
-    figure = _figure(width * 0.86 * aspect + 0.8, width=width)
+    figure = _figure(width * 0.73 * aspect + 0.85, width=width)
     axes = figure.add_subplot()
     place: dict[str, Any] = {"extent": view.extent, "origin": "lower", "interpolation": "nearest"}
     walls = np.where(np.isnan(view.values), 1.0, np.nan)
@@ -208,17 +208,20 @@ def value_map(view: MazeView) -> Figure:
             linewidth=0.5,
             zorder=3,
         )
-    halo, colour = {"color": "black", "linewidth": 3.2}, "#FF8FC7"
-    axes.plot(*view.path.T, **halo, zorder=4)
-    handles = axes.plot(*view.path.T, color=colour, linewidth=1.8, zorder=5)
-    marks = {"markersize": 9, "markeredgecolor": "black", "linestyle": "none", "zorder": 6}
-    handles += axes.plot(*view.path[0], "o", color="white", **marks)
-    handles += axes.plot(*view.goal, "*", color="#FFD500", **(marks | {"markersize": 17}))
+    axes.plot(*view.path.T, color="black", linewidth=3.4, zorder=4)
+    handles = axes.plot(*view.path.T, color="#FF8FC7", linewidth=2, zorder=5)
+    for place_of, shape, size, colour in (
+        (view.path[0], "o", 9, "white"),
+        (view.goal, "*", 17, "#FFD500"),
+    ):
+        line = Line2D(*place_of[:, None], color=colour, marker=shape, markersize=size, zorder=6)
+        line.set(linestyle="none", markeredgecolor="black")
+        handles.append(axes.add_line(line))
     labels = ["rollout", "start", "goal"]
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    axes.set_xlabel("x (maze units)")
-    axes.set_ylabel("y (maze units)")
+    axes.set_xlabel("x (simulator units)")
+    axes.set_ylabel("y (simulator units)")
     _style(axes)
     axes.grid(False)
     bar = figure.colorbar(image, ax=axes, shrink=0.9, aspect=28, pad=0.02)
@@ -257,13 +260,14 @@ def _log_axis(axes: Axes) -> None:
     """A log scale with plain numbers on it, also where it spans less than a decade."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    steps = (1.0,) if high / low > 1e3 else (1.0, 2.0, 5.0)
     if high / low < 2:
-        axes.set_ylim(low / 1.3, high * 1.3)
-    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=8))
+        low, high = axes.set_ylim(low / 1.3, high * 1.3)
+    if high / low < 12:
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 1e3 else (1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params(axis="y", which="minor", length=0)
 
 
 def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:

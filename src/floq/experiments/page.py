@@ -29,7 +29,9 @@ section > .note { color: #59636e; margin: 0 0 16px; max-width: 54em; font-size: 
 table { border-collapse: collapse; width: 100%; font-size: 14px; margin-top: 8px;
   font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid #e9ecef;
-  vertical-align: top; overflow-wrap: anywhere; }
+  vertical-align: top; }
+th:last-child, td:last-child { padding-right: 0; }
+details td { overflow-wrap: anywhere; min-width: 8em; }
 th { color: #59636e; font-weight: 600; white-space: nowrap; }
 tr.differs td { font-weight: 600; }
 details { margin-top: 10px; }

@@ -83,7 +83,7 @@ class FlowView:
 
 
 def flow_view(
-    critic: FlowCritic, policy: Policy, recording: Recording, *, states: int = 6, starts: int = 7
+    critic: FlowCritic, policy: Policy, recording: Recording, *, states: int = 6, starts: int = 5
 ) -> FlowView:
     """The flow in states spread over a rollout, at an action of the policy.
 
@@ -144,7 +144,7 @@ def rollout_view(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MazeView:
-    """The learned value over a maze, and a rollout in it; lengths in the maze's units.
+    """The learned value over a maze, and a rollout in it; lengths in the simulator's units.
 
     Attributes:
         values: V(s) at points of free cells and NaN in walls, [rows, columns] from low y to high.

@@ -14,15 +14,17 @@ from floq.recording import Recording, record
 from floq.training.configuration import to_json
 from floq.training.files import json_bytes, read_json, replace_bytes
 from floq.training.run import Run, load_run
-from floq.training.run_directory import CONFIG, VERSIONS, read_config
+from floq.training.run_directory import read_config
 
+_CONFIG, _VERSIONS = "config.json", "versions.json"
 _ROLLOUT_SEED = 0
 _FRAMES = 8
+_PERCENT = "\N{NO-BREAK SPACE}%"
 
 _FLOW_NOTE = (
     "Each curve carries one start, drawn from the noise interval at t = 0, to a sample of the "
-    "return at t = 1; the mean of the ends is Q(s, a). The states are spread over the rollout "
-    "above, the actions are the policy's. Where curves leave their straight grey lines, more "
+    "return at t = 1. The states are spread over the rollout above, the actions are the policy's. "
+    "Where curves leave their straight grey lines, more "
     "integration steps give another answer; where they all follow them, one step would do."
 )
 _VALUE_NOTE = (
@@ -80,8 +82,8 @@ def _load(directories: Sequence[str | Path]) -> dict[str, Run]:
     """The runs by name, in the order given."""
     folders = []
     for directory in map(Path, directories):
-        inner = [config.parent for config in sorted(directory.glob(f"*/{CONFIG}"))]
-        folders += [directory] if (directory / CONFIG).exists() or not inner else inner
+        inner = [config.parent for config in sorted(directory.glob(f"*/{_CONFIG}"))]
+        folders += [directory] if (directory / _CONFIG).exists() or not inner else inner
     if not folders:
         raise ValueError("No directory is given: name the runs to report on.")
     names = [folder.resolve().name for folder in folders]
@@ -207,9 +209,13 @@ def _picture_sections(run: Run) -> list[str]:
         return [page.section(titles[0], missing), frames, page.section(titles[2], missing)]
     view = probe.flow_view(critic, run.policy, recording)
     steps = _count(critic.config.integration_steps, "integration step")
+    note = (
+        f"{_FLOW_NOTE} Here there are {steps}, and Q(s, a) is the mean over starts of the members' "
+        f"{critic.config.aggregation}."
+    )
     flow = page.section(
         titles[2],
-        page.paragraph(f"{_FLOW_NOTE} Here there are {steps}.", kind="note"),
+        page.paragraph(note, kind="note"),
         page.image(
             figures.to_svg(figures.flow_trajectories(view)),
             description="paths of the flow from noise to value, one panel for each state",
@@ -278,16 +284,18 @@ def _frames_section(title: str, recording: Recording) -> str:
 
 
 def _results_section(runs: dict[str, Run]) -> str:
-    header = ["run", "policy", "updates", "result", "95 % interval", "per seed"]
-    header += ["episodes a seed", "return", "length"]
+    header = ["run"] if len(runs) > 1 else []
+    header += ["policy", "updates", "result", "95 % interval", "per seed", "episodes"]
+    header += ["return", "length"]
     rows = []
     for name, run in runs.items():
         for policy, found in _ordered(run).items():
             last = found[-1]
             figure, interval = _figures_of(last)
             per_seed = ", ".join(_formatted(value, last.figure) for value in last.per_seed)
-            cells = [name, _policy_name(policy), f"{last.step:,}", f"{last.figure} {figure}"]
-            cells += [interval, per_seed, str(last.episodes)]
+            cells = [name] if len(runs) > 1 else []
+            cells += [_policy_name(policy), f"{last.step:,}", f"{last.figure} {figure}"]
+            cells += [interval, per_seed, f"{len(last.per_seed)} × {last.episodes}"]
             rows.append([*cells, _number(last.mean_return), _number(last.mean_length)])
     note = "At the last evaluation of each run. The seeds stand in the order of the settings below."
     if not rows:
@@ -303,11 +311,13 @@ def _settings_section(runs: dict[str, Run]) -> str:
         speed.append([name, updates, _duration(seconds), "–" if rate is None else _number(rate)])
     settings = [_flat(to_json(run.config)) for run in runs.values()]
     # The newest entry: a run that went on elsewhere has several.
-    versions = [_flat(read_json(run.directory / VERSIONS)[-1]) for run in runs.values()]
+    versions = [_flat(read_json(run.directory / _VERSIONS)[-1]) for run in runs.values()]
     note = "Bold where the runs differ." if len(runs) > 1 else ""
     return page.section(
         "Settings, versions and speed",
-        page.table(["run", "updates", "time in all", "updates a second, each of all seeds"], speed),
+        page.table(
+            ["run", "updates", "time in all", "updates a second (each of all seeds)"], speed
+        ),
         page.paragraph(note),
         page.details("Settings", _side_by_side("setting", runs, settings)),
         page.details("Versions and machine", _side_by_side("part", runs, versions)),
@@ -352,12 +362,12 @@ def _figures_of(result: Result) -> tuple[str, str]:
     mean, low, high = result.interval
     if not math.isfinite(low):
         return _formatted(mean, result.figure), ""
-    ends = (_formatted(end, result.figure) for end in (low, high))
-    return _formatted(mean, result.figure), " to ".join(ends)
+    lower, upper = (_formatted(end, result.figure) for end in (low, high))
+    return _formatted(mean, result.figure), f"{lower.removesuffix(_PERCENT)} to {upper}"
 
 
 def _formatted(value: float, figure: str) -> str:
-    return f"{100 * value:.0f} %" if figure == "success" else _number(value)
+    return f"{100 * value:.0f}{_PERCENT}" if figure == "success" else _number(value)
 
 
 def _number(value: float) -> str:
