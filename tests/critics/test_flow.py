@@ -97,7 +97,9 @@ def test_learned_values_are_within_3_percent_of_the_exact_ones(discount):
     """Against linear algebra, with terminal states: at most 3 % of the range of Q, everywhere."""
     mdp = MDP(seed=3)
     exact = mdp.values(discount)
-    learned = evaluate_policy(mdp, SMALL, discount, steps=4000)
+    # Many samples, since the policy's actions are drawn and 1 / (1 - γ) multiplies that noise.
+    config = dataclasses.replace(SMALL, noise_samples=32)
+    learned = evaluate_policy(mdp, config, discount, steps=4000)
     assert np.abs(learned - exact).max() <= 0.03 * np.ptp(exact)
 
 

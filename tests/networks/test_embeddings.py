@@ -38,7 +38,8 @@ def test_histogram_is_a_distribution_for_every_finite_value(value, scale, sigma)
     """Masses are finite, not negative (to rounding), and sum to 1, for any z and reward scale."""
     masses = histogram(value, ValueSupport(-101.0 * scale, 1.0 * scale), sigma=sigma)
     assert np.isfinite(masses).all()
-    assert masses.min() >= -1e-5
+    # erf rounds to 6e-8, and the mass that is left on the support is 0.0047 at the least.
+    assert masses.min() >= -1e-4
     np.testing.assert_allclose(masses.sum(), 1, rtol=1e-3)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from floq.critics.flow import FlowCritic
@@ -99,7 +100,9 @@ def flow_view(
     observations = recording.observations[steps]
     _, actions = state_values(critic, policy, observations)
     noise = np.tile(np.linspace(*critic.noise_interval, starts, dtype=np.float32), (len(steps), 1))
-    paths = critic.return_trajectories(observations, actions[:, 0], noise)  # pyright: ignore
+    paths = critic.return_trajectories(
+        jnp.asarray(observations), jnp.asarray(actions[:, 0]), jnp.asarray(noise)
+    )
     return FlowView(
         steps=steps,
         times=np.linspace(0.0, 1.0, paths.shape[1]),
