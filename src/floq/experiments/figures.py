@@ -144,7 +144,7 @@ def flow_trajectories(view: FlowView) -> Figure:
         for colour, width, member in zip(_cycle(members), widths, paths, strict=True):
             axes.plot([0, 1], member[[0, -1]], color="#BBBBBB", linewidth=0.8, zorder=1)
             axes.plot(view.times, member, color=colour, linewidth=width, zorder=3)
-        title = f"step {step:,} of the rollout; mean end {_number(paths[:, -1].mean())}"
+        title = f"step {step:,} of the rollout; mean end {_number(float(paths[:, -1].mean()))}"
         axes.set_title(title, fontsize=8.5, color=_INK, loc="left")
         _style(axes)
         axes.set_xlim(-0.04, 1.02)
