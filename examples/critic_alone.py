@@ -33,7 +33,7 @@ def update(critic, target, moments, key):
     return optax.apply_updates(critic, updates), floq.ema_update(target, critic, 0.02), moments
 
 
-moments = optimizer.init(critic)
+moments = optimizer.init(critic)  # pyright: ignore[reportArgumentType]
 for step in range(3_000):
     critic, target, moments = update(critic, target, moments, jax.random.key(step))
 noise = critic.sample_noise((1, 64), key=jax.random.key(1))

@@ -32,6 +32,7 @@ th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid #e9
   vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
 details td { overflow-wrap: anywhere; min-width: 8em; }
+details td:first-child { white-space: nowrap; }
 th { color: #59636e; font-weight: 600; white-space: nowrap; }
 tr.differs td { font-weight: 600; }
 details { margin-top: 10px; }
