@@ -189,10 +189,14 @@ def _choose_renderer() -> None:
     MuJoCo reads MUJOCO_GL once, when it is imported, and its import fails where EGL is asked for
     and missing.
     """
+    if needs_renderer() and "mujoco" not in sys.modules and ctypes.util.find_library("EGL"):
+        os.environ["MUJOCO_GL"] = "egl"
+
+
+def needs_renderer() -> bool:
+    """Whether MuJoCo would look for a display that is not there, and abort the process."""
     displays = ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")
-    if sys.platform == "linux" and not any(name in os.environ for name in displays):
-        if "mujoco" not in sys.modules and ctypes.util.find_library("EGL"):
-            os.environ["MUJOCO_GL"] = "egl"
+    return sys.platform == "linux" and not any(name in os.environ for name in displays)
 
 
 def _with_unit_actions(env: gymnasium.Env, task_name: str) -> gymnasium.Env:

@@ -3,7 +3,7 @@
 import gymnasium
 import numpy as np
 
-from floq.envs.make import EnvironmentSpec
+from floq.envs.make import EnvironmentSpec, needs_renderer
 from floq.envs.slots import Slots
 
 
@@ -30,6 +30,11 @@ def rendering_slots(spec: EnvironmentSpec) -> tuple[Slots, str]:
     """A slot that renders; or one that does not, and why none does."""
     try:
         slots = Slots(spec, 1, render_mode="rgb_array")
+        if needs_renderer():
+            raise RuntimeError(
+                "there is no display, and MuJoCo was imported without MUJOCO_GL: start Python with "
+                "MUJOCO_GL=egl in its environment"
+            )
         slots.reset(np.zeros(1, np.int64), np.zeros(1, np.int64))
         if not isinstance(slots.environments[0].render(), np.ndarray):
             raise ValueError("its render() returns no picture")

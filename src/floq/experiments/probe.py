@@ -52,8 +52,9 @@ def state_values(
         The values, [states], and the actions, [states, samples, act].
     """
     key, noise_key = jax.random.split(jax.random.key(0))
-    noise = critic.sample_noise((_ROWS, _SAMPLES), key=noise_key)
-    keys = jax.random.split(key, _ROWS * _SAMPLES)
+    # The same draws in every state, so that states differ by their values alone.
+    noise = jnp.tile(critic.sample_noise((1, _SAMPLES), key=noise_key), (_ROWS, 1))
+    keys = jnp.tile(jax.random.split(key, _SAMPLES), _ROWS)
     count = len(observations)
     padded = np.concatenate([observations, np.repeat(observations[-1:], -count % _ROWS, axis=0)])
     values, actions = [], []
