@@ -105,26 +105,20 @@ def _headline(runs: dict[str, Run]) -> Iterable[str]:
     for name, run in runs.items():
         prefix = f"{name}: " if len(runs) > 1 else ""
         last = [found[-1] for found in _ordered(run).values()]
+        sentence = "No evaluation yet."
         if last:
-            sentence = "; ".join(_in_words(result) for result in last)
-            sentence += f", after {last[0].step:,} updates."
-            seeds, episodes = len(run.config.seeds), last[0].episodes
-            detail = (
-                f"Means over {_count(seeds, 'seed')} with {_count(episodes, 'episode')} each, at "
-                "the last evaluation and not the best one; ranges are 95 % intervals of the mean."
-            )
-            if seeds == 1:
-                detail += " One seed says nothing about training another one."
-        else:
-            sentence, detail = "No evaluation yet.", ""
+            words = "; ".join(_in_words(result) for result in last)
+            seeds = _count(len(run.config.seeds), "seed")
+            episodes = _count(last[0].episodes, "episode")
+            sentence = f"{words}, after {last[0].step:,} updates ({seeds}, {episodes} each)."
         yield page.paragraph(prefix + sentence, kind="lead")
-        yield page.paragraph(detail) if detail else ""
         if run.step < run.config.steps:
-            yield page.paragraph(
-                f"{prefix}This run is not finished: {run.step:,} of {run.config.steps:,} updates "
-                "are saved.",
-                kind="missing",
-            )
+            saved = f"{run.step:,} of {run.config.steps:,} updates are saved."
+            yield page.paragraph(f"{prefix}This run is not finished: {saved}", kind="missing")
+    note = "Ranges are 95 % intervals of the mean over seeds, at the last evaluation, not the best."
+    if any(len(run.config.seeds) == 1 for run in runs.values()):
+        note += " One seed says nothing about how training another one would end."
+    yield page.paragraph(note)
 
 
 def _in_words(result: Result) -> str:
@@ -315,9 +309,7 @@ def _settings_section(runs: dict[str, Run]) -> str:
     note = "Bold where the runs differ." if len(runs) > 1 else ""
     return page.section(
         "Settings, versions and speed",
-        page.table(
-            ["run", "updates", "time in all", "updates a second (each of all seeds)"], speed
-        ),
+        page.table(["run", "updates", "time in all", "updates a second (of all seeds)"], speed),
         page.paragraph(note),
         page.details("Settings", _side_by_side("setting", runs, settings)),
         page.details("Versions and machine", _side_by_side("part", runs, versions)),
