@@ -21,14 +21,14 @@ STEPS = 10_000
 # How these were found, with every seed, is in docs/demo.md.
 CONFIG = small(
     floq.Config(
-        critic=FlowCriticConfig(integration_steps=4, noise_samples=4),
+        critic=FlowCriticConfig(integration_steps=4, noise_samples=4, aggregation="min"),
         batch_size=128,
         learning_rate=1e-3,
         learning_rate_decay=STEPS,
         target_rate=0.05,
         bc_coefficient=10.0,
         action_chunk=10,
-        candidates=16,
+        candidates=32,
     ),
     width=64,
     depth=3,
