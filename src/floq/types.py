@@ -76,6 +76,7 @@ class Critic(Protocol):
         observations: Float[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
+        /,
     ) -> Float[Array, "ensemble batch samples"]:
         """Each member's samples of the return of (s, a), in units of return."""
         ...
@@ -85,6 +86,7 @@ class Critic(Protocol):
         observations: Float[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
+        /,
     ) -> Float[Array, " batch"]:
         """Q(s, a): the mean over samples of what the config makes of the members' samples."""
         ...
