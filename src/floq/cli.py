@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from floq.commands.presets import Presets
+
 _SAVED = 75
 """Exit status of an interrupted training that saved itself; `floq.training` defines it."""
 
@@ -91,7 +93,7 @@ class Train:
 
     Attributes:
         task: Task of OGBench, such as cube-double-play-singletask-v0.
-        algorithm: What learns.
+        algorithm: What learns: a method that `floq presets` lists.
         seeds: One or more; they train side by side in one program.
         steps: Updates in all.
         directory: New folder of the run; runs/TASK-ALGORITHM by default.
@@ -156,7 +158,9 @@ def _parse_train(arguments: list[str]) -> Train:
         frozen=True,
     )
     command.__doc__ = Train.__doc__
-    parsed = tyro.cli(command, args=arguments, prog="floq train")
+    parsed = tyro.cli(
+        command, args=arguments, prog="floq train", config=(tyro.conf.AvoidSubcommands,)
+    )
     print(f"Settings: {found.source}.")
     return parsed
 
@@ -418,6 +422,7 @@ class Doctor:
 _DATA_COMMANDS = {"generate": Generate, "download": Download, "check": Check, "info": Info}
 _COMMANDS: dict[str, Any] = {
     "demo": Demo,
+    "presets": Presets,
     "train": Train,
     "resume": Resume,
     "evaluate": Evaluate,

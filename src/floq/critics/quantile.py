@@ -1,7 +1,8 @@
 """The implicit quantile critic: a network that reads a level and gives that part of the return.
 
 An implicit quantile network (arXiv 1806.06923) with the squared error of the FQL-IQN baseline, so
-that what it learns at a level are expectiles of the return.
+that what it learns at a level are expectiles of the return. Their mean over levels is the expected
+return only where the return is symmetric: of a skewed return this critic's value is biased.
 """
 
 import dataclasses
