@@ -29,6 +29,7 @@ from rich.progress import (
 
 from floq.data.info import check_file
 from floq.data.paths import dataset_files
+from floq.disk import writing
 
 DEFAULT_MIRRORS = ("https://rail.eecs.berkeley.edu/datasets/ogbench",)
 """Where OGBench publishes its files."""
@@ -175,8 +176,9 @@ class _Fetch:
             validator = _validator(response)
             if offset == 0:
                 self._discard()
-            self._sidecar().write_text(json.dumps(_Origin(url, validator, size)))
-            self._receive(response, offset, size)
+            with writing(self.part):
+                self._sidecar().write_text(json.dumps(_Origin(url, validator, size)))
+                self._receive(response, offset, size)
         return checksum
 
     def _request(self, url: str, origin: _Origin | None, offset: int) -> http.client.HTTPResponse:

@@ -1,31 +1,14 @@
 """Files that are whole or not there: written aside, flushed to the disk, then renamed."""
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from floq.disk import writing
+
 JSON_BYTES = 2**24
 """Larger JSON is not floq's: its settings and records take kilobytes."""
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Names the path where writing it fails, which the system's own error does not do.
-
-    Raises:
-        OSError: If the body raises one.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{path} cannot be written ({error.strerror}). Make room or mend the disk, then go on: "
-            "what was saved before is intact",
-        ) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.algorithms import ALGORITHMS
+from floq.disk import writing
 from floq.envs.make import EnvironmentSpec
 from floq.training.checkpoint import clean_up
 from floq.training.configuration import from_json, to_json
-from floq.training.files import json_bytes, read_json, replace_bytes, sync_folder, writing
+from floq.training.files import json_bytes, read_json, replace_bytes, sync_folder
 from floq.training.versions import differences, versions
 from floq.types import Statistics
 
