@@ -106,14 +106,14 @@ def _poisonings(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
         # Set on the device: the checks of data would have refused it.
         values = getattr(make_dataset(), field).at[row].set(value)
         dataset = dataclasses.replace(make_dataset(), **{field: values})
-        schedule = dataclasses.replace(SCHEDULE, checkpoint_interval=int(random.choice([7, 10, 60])))
+        schedule = dataclasses.replace(
+            SCHEDULE, checkpoint_interval=int(random.choice([7, 10, 60]))
+        )
         shutil.rmtree(directory, ignore_errors=True)
         said = ""
         with unittest.mock.patch.dict(ALGORITHMS, floq=algorithm):
             try:
-                train_small(
-                    directory, steps=_STEPS, seed=_SEED, dataset=dataset, schedule=schedule
-                )
+                train_small(directory, steps=_STEPS, seed=_SEED, dataset=dataset, schedule=schedule)
             except Diverged as error:
                 said = str(error)
         hold(said, f"{_VALUES[place]} in a {part} was not noticed")

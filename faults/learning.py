@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import unittest.mock
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,9 @@ def make_dataset() -> Dataset:
     return Dataset.from_trajectories(**make_arrays(np.random.default_rng(0)))
 
 
-def train_small(directory: Path, *, steps: int, config: floq.Config = CONFIG, **settings: Any) -> Run:
+def train_small(
+    directory: Path, *, steps: int, config: floq.Config = CONFIG, **settings: Any
+) -> Run:
     """Trains on that data in a new directory."""
     settings = {"schedule": SCHEDULE, "processes": 0, "progress": False, **settings}
     dataset = settings.pop("dataset", make_dataset())

@@ -9,7 +9,10 @@ _MARKS = "<!-- faults: begin -->", "<!-- faults: end -->"
 
 def table(counts: dict[str, Any]) -> str:
     """The counts as a Markdown table, a row each, and a line for every trial that failed."""
-    lines = ["| done | must hold | trials | held | seconds | largest |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| done | must hold | trials | held | seconds | largest |",
+        "|---|---|---|---|---|---|",
+    ]
     cases = []
     for name, row in counts["rows"].items():
         short = isinstance(row["wanted"], int) and row["trials"] < row["wanted"]
