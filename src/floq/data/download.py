@@ -29,7 +29,7 @@ from rich.progress import (
 
 from floq.data.info import check_file
 from floq.data.paths import dataset_files
-from floq.disk import writing
+from floq.disk import read_json, writing
 
 DEFAULT_MIRRORS = ("https://rail.eecs.berkeley.edu/datasets/ogbench",)
 """Where OGBench publishes its files."""
@@ -273,7 +273,7 @@ class _Fetch:
 
     def _origin(self) -> _Origin | None:
         try:
-            return _Origin(*json.loads(self._sidecar().read_text()))
+            return _Origin(*read_json(self._sidecar()))
         except (OSError, ValueError, TypeError):
             return None
 

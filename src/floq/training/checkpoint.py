@@ -25,14 +25,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from floq.training.files import (
-    JSON_BYTES,
-    json_bytes,
-    read_bytes,
-    read_json,
-    sync_folder,
-    write_bytes,
-)
+from floq.disk import JSON_BYTES, read_bytes
+from floq.training.files import json_bytes, read_json, sync_folder, write_bytes
 
 _FORMAT = 1
 _NAME = re.compile(r"step_(\d{9,})")

@@ -5,10 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from floq.disk import writing
+from floq.disk import read_json, writing
 
-JSON_BYTES = 2**24
-"""Larger JSON is not floq's: its settings and records take kilobytes."""
+__all__ = ["json_bytes", "read_json", "replace_bytes", "sync_folder", "write_bytes"]
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -47,34 +46,3 @@ def json_bytes(value: Any) -> bytes:
         ValueError: If a number is not finite.
     """
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
-
-
-def read_bytes(path: Path, *, limit: int) -> bytes:
-    """The content of a file, which must be a regular one: a pipe would never end.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no regular file, or has more than `limit` bytes.
-    """
-    size = path.stat().st_size
-    if not path.is_file():
-        raise ValueError(f"{path} is not a regular file: it is not what floq wrote.")
-    if size > limit:
-        raise ValueError(
-            f"{path} has {size:,} bytes, where at most {limit:,} can be: it is damaged."
-        )
-    return path.read_bytes()
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not JSON, or far too large for floq's.
-    """
-    content = read_bytes(path, limit=JSON_BYTES)
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}): it is damaged.") from error

@@ -18,7 +18,7 @@ from floq.data.generation.parts import Part, is_complete, merge_parts, plan_part
 from floq.data.generation.processes import collect_parts
 from floq.data.generation.recipes import Recipe, find_recipe
 from floq.data.paths import dataset_files
-from floq.disk import writing
+from floq.disk import read_json, writing
 
 _PACKAGES = ("floq", "gymnasium", "mujoco", "numpy", "ogbench", "scipy")
 """The packages whose version can change what is collected."""
@@ -105,7 +105,7 @@ def _is_made(train: Path, validation: Path, settings: dict[str, Any]) -> bool:
     if not existing:
         return False
     try:
-        found = json.loads(train.with_suffix(".json").read_text())
+        found = read_json(train.with_suffix(".json"))
     except (FileNotFoundError, ValueError):
         found = None
     if found == settings:
