@@ -1,10 +1,11 @@
 """Every row of the table."""
 
-from faults import cuts, damage, datasets, divergence, environments, writes
+from faults import cuts, damage, datasets, divergence, environments, hostile, writes
 
 ROWS = [
     *cuts.ROWS,
     *damage.ROWS,
+    *hostile.ROWS,
     *datasets.ROWS,
     *writes.ROWS,
     *divergence.ROWS,
