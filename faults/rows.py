@@ -1,6 +1,16 @@
 """Every row of the table."""
 
-from faults import cuts, damage, datasets, divergence, environments, hostile, writes
+from faults import (
+    cuts,
+    damage,
+    datasets,
+    divergence,
+    endurance,
+    environments,
+    fuzz,
+    hostile,
+    writes,
+)
 
 ROWS = [
     *cuts.ROWS,
@@ -10,4 +20,6 @@ ROWS = [
     *writes.ROWS,
     *divergence.ROWS,
     *environments.ROWS,
+    *endurance.ROWS,
+    *fuzz.ROWS,
 ]
