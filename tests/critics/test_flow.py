@@ -75,7 +75,7 @@ def evaluate_policy(mdp: MDP, config: FlowCriticConfig, discount: float, steps: 
             jnp.eye(ACTIONS)[chosen],
             critic.sample_noise(shape, key=noise_key),
         )
-        targets = td_target(rewards, masks, next_values, discount)
+        targets = td_target(rewards, masks, next_values, discount)[:, None]
         draws = critic.sample_draws(size, key=draw_key)
         gradient = jax.grad(lambda c: c.loss(observations, actions, targets, draws))(critic)
         updates, moments = optimizer.update(gradient, moments)
@@ -144,7 +144,7 @@ def test_loss_by_hand():
     draws = critic.sample_draws(6, key=jax.random.key(1))
     targets = jnp.linspace(-5, 0, 6)
     by_hand = np.mean(np.sum((targets[:, None] - draws.initial_noise) ** 2, axis=1))
-    loss = silent.loss(jnp.ones((6, 2)), jnp.ones((6, 1)), targets, draws)
+    loss = silent.loss(jnp.ones((6, 2)), jnp.ones((6, 1)), targets[:, None], draws)
     np.testing.assert_allclose(loss, by_hand, rtol=1e-5)
 
 
@@ -224,7 +224,7 @@ def test_loss_and_gradient_are_finite_at_every_scale(
     keys = jax.random.split(jax.random.key(seed), 3)
     observations = observation_scale * jax.random.normal(keys[0], (6, 2))
     actions = jax.random.uniform(keys[1], (6, 1), minval=-1, maxval=1)
-    targets = jnp.linspace(-100 * reward_scale, 0, 6)
+    targets = jnp.linspace(-100 * reward_scale, 0, 6)[:, None]
     draws = critic.sample_draws(6, key=keys[2])
     loss, gradient = jax.value_and_grad(lambda c: c.loss(observations, actions, targets, draws))(
         critic

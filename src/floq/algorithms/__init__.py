@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from floq.algorithms import floq
+from floq.algorithms import floq, fql
 from floq.types import Algorithm
 
-ALGORITHMS: dict[str, Algorithm] = {"floq": floq}
+ALGORITHMS: dict[str, Algorithm] = {"floq": floq, "fql": fql}
 
 
 def algorithm_of(config: Any) -> tuple[str, Algorithm]:

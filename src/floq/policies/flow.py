@@ -1,6 +1,7 @@
 """FQL's policy: a behaviour flow, and a one-step policy distilled from it (arXiv 2502.02538)."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from floq.flow_matching import integrate, interpolate, target_velocity
 from floq.networks import MLP, NetworkConfig
-from floq.types import Statistics
+from floq.types import Metrics, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,3 +135,52 @@ class FlowPolicy(eqx.Module):
         noise = draws.one_step_noise
         taught = jax.lax.stop_gradient(self.behaviour_actions(observations, noise))
         return jnp.mean(jnp.square(self._one_step_unclipped(observations, noise) - taught))
+
+    def loss(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Float[Array, "batch act"],
+        value_of: Callable[[Float[Array, "batch act"]], Float[Array, " batch"]],
+        draws: FlowPolicyDraws,
+        *,
+        bc_coefficient: float,
+        normalize_q: bool,
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """Behaviour cloning by flow matching, and a one-step student that climbs a critic.
+
+        L = BC flow + α ‖μ(s, ε) − flow(s, ε)‖² − Q(s, μ(s, ε)) (arXiv 2502.02538, section 4).
+
+        Args:
+            observations: States.
+            actions: Actions of the data.
+            value_of: The (fixed) critic's value of an action at each state.
+            draws: Random numbers, from `sample_draws`.
+            bc_coefficient: α.
+            normalize_q: Whether to divide the last term by the batch's mean |Q|.
+        """
+        bc_loss = self.behaviour_loss(observations, actions, draws)
+        distillation_loss = self.distillation_loss(observations, draws)
+        values = value_of(self.actions(observations, draws.one_step_noise))
+        value_loss = -jnp.mean(values)
+        if normalize_q:
+            value_loss /= jax.lax.stop_gradient(jnp.mean(jnp.abs(values)))
+        metrics = {
+            "policy/bc_flow_loss": bc_loss,
+            "policy/distillation_loss": distillation_loss,
+            "policy/value_loss": value_loss,
+            "policy/value": jnp.mean(values),
+        }
+        return bc_loss + bc_coefficient * distillation_loss + value_loss, metrics
+
+    def action_noise(self, keys: Key[Array, " batch"]) -> Float[Array, "batch act"]:
+        """Noise ε of an action for each key."""
+        return jax.vmap(lambda key: jax.random.normal(key, (self.action_dim,)))(keys)
+
+    def candidates(
+        self, observation: Float[Array, " obs"], count: int, *, key: Key[Array, ""]
+    ) -> Float[Array, "candidates act"]:
+        """Actions of the behaviour flow at one state."""
+        noise = jax.random.normal(key, (count, self.action_dim))
+        return self.behaviour_actions(
+            jnp.broadcast_to(observation, (count, observation.size)), noise
+        )

@@ -171,9 +171,11 @@ def _check_numbers(seeds: Sequence[int], steps: int) -> None:
 
 def _decisions(dataset: Dataset, config: Any) -> Dataset:
     """The dataset with one transition for each decision of the algorithm."""
-    if config.action_chunk == 1:
+    if config.action_chunk == config.n_step == 1:
         return dataset
-    return dataset.with_action_chunks(config.action_chunk, discount=config.discount)
+    return dataset.with_decisions(
+        action_chunk=config.action_chunk, n_step=config.n_step, discount=config.discount
+    )
 
 
 def _check_environment(spec: EnvironmentSpec, statistics: Statistics, action_chunk: int) -> None:
