@@ -15,6 +15,7 @@ from floq.commands.presets import Presets
 
 _SAVED = 75
 """Exit status of an interrupted training that saved itself; `floq.training` defines it."""
+from floq.commands.signals import SAVED, signals_before_training
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,11 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(name: str, arguments: list[str]) -> int:
     command = _COMMANDS[name]
     try:
-        if command is Train:
-            parsed = _parse_train(arguments)
-        else:
-            parsed = tyro.cli(command, args=arguments, prog=f"floq {name}")
-        return parsed.run()
+        with signals_before_training(name):
+            if command is Train:
+                parsed = _parse_train(arguments)
+            else:
+                parsed = tyro.cli(command, args=arguments, prog=f"floq {name}")
+            return parsed.run()
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         print(f"floq {name}: {error}", file=sys.stderr)
         return 2
@@ -173,7 +175,7 @@ def _training(train: Any) -> int:
         run = train()
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
-        return _SAVED
+        return SAVED
     print(f"{run.directory}: {run.step:,} updates are done. Look at them with")
     print(f"  floq report {run.directory} -o {run.directory / 'report.html'}")
     return 0
@@ -283,7 +285,7 @@ class Demo:
             page = demo(self.directory, seeds=self.seeds)
         except Interrupted:
             print("Saved. The same command goes on from here.", file=sys.stderr)
-            return _SAVED
+            return SAVED
         print(f"Open {page} in a browser.")
         return 0
 

@@ -21,7 +21,7 @@ import numpy as np
 import scipy.stats
 
 from floq.envs.make import EnvironmentSpec, spec_of
-from floq.envs.vector import VectorEnvironment
+from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.types import Policy
 
 BATCH = 32
@@ -184,13 +184,21 @@ class Evaluator:
         """
         if episodes < 1:
             raise ValueError(f"{episodes} episodes: there must be at least one.")
-        environments = self._started(episodes)
-        rollouts = _Rollouts(policy, environments, episodes, seed)
-        while rollouts.active.size:
-            if should_stop is not None and should_stop():
-                return None
-            if rollouts.step() and on_episode is not None:
-                on_episode(rollouts.finished)
+        environments, finished = self._started(episodes), 0
+        try:
+            rollouts = _Rollouts(policy, environments, episodes, seed)
+            while rollouts.active.size:
+                if should_stop is not None and should_stop():
+                    return None
+                if rollouts.step():
+                    finished = rollouts.finished
+                    if on_episode is not None:
+                        on_episode(finished)
+        except WorkerError as error:
+            raise WorkerError(
+                f"The evaluation ended after {finished} of {episodes} episodes, none of which "
+                f"counts: {error}"
+            ) from error
         return rollouts.result()
 
     def close(self) -> None:

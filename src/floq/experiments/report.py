@@ -12,11 +12,10 @@ from floq.experiments import figures, page, probe
 from floq.experiments.results import Result, metrics, results, summary, task_title, timing
 from floq.recording import Recording, record
 from floq.training.configuration import to_json
-from floq.training.files import json_bytes, read_json, replace_bytes
+from floq.training.files import json_bytes, replace_bytes
 from floq.training.run import Run, load_run
-from floq.training.run_directory import read_config
+from floq.training.run_directory import CONFIG, read_config, read_versions
 
-_CONFIG, _VERSIONS = "config.json", "versions.json"
 _ROLLOUT_SEED = 0
 _FRAMES = 8
 _PERCENT = "\N{NO-BREAK SPACE}%"
@@ -82,8 +81,8 @@ def _load(directories: Sequence[str | Path]) -> dict[str, Run]:
     """The runs by name, in the order given."""
     folders = []
     for directory in map(Path, directories):
-        inner = [config.parent for config in sorted(directory.glob(f"*/{_CONFIG}"))]
-        folders += [directory] if (directory / _CONFIG).exists() or not inner else inner
+        inner = [config.parent for config in sorted(directory.glob(f"*/{CONFIG}"))]
+        folders += [directory] if (directory / CONFIG).exists() or not inner else inner
     if not folders:
         raise ValueError("No directory is given: name the runs to report on.")
     names = [folder.resolve().name for folder in folders]
@@ -305,7 +304,7 @@ def _settings_section(runs: dict[str, Run]) -> str:
         speed.append([name, updates, _duration(seconds), "–" if rate is None else _number(rate)])
     settings = [_flat(to_json(run.config)) for run in runs.values()]
     # The newest entry: a run that went on elsewhere has several.
-    versions = [_flat(read_json(run.directory / _VERSIONS)[-1]) for run in runs.values()]
+    versions = [_flat(read_versions(run.directory)[-1]) for run in runs.values()]
     note = "Bold where the runs differ." if len(runs) > 1 else ""
     return page.section(
         "Settings, versions and speed",

@@ -12,6 +12,7 @@ whole, and what happens to it later is found by its manifest. Nothing is ever un
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import warnings
@@ -24,6 +25,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from floq.disk import JSON_BYTES, read_bytes
 from floq.training.files import json_bytes, read_json, sync_folder, write_bytes
 
 _FORMAT = 1
@@ -110,7 +112,10 @@ def load_checkpoint(path: Path, template: Any) -> Checkpoint:
         DamagedCheckpointError: If the files are not those that were saved.
         ValueError: If they are, but do not fit the template.
     """
-    contents = _verified_contents(path)
+    try:
+        contents = _verified_contents(path, _largest_state(template))
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpointError(f"{path}: {error}") from error
     try:
         record = json.loads(contents[_DETAILS])
         arrays = _decode(contents[_STATE], record["arrays"])
@@ -213,23 +218,34 @@ def _fingerprint(content: bytes) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _verified_contents(path: Path) -> dict[str, bytes]:
-    """The bytes of both files, equal to what the manifest says of them."""
-    contents = {}
-    try:
-        manifest = read_json(path / _MANIFEST)
-        for name in (_STATE, _DETAILS):
-            contents[name] = (path / name).read_bytes()
-    except (OSError, ValueError) as error:
-        raise DamagedCheckpointError(f"{path}: {error}") from error
+def _largest_state(template: Any) -> int:
+    """Bytes that the arrays of a run can take, with room for those of a run much larger.
+
+    An intact checkpoint of other settings shall be told from one that would fill the memory.
+    """
+    expected = sum(
+        math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(template)
+    )
+    return 4 * expected + 2**28
+
+
+def _verified_contents(path: Path, largest_state: int) -> dict[str, bytes]:
+    """The bytes of both files, equal to what the manifest says of them.
+
+    Raises:
+        OSError, ValueError: If they are not, or cannot be read.
+    """
+    manifest = read_json(path / _MANIFEST)
+    contents = {
+        name: read_bytes(path / name, limit=limit)
+        for name, limit in ((_STATE, largest_state), (_DETAILS, JSON_BYTES))
+    }
     files = {name: _fingerprint(content) for name, content in contents.items()}
     if manifest != {"format": _FORMAT, "files": files}:
         recorded = manifest.get("files") if isinstance(manifest, dict) else None
         recorded = recorded if isinstance(recorded, dict) else {}
         wrong = [name for name in files if recorded.get(name) != files[name]] or [_MANIFEST]
-        raise DamagedCheckpointError(
-            f"{path}: {', '.join(wrong)} is not what {_MANIFEST} says was saved."
-        )
+        raise ValueError(f"{', '.join(wrong)} is not what {_MANIFEST} says was saved.")
     return contents
 
 

@@ -21,6 +21,7 @@ from floq.training.run_directory import (
     read_config,
     refuse_existing,
 )
+from floq.training.signals import interruptions
 from floq.types import Statistics
 
 _LIMIT = 2**31
@@ -100,7 +101,8 @@ def train(
         fingerprint=fingerprint,
         statistics=statistics,
     )
-    with RunDirectory.create(path, run_config) as files:
+    # From here on a signal saves: also one that comes before the first update is compiled.
+    with interruptions(), RunDirectory.create(path, run_config) as files:
         return Loop(files, run_config, dataset, processes=processes).run(progress=progress)
 
 
@@ -139,7 +141,7 @@ def resume(
     template = state_template(
         ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
     )
-    with RunDirectory(path) as files:
+    with interruptions(), RunDirectory(path) as files:
         checkpoint = newest_checkpoint(files.checkpoints, template)
         step = 0 if checkpoint is None else checkpoint.step
         if step > config.steps:
@@ -153,6 +155,7 @@ def resume(
         files.write_config(config)
         if checkpoint is not None:
             set_aside_after(checkpoint)
+        print(f"{path} goes on at step {step:,} of {config.steps:,}.")
         loop = Loop(files, config, dataset, checkpoint=checkpoint, done=done, processes=processes)
         return loop.run(progress=progress)
 
