@@ -346,13 +346,13 @@ def test_flow_view_ends_where_the_critic_does(finished):
     """Paths start evenly over the noise interval and end at the critic's return samples."""
     critic = probe.flow_critic(finished, 3)
     recording = record(finished.policy, MAZE, seed=0, render=False)
-    view = probe.flow_view(critic, finished.policy, recording, states=2, starts=3)
+    view = probe.rollout_flow_view(critic, finished.policy, recording, states=2, starts=3)
     low, high = critic.noise_interval
-    assert view.steps.tolist() == [0, 19]
+    assert view.labels == ("step 0 of the rollout", "step 19 of the rollout")
     np.testing.assert_allclose(view.times, [0, 1 / 3, 2 / 3, 1])
     assert view.paths.shape == (2, 2, 4, 3)
     np.testing.assert_allclose(view.paths[0, 0, 0], [low, (low + high) / 2, high], rtol=1e-5)
-    observations = recording.observations[view.steps]
+    observations = recording.observations[[0, 19]]
     _, actions = probe.state_values(critic, finished.policy, observations)
     ends = critic.return_samples(
         *map(jnp.asarray, (observations, actions[:, 0], view.paths[:, 0, 0]))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from floq.experiments.probe import FlowView, MazeView, RolloutView
+from floq.experiments.probe import FlowView, MazeView, RolloutView, from_straight_lines
 from floq.experiments.style import (
     COLOURS,
     INK,
@@ -129,33 +129,44 @@ def metric_panels(
 
 
 def flow_trajectories(view: FlowView) -> Figure:
-    """The flow z(t) from noise to value, a panel for each state; grey lines are straight."""
-    columns = 3
-    rows = math.ceil(len(view.steps) / columns)
-    figure = new_figure(0.5 + 2.4 * rows)
-    low, high = view.noise_interval
+    """The flow z(t) from noise to value, and below it what it differs from straight lines by."""
+    columns = min(len(view.labels), 3)
+    rows = math.ceil(len(view.labels) / columns)
+    figure = new_figure(0.5 + 3.3 * rows, width=WIDTH if columns == 3 else 0.33 * WIDTH * columns)
+    grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.8, 1] * rows)
     interval: dict[str, Any] = {"color": "#000000", "linewidth": 5, "alpha": 0.75}
     members = view.paths.shape[1]
     # The later ones are thinner, so that the ones below show where members agree.
     widths = np.linspace(2.2, 1.0, members) if members > 1 else [1.4]
-    first: Any = None
-    for index, (step, paths) in enumerate(zip(view.steps, view.paths, strict=True)):
-        axes = first = figure.add_subplot(rows, columns, index + 1, sharex=first, sharey=first)
-        axes.plot([0, 0], [low, high], solid_capstyle="butt", **interval)
-        for colour, width, member in zip(cycle(members), widths, paths, strict=True):
-            axes.plot([0, 1], member[[0, -1]], color=PALE, linewidth=0.8, zorder=1)
-            axes.plot(view.times, member, color=colour, linewidth=width, zorder=3)
-        title = f"step {step:,} of the rollout; mean end {number(float(paths[:, -1].mean()))}"
-        axes.set_title(title, fontsize=8.5, color=INK, loc="left")
-        style_axes(axes)
-        axes.set_xlim(-0.04, 1.02)
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
-        axes.tick_params(labelbottom=index + columns >= len(view.steps))
-        axes.tick_params(labelleft=index % columns == 0)
-        if index + columns >= len(view.steps):
-            axes.set_xlabel("time t of the flow")
-        if index % columns == 0:
-            axes.set_ylabel("z (units of return)")
+    shared: list[Any] = [None, None]
+    for index, label in enumerate(view.labels):
+        row, column = divmod(index, columns)
+        paths = view.paths[index]
+        for part, curves in enumerate((paths, from_straight_lines(view.times, paths))):
+            place = grid[2 * row + part, column]
+            axes = figure.add_subplot(place, sharex=shared[0], sharey=shared[part])
+            shared[part] = axes
+            for colour, width, member in zip(cycle(members), widths, curves, strict=True):
+                axes.plot(view.times, member, color=colour, linewidth=width, zorder=3)
+            style_axes(axes)
+            axes.set_xlim(-0.04, 1.02)
+            axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+            axes.tick_params(labelbottom=part == 1, labelleft=column == 0)
+            if column == 0:
+                axes.set_ylabel("z − straight line" if part else "z (units of return)")
+            if part:
+                axes.axhline(0, color=PALE, linewidth=1, zorder=1)
+                axes.set_xlabel("time t of the flow")
+                continue
+            axes.plot([0, 0], view.noise_interval, solid_capstyle="butt", **interval)
+            axes.set_title(
+                f"{label}; mean end {number(float(paths[:, -1].mean()))}",
+                fontsize=8.5,
+                color=INK,
+                loc="left",
+            )
+            for member in paths:
+                axes.plot([0, 1], member[[0, -1]], color=PALE, linewidth=0.8, zorder=1)
     lines = zip(cycle(members), widths, strict=True)
     handles = [Line2D([], [], color=colour, linewidth=width) for colour, width in lines]
     handles += [Line2D([], [], color=PALE, linewidth=1), Line2D([], [], **interval)]
