@@ -34,8 +34,8 @@ class Reading(NamedTuple):
         bias: Mean of value − return.
         spearman: Rank correlation of value and return; None where all returns are equal.
         distance: Root of the mean squared difference from the values at the largest K.
-        result: Success, or return, of the policy that reads its critic at this K; None where the
-            policy does not read it.
+        result: Success, or return, of the policy that reads its critic at this K; None without an
+            environment.
     """
 
     steps: int
@@ -149,6 +149,8 @@ def read_at_steps(
                     evaluator.evaluate(policy, episodes=episodes, seed=seed) for policy in policies
                 ]
                 results[count], figure = _result([one for one in found if one is not None])
+        if not acting:
+            results = dict.fromkeys(counts, results[trained])
     values = {count: _values_at(run, count, decisions) for count in counts}
     returns = np.concatenate([own.returns for own in decisions.values()])
     # The seeds play the same numbers of episodes, which are others for each.
