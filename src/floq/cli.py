@@ -11,10 +11,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from floq.commands.inspect import Inspect
 from floq.commands.presets import Presets
-
-_SAVED = 75
-"""Exit status of an interrupted training that saved itself; `floq.training` defines it."""
 from floq.commands.signals import SAVED, signals_before_training
 
 
@@ -211,6 +209,8 @@ class Evaluate:
         episodes: Episodes for each of its seeds.
         seed: Seed of the evaluation: the same one repeats the same episodes.
         bc: Also evaluate behaviour cloning, by the flow policy of the same run.
+        integration_steps: Read a flow critic at these numbers of steps K, and print a table of how
+            value error and success change with K in place of the lines.
         processes: Processes that step environments; by default one for each core.
     """
 
@@ -218,6 +218,7 @@ class Evaluate:
     episodes: int = 50
     seed: int = 0
     bc: bool = False
+    integration_steps: tuple[int, ...] = ()
     processes: int | None = None
 
     def run(self) -> int:
@@ -229,6 +230,8 @@ class Evaluate:
         run = load_run(self.directory)
         if run.config.environment is None:
             raise ValueError(f"{self.directory} was trained without an environment.")
+        if self.integration_steps:
+            return self._read_at_steps(run)
         acts = {run.config.algorithm: run.algorithm.act}
         if self.bc:
             behaviour = getattr(run.algorithm, "act_behaviour", None)
@@ -241,6 +244,20 @@ class Evaluate:
                     policy = make_policy(act, run.config.config, run.state_of(seed))
                     result = evaluator.evaluate(policy, episodes=self.episodes, seed=self.seed)
                     print(f"seed {seed}, {name}: {result}")
+        return 0
+
+    def _read_at_steps(self, run: Any) -> int:
+        from floq.commands.readings import print_readings
+
+        if self.bc:
+            raise ValueError("behaviour cloning has no critic: leave out --bc.")
+        print_readings(
+            run,
+            self.integration_steps,
+            episodes=self.episodes,
+            seed=self.seed,
+            processes=self.processes,
+        )
         return 0
 
 
@@ -429,6 +446,7 @@ _COMMANDS: dict[str, Any] = {
     "resume": Resume,
     "evaluate": Evaluate,
     "report": Report,
+    "inspect": Inspect,
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
     "doctor": Doctor,
 }
