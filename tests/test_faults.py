@@ -108,7 +108,7 @@ def test_the_watched_disk_fails_the_call_that_it_should(tmp_path):
 
 
 def test_the_page_shows_the_committed_counts():
-    """docs/faults.md has the table of docs/faults.json, number by number, and every row is in it."""
+    """docs/faults.md has the table of docs/faults.json, number by number, with every row."""
     counts = json.loads(COUNTS.read_text())
     assert table(counts) in (ROOT / "docs" / "faults.md").read_text()
     assert list(counts["rows"]) == [row.name for row in ROWS]
