@@ -22,6 +22,9 @@ class Batch(NamedTuple):
         masks: 1 − terminated: 0 where the next state has no value, at true ends only
             and never at a time limit.
         next_observations: The states s′ that followed.
+        next_actions: The actions that the data took at s′; None if the batch's source has none.
+        next_action_masks: 1 where the data has a next action, 0 where it has none, as at the end
+            of a trajectory; None means that every next action is there.
     """
 
     observations: Float[Array, "batch obs"]
@@ -29,6 +32,8 @@ class Batch(NamedTuple):
     rewards: Float[Array, " batch"]
     masks: Float[Array, " batch"]
     next_observations: Float[Array, "batch obs"]
+    next_actions: Float[Array, "batch act"] | None = None
+    next_action_masks: Float[Array, " batch"] | None = None
 
 
 class Statistics(NamedTuple):

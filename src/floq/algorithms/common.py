@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from floq.losses import ema_update
-from floq.policies.flow import FlowPolicy
+from floq.policies.flow import BehaviourFlow, FlowPolicy
 from floq.types import Batch, Critic, Metrics
 
 Loss = Callable[[Any, Any, Any, Batch, Any], tuple[Float[Array, ""], Metrics]]
@@ -144,6 +144,30 @@ def repeat_for_samples(
     return jnp.repeat(observations[:, None], samples, axis=1)
 
 
+def best_of_behaviour(
+    critic: Critic,
+    behaviour: BehaviourFlow,
+    candidates: int,
+    observations: Float[Array, "batch obs"],
+    keys: Key[Array, " batch"],
+) -> Float[Array, "batch act"]:
+    """Of `candidates` actions of the behaviour flow at each state, the one of the largest value."""
+
+    def best(observation: Float[Array, " obs"], key: Key[Array, ""]) -> Float[Array, " act"]:
+        action_key, value_key = jax.random.split(key)
+        actions = behaviour.candidates(observation, candidates, key=action_key)
+        # The same noise for all, so that candidates differ by their actions alone.
+        noise = critic.sample_noise((1, critic.noise_samples), key=value_key)
+        values = critic.values(
+            jnp.broadcast_to(observation, (candidates, observation.size)),
+            actions,
+            jnp.repeat(noise, candidates, axis=0),
+        )
+        return actions[jnp.argmax(values)]
+
+    return jax.vmap(best)(observations, keys)
+
+
 def act_by_flow_policy(
     config: Any,
     state: State,
@@ -162,24 +186,12 @@ def act_by_flow_policy(
         observations: States.
         keys: One for each of them.
     """
-    critic: Critic = state.parameters.critic
     policy: FlowPolicy = state.parameters.policy
     if config.candidates == 0:
-        return policy.actions(observations, policy.action_noise(keys))
-
-    def best(observation: Float[Array, " obs"], key: Key[Array, ""]) -> Float[Array, " act"]:
-        action_key, value_key = jax.random.split(key)
-        actions = policy.candidates(observation, config.candidates, key=action_key)
-        # The same noise for all, so that candidates differ by their actions alone.
-        noise = critic.sample_noise((1, critic.noise_samples), key=value_key)
-        values = critic.values(
-            jnp.broadcast_to(observation, (config.candidates, observation.size)),
-            actions,
-            jnp.repeat(noise, config.candidates, axis=0),
-        )
-        return actions[jnp.argmax(values)]
-
-    return jax.vmap(best)(observations, keys)
+        return policy.actions(observations, policy.behaviour.action_noise(keys))
+    return best_of_behaviour(
+        state.parameters.critic, policy.behaviour, config.candidates, observations, keys
+    )
 
 
 def act_by_behaviour_flow(
@@ -190,8 +202,7 @@ def act_by_behaviour_flow(
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
     """Actions in [−1, 1] of the behaviour flow: behaviour cloning, of the same run."""
-    policy: FlowPolicy = state.parameters.policy
-    return policy.behaviour_actions(observations, policy.action_noise(keys))
+    return state.parameters.policy.behaviour(observations, keys)
 
 
 def _optimizer(config: TDConfig) -> optax.GradientTransformation:

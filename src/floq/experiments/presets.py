@@ -3,10 +3,11 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from floq.algorithms import floq, fql
+from floq.algorithms import bc, floq, fql, ifql, iql, rebrac
 from floq.critics import QuantileCriticConfig, ScalarCriticConfig
 from floq.data.paths import dataset_name
 from floq.networks import NetworkConfig
+from floq.policies import GaussianPolicyConfig
 
 
 class Preset(NamedTuple):
@@ -102,6 +103,14 @@ def _configs(
     return configs
 
 
+def _discounted(base: Any) -> dict[str, Any]:
+    """`base` for every domain, with the domain's own discount and batch size."""
+    return {
+        name: dataclasses.replace(base, discount=domain.discount, batch_size=domain.batch_size)
+        for name, domain in DOMAINS.items()
+    }
+
+
 _FLOQ = {
     "cube-single-play-v0": {"critic": {"network": _TWO_LAYERS}},
     "cube-double-play-v0": {"critic": {"network": _TWO_LAYERS}},
@@ -111,6 +120,9 @@ _START = {"normalize_q": True, "bc_coefficient": 0.3}
 _ADVICE = "tune bc_coefficient in 0.03, 0.1, 0.3, 1, 3, 10"
 _FLOQ_ADVICE = f"{_ADVICE}, then critic.integration_steps in 4, 8, 16 and noise_coverage in .1, .25"
 _PAPER = "arXiv 2509.06863"
+
+
+_UNTUNED = "nothing here was tuned for it"
 
 
 def _residual(depth: int, blocks: int) -> NetworkConfig:
@@ -192,6 +204,52 @@ METHODS = {
         _configs(fql.Config(critic=QuantileCriticConfig()), _FQL),
         fql.Config(critic=QuantileCriticConfig(), **_START),
         _ADVICE,
+    ),
+    "fql-categorical": Method(
+        "FQL with a categorical critic, trained by HL-Gauss cross-entropy",
+        "no published settings",
+        {},
+        fql.Config(critic=CategoricalCriticConfig(), **_START),
+        _ADVICE,
+    ),
+    "rebrac": Method(
+        "TD3 held to the data in policy and critic",
+        f"{_PAPER}, its ReBRAC baseline",
+        {
+            "humanoidmaze-medium-navigate-v0": rebrac.Config(
+                discount=0.995, bc_coefficient=0.01, critic_bc_coefficient=0.01
+            )
+        },
+        rebrac.Config(),
+        "tune bc_coefficient and critic_bc_coefficient, each in .003, .01, .03, .1",
+    ),
+    "iql": Method(
+        "implicit Q-learning with advantage-weighted regression",
+        f"{_PAPER}, its IQL baseline",
+        _discounted(iql.Config()),
+        iql.Config(),
+        "tune inverse_temperature in .3, 1, 3, 10",
+    ),
+    "ifql": Method(
+        "implicit Q-learning that acts by the best of a behaviour flow's actions",
+        f"{_PAPER}, its IFQL baseline",
+        _discounted(ifql.Config()),
+        ifql.Config(),
+        "tune candidates in 8, 32, 128",
+    ),
+    "bc": Method(
+        "behaviour cloning by flow matching",
+        "no published settings",
+        {},
+        bc.Config(),
+        _UNTUNED,
+    ),
+    "bc-gaussian": Method(
+        "behaviour cloning by a Gaussian's likelihood",
+        "no published settings",
+        {},
+        bc.Config(policy=GaussianPolicyConfig()),
+        _UNTUNED,
     ),
 }
 """Every method with presets, by the name that `--algorithm` takes."""
