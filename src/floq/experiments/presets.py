@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from floq.algorithms import bc, floq, fql, ifql, iql, rebrac
-from floq.critics import QuantileCriticConfig, ScalarCriticConfig
+from floq.critics import CategoricalCriticConfig, QuantileCriticConfig, ScalarCriticConfig
 from floq.data.paths import dataset_name
 from floq.networks import NetworkConfig
 from floq.policies import GaussianPolicyConfig
