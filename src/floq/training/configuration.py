@@ -37,8 +37,9 @@ def to_json(value: Any) -> Any:
 def from_json(kind: type[Settings], data: Any, *, name: str = "config") -> Settings:
     """Settings from what `to_json` made of them.
 
-    Nothing is filled in, and nothing but whole numbers to floats is converted: each field must be there with a value of its
-    type, so that a file of another version, or an edited one, fails at once.
+    Nothing is filled in, and only whole numbers are converted, where a float is due: each field
+    must be there with a value of its type, so that a file of another version, or an edited one,
+    fails at once.
 
     Args:
         kind: The dataclass or named tuple to build.
