@@ -1,0 +1,1 @@
+"""What floq's speed is compared with; not part of the package."""
