@@ -68,7 +68,8 @@ class ControlGround:
             for field in dataclasses.fields(floq.Config)
             if field.name in shared
         }
-        return fql.Config(**settings | {"critic": variant.critic})
+        settings["critic"] = variant.critic
+        return fql.Config(**settings)
 
     def settings(self, variant: Variant) -> Any:
         """Everything that determines a variant's figures, as JSON."""
