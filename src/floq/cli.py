@@ -14,6 +14,7 @@ import tyro
 from floq.commands.inspect import Inspect
 from floq.commands.presets import Presets
 from floq.commands.signals import SAVED, signals_before_training
+from floq.commands.study import Study
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -447,6 +448,7 @@ _COMMANDS: dict[str, Any] = {
     "evaluate": Evaluate,
     "report": Report,
     "inspect": Inspect,
+    "study": Study,
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
     "doctor": Doctor,
 }
