@@ -50,6 +50,23 @@ class Rows(NamedTuple):
     masks: np.ndarray
     lasts: np.ndarray
 
+    @classmethod
+    def empty(cls, observation_dim: int, action_dim: int) -> "Rows":
+        """No state yet."""
+        return cls(
+            np.zeros((0, observation_dim), np.float32),
+            np.zeros((0, action_dim), np.float32),
+            np.zeros(0, np.float32),
+            np.zeros(0, np.float32),
+            np.zeros(0, np.bool_),
+        )
+
+    def with_last(self, observation: np.ndarray) -> "Rows":
+        """With one more state, the last of an episode that is cut there."""
+        last = (observation, np.zeros(self.actions.shape[1]), 0, 1, True)
+        pairs = zip(self, last, strict=True)
+        return Rows(*(np.append(a, np.asarray([b], a.dtype), axis=0) for a, b in pairs))
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,9 +147,9 @@ class ReplayBuffer:
                 f"steps with {n_step}-step targets: give numbers of 1 or more, and a capacity of "
                 f"at least {lookahead + 3} states an environment."
             )
-        nothing = [_nothing(row, action_dim) for row in observations]
+        nothing = Rows.empty(observations.shape[1], action_dim)
         return cls.restore(
-            nothing,
+            [nothing] * len(observations),
             observations,
             heads=np.zeros(len(observations), np.int32),
             listed=np.zeros(len(observations), np.int32),
@@ -360,16 +377,6 @@ class Mixture:
 def clip_actions(actions: np.ndarray) -> np.ndarray:
     """Actions as data holds them, within ±`ACTION_LIMIT`."""
     return np.clip(actions, -ACTION_LIMIT, ACTION_LIMIT, dtype=np.float32)
-
-
-def _nothing(observation: np.ndarray, action_dim: int) -> Rows:
-    return Rows(
-        np.zeros((0, observation.size), np.float32),
-        np.zeros((0, action_dim), np.float32),
-        np.zeros(0, np.float32),
-        np.zeros(0, np.float32),
-        np.zeros(0, np.bool_),
-    )
 
 
 def _valid_starts(masks: np.ndarray, lasts: np.ndarray, chunk: int, lookahead: int) -> np.ndarray:
