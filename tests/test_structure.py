@@ -26,6 +26,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["training"] = {*MAY_IMPORT, ""} - {"doctor"}  # "" has the version.
 MAY_IMPORT["experiments"] = {*MAY_IMPORT, ""}
+MAY_IMPORT["commands"] = {*MAY_IMPORT, ""}
 MAY_IMPORT["cli"] = {*MAY_IMPORT, ""}
 MAY_IMPORT[""] = {*MAY_IMPORT}  # The package itself, whose names are imported on first use.
 

@@ -1,5 +1,6 @@
 """Training: loops, checkpoints and the directories that runs leave behind."""
 
+from floq.training.finetune import finetune
 from floq.training.loop import Diverged
 from floq.training.offline import resume, train
 from floq.training.run import Run, load_run
@@ -14,6 +15,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "Schedule",
+    "finetune",
     "load_run",
     "resume",
     "train",

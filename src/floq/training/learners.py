@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,56 @@ class _Group:
     carry: Carry
     buffer: ReplayBuffer
     pending: Future[Carry] | None = None
+
+
+class _Programs(NamedTuple):
+    """The compiled functions, each over a group's leading axis."""
+
+    update: Callable[..., Carry]
+    add: Callable[..., ReplayBuffer]
+    act: Callable[..., Array]
+    act_at_random: Callable[..., Array]
+
+
+@functools.cache
+def _compile(learner: Learner, online_share: float | None) -> _Programs:
+    """Compiled once for all phases of a process."""
+
+    def update(
+        carry: Carry,
+        buffer: ReplayBuffer,
+        seed: UInt32[Array, ""],
+        bounds: Int[Array, "2"],
+        dataset: Dataset | None,
+    ) -> Carry:
+        return learner.advance(carry, seed, bounds, Mixture(dataset, buffer, online_share))
+
+    def act(
+        state: Any,
+        observations: Float[Array, "envs obs"],
+        seed: UInt32[Array, ""],
+        time: Int[Array, ""],
+    ) -> Float[Array, "envs plan"]:
+        keys = _step_keys(seed, len(observations), time)
+        return learner.algorithm.act(learner.config, state, observations, keys=keys)
+
+    def act_at_random(
+        state: Any,
+        observations: Float[Array, "envs obs"],
+        seed: UInt32[Array, ""],
+        time: Int[Array, ""],
+    ) -> Float[Array, "envs plan"]:
+        # As long as the policy's own, whose shape is known without computing it.
+        shape = jax.eval_shape(act, state, observations, seed, time).shape[1:]
+        keys = _step_keys(seed, len(observations), time)
+        return jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1, maxval=1))(keys)
+
+    return _Programs(
+        jax.jit(_over_seeds(update, shared=2), donate_argnums=0),
+        jax.jit(_over_seeds(ReplayBuffer.add, shared=0), donate_argnums=0),
+        jax.jit(_over_seeds(act, shared=1)),
+        jax.jit(_over_seeds(act_at_random, shared=1)),
+    )
 
 
 class Learners:
@@ -72,39 +122,7 @@ class Learners:
         self._threads = ThreadPoolExecutor(os.cpu_count()) if len(self._groups) > 1 else None
         self._compiled = False
 
-        def update(
-            carry: Carry,
-            buffer: ReplayBuffer,
-            seed: UInt32[Array, ""],
-            bounds: Int[Array, "2"],
-            dataset: Dataset | None,
-        ) -> Carry:
-            return learner.advance(carry, seed, bounds, Mixture(dataset, buffer, online_share))
-
-        def act(
-            state: Any,
-            observations: Float[Array, "envs obs"],
-            seed: UInt32[Array, ""],
-            time: Int[Array, ""],
-        ) -> Float[Array, "envs plan"]:
-            keys = _step_keys(seed, len(observations), time)
-            return learner.algorithm.act(learner.config, state, observations, keys=keys)
-
-        def act_at_random(
-            state: Any,
-            observations: Float[Array, "envs obs"],
-            seed: UInt32[Array, ""],
-            time: Int[Array, ""],
-        ) -> Float[Array, "envs plan"]:
-            # As long as the policy's own, whose shape is known without computing it.
-            shape = jax.eval_shape(act, state, observations, seed, time).shape[1:]
-            keys = _step_keys(seed, len(observations), time)
-            return jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1, maxval=1))(keys)
-
-        self._update = jax.jit(_over_seeds(update, shared=2), donate_argnums=0)
-        self._add = jax.jit(_over_seeds(ReplayBuffer.add, shared=0), donate_argnums=0)
-        self._act = jax.jit(_over_seeds(act, shared=1))
-        self._act_at_random = jax.jit(_over_seeds(act_at_random, shared=1))
+        self._programs = _compile(learner, online_share)
 
     def act(self, observations: np.ndarray, time: int, *, at_random: bool) -> np.ndarray:
         """Plans for every row at step `time`, [rows, plan]: the policy's, or uniformly random.
@@ -112,7 +130,7 @@ class Learners:
         The key of a plan follows from the seed, the environment and the step alone.
         """
         self.wait()
-        function = self._act_at_random if at_random else self._act
+        function = self._programs.act_at_random if at_random else self._programs.act
         plans = [
             function(group.carry.state, own, group.seeds, np.int32(time))
             for group, own in zip(self._groups, self._shares(observations), strict=True)
@@ -123,7 +141,7 @@ class Learners:
         """Takes one step of every environment into the buffers."""
         self.wait()
         for group, own in zip(self._groups, self._shares(experience), strict=True):
-            group.buffer = self._add(group.buffer, own)
+            group.buffer = self._programs.add(group.buffer, own)
 
     def advance(self, first: int, last: int) -> None:
         """Starts the updates `first` to `last - 1` of every seed, which go on meanwhile."""
@@ -133,7 +151,9 @@ class Learners:
         bounds = np.array([first, last], np.int32)
 
         def advance_one(group: _Group) -> Carry:
-            return self._update(group.carry, group.buffer, group.seeds, bounds, self._dataset)
+            return self._programs.update(
+                group.carry, group.buffer, group.seeds, bounds, self._dataset
+            )
 
         for group in self._groups:
             if self._threads is None or not self._compiled:

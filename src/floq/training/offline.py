@@ -122,7 +122,7 @@ def train(
         statistics=statistics,
     )
     with RunDirectory.create(path, run_config) as files:
-        return _run(files, run_config, dataset, processes=processes, progress=progress)
+        return go_through_phases(files, run_config, dataset, processes=processes, progress=progress)
 
 
 def resume(
@@ -178,7 +178,7 @@ def resume(
         files.write_config(config)
         if checkpoint is not None:
             set_aside_after(checkpoint)
-        return _run(
+        return go_through_phases(
             files,
             config,
             dataset,
@@ -189,7 +189,7 @@ def resume(
         )
 
 
-def _run(
+def go_through_phases(
     files: RunDirectory,
     config: RunConfig,
     dataset: Dataset | None,
@@ -199,7 +199,31 @@ def _run(
     processes: int | None,
     progress: bool,
 ) -> Run:
-    """Goes through what is left of a run's phases."""
+    """Goes through what is left of a run's phases, offline and online.
+
+    Args:
+        files: The run's directory.
+        config: What to do.
+        dataset: The data, one transition for each decision; None if none is needed any more.
+        checkpoint: Where to go on; None starts.
+        done: Files that have their rows of the checkpoint's step already.
+        processes: Processes that step environments; by default one for each core.
+        progress: Whether to draw a progress bar, where there is a terminal.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: If there is neither a checkpoint nor the data to come to one.
+        Interrupted: If a signal asked to stop; everything is saved.
+        Diverged: If a loss or a parameter is no longer finite.
+        floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
+    """
+    if checkpoint is None and config.steps and dataset is None:
+        raise ValueError(
+            f"{files.path} has lost the checkpoint that it began with: fine-tune the former run "
+            "again, in another directory."
+        )
     evaluator = None
     if config.environment is not None:
         evaluator = Evaluator(config.environment, processes=processes)
