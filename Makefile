@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all test-faults lint clean
 
 demo: $(READY)
 	$(BIN)/floq demo
@@ -14,6 +14,9 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+test-faults: $(READY)
+	$(BIN)/python -m faults --trials full --output docs/faults.json --page docs/faults.md
 
 lint: $(READY)
 	$(BIN)/ruff check

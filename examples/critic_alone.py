@@ -21,14 +21,14 @@ optimizer = optax.adam(2e-3)
 
 @jax.jit
 def update(critic, target, moments, key):
-    keys = jax.random.split(key, 3)
+    keys = jax.random.split(key)
     rows = jax.random.randint(keys[0], (128,), 0, len(states))
-    noise = critic.sample_noise((128, settings.noise_samples), key=keys[1])
-    next_values = target.values(next_states[rows], my_policy(next_states[rows]), noise)
-    targets = floq.td_target(states[rows, 0], jnp.ones(128), next_values, discount=0.9)
-    loss = lambda critic: critic.loss(
-        states[rows], actions[rows], targets, critic.sample_draws(128, key=keys[2])
+    batch = floq.Batch(
+        states[rows], actions[rows], states[rows, 0], jnp.ones(128), next_states[rows]
     )
+    next_actions = my_policy(jnp.repeat(batch.next_observations[:, None], 4, axis=1))
+    draws = critic.sample_draws(128, key=keys[1])
+    loss = lambda critic: critic.td_loss(target, batch, next_actions, 0.9, draws)[0]
     updates, moments = optimizer.update(jax.grad(loss)(critic), moments)
     return optax.apply_updates(critic, updates), floq.ema_update(target, critic, 0.02), moments
 

@@ -10,8 +10,12 @@ FILES = sorted((Path(__file__).parent / "golden_data").glob("*.npz"))
 
 
 def test_there_are_recorded_updates():
-    """Mean and min aggregation, and the residual network, are each recorded."""
-    assert {path.stem for path in FILES} >= {"default", "min_aggregation", "residual"}
+    """Every form of floq, of FQL and of the baselines that was recorded is there."""
+    assert {path.stem for path in FILES} >= {
+        *("default", "min_aggregation", "residual"),
+        *("fql", "fql_residual", "iqn"),
+        *("rebrac", "iql", "ifql"),
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

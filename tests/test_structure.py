@@ -11,13 +11,14 @@ SOURCE = Path(floq.__file__).parent
 BOTTOM = {"types"}
 MAY_IMPORT = {
     "types": set(),
+    "disk": set(),
     "flow_matching": BOTTOM,
     "losses": BOTTOM,
     "networks": BOTTOM,
     "critics": BOTTOM | {"networks", "flow_matching", "losses"},
     "policies": BOTTOM | {"networks", "flow_matching"},
     "algorithms": BOTTOM | {"critics", "policies", "networks", "flow_matching", "losses"},
-    "data": BOTTOM,
+    "data": BOTTOM | {"disk"},
     "envs": BOTTOM,
     "tasks": BOTTOM | {"data", "envs"},
     "evaluation": BOTTOM | {"envs"},

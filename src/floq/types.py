@@ -22,6 +22,9 @@ class Batch(NamedTuple):
         masks: 1 − terminated: 0 where the next state has no value, at true ends only
             and never at a time limit.
         next_observations: The states s′ that followed.
+        next_actions: The actions that the data took at s′; None if the batch's source has none.
+        next_action_masks: 1 where the data has a next action, 0 where it has none, as at the end
+            of a trajectory; None means that every next action is there.
     """
 
     observations: Float[Array, "batch obs"]
@@ -29,6 +32,8 @@ class Batch(NamedTuple):
     rewards: Float[Array, " batch"]
     masks: Float[Array, " batch"]
     next_observations: Float[Array, "batch obs"]
+    next_actions: Float[Array, "batch act"] | None = None
+    next_action_masks: Float[Array, " batch"] | None = None
 
 
 class Statistics(NamedTuple):
@@ -45,6 +50,84 @@ class Statistics(NamedTuple):
     action_dim: int
     reward_min: float
     reward_max: float
+
+
+Actions = Float[Array, "batch act"] | Float[Array, "batch samples act"]
+"""One action for all samples of a state, or one for each."""
+
+
+@runtime_checkable
+class Critic(Protocol):
+    """What estimates Q(s, a), whatever it is made of: a pytree whose arrays are all parameters.
+
+    A critic gives samples of the return, each of which reads a noise number: the start of a flow,
+    or the level of a quantile. Critics without samples give the same value for every noise.
+
+    Learning from data is two calls: `sample_draws` once, then `td_loss` with a slow copy of the
+    critic.
+    """
+
+    @property
+    def noise_samples(self) -> int:
+        """Samples m that a value averages."""
+        ...
+
+    def sample_noise(self, shape: tuple[int, ...], *, key: Key[Array, ""]) -> Float[Array, "..."]:
+        """Noise for `return_samples`."""
+        ...
+
+    def return_samples(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+        /,
+    ) -> Float[Array, "ensemble batch samples"]:
+        """Each member's samples of the return of (s, a), in units of return."""
+        ...
+
+    def values(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+        /,
+    ) -> Float[Array, " batch"]:
+        """Q(s, a): the mean over samples of what the config makes of the members' samples."""
+        ...
+
+    def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> Any:
+        """All random numbers that `loss` and `td_loss` need for a batch, in a named tuple."""
+        ...
+
+    def loss(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Float[Array, "batch act"],
+        targets: Float[Array, "batch target_samples"],
+        draws: Any,
+    ) -> Float[Array, ""]:
+        """The loss against given samples of the target, of which there may be one."""
+        ...
+
+    def td_loss(
+        self,
+        target_critic: Any,
+        batch: Batch,
+        next_actions: Float[Array, "batch samples act"],
+        discount: float,
+        draws: Any,
+    ) -> tuple[Float[Array, ""], Float[Array, "batch target_samples"]]:
+        """The loss against one-step targets of a slow copy, and those targets.
+
+        Args:
+            target_critic: The slow copy, of the same class.
+            batch: Transitions.
+            next_actions: The policy's actions at the next states, one for each sample.
+            discount: γ from one transition's observation to the next.
+            draws: Random numbers, from `sample_draws`.
+        """
+        ...
 
 
 @runtime_checkable
@@ -72,10 +155,10 @@ class Algorithm(Protocol):
 
     @property
     def Config(self) -> type:  # noqa: N802 - a class
-        """The settings: a frozen dataclass with at least the three fields that training reads.
+        """The settings: a frozen dataclass with at least the four fields that training reads.
 
-        These are `batch_size`, the `discount` of a single step, and `action_chunk`, the steps that
-        one decision lasts.
+        These are `batch_size`, the `discount` of a single step, `action_chunk`, the steps that one
+        decision lasts, and `n_step`, the decisions that a target looks ahead.
         """
         ...
 

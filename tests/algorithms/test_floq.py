@@ -59,8 +59,8 @@ def test_the_order_of_a_batch_does_not_matter(state, batch, draws):
     """Permuting transitions together with their draws leaves the loss."""
     order = jnp.array([5, 2, 7, 0, 1, 3, 6, 4])
     permuted = jax.tree.map(lambda leaf: leaf[order], (batch, draws))
-    one, _ = loss(CONFIG, state.parameters, state.target_critic, batch, draws)
-    other, _ = loss(CONFIG, state.parameters, state.target_critic, *permuted)
+    one, _ = loss(CONFIG, state.parameters, state.targets, batch, draws)
+    other, _ = loss(CONFIG, state.parameters, state.targets, *permuted)
     np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
@@ -69,9 +69,9 @@ def test_the_next_state_of_a_terminal_step_is_ignored(state, batch, draws):
 
     def loss_with(rows):
         moved = batch._replace(next_observations=batch.next_observations.at[rows].add(5.0))
-        return float(loss(CONFIG, state.parameters, state.target_critic, moved, draws)[0])
+        return float(loss(CONFIG, state.parameters, state.targets, moved, draws)[0])
 
-    unmoved = float(loss(CONFIG, state.parameters, state.target_critic, batch, draws)[0])
+    unmoved = float(loss(CONFIG, state.parameters, state.targets, batch, draws)[0])
     assert loss_with(batch.masks == 0) == unmoved
     assert loss_with(batch.masks == 1) != unmoved
 
@@ -94,15 +94,15 @@ def test_scanned_updates_equal_single_ones(state, batch):
 def test_the_target_averages_the_parameters_before_the_step(state, batch):
     """One update from a target equal to the critic leaves the target where it was."""
     after, _ = update(CONFIG, state, batch, key=jax.random.key(4))
-    assert largest_difference(after.target_critic, state.target_critic) < 1e-7
+    assert largest_difference(after.targets, state.targets) < 1e-7
     assert largest_difference(after.parameters.critic, state.parameters.critic) > 1e-5
 
 
 def test_the_policy_gets_no_gradient_from_the_critic_loss(state, batch, draws):
     """Next actions are proposed, not learned; and the policy's loss leaves both critics alone."""
-    of_critic = jax.grad(
-        lambda p: floq.critic_loss(CONFIG, p, state.target_critic, batch, draws)[0]
-    )(state.parameters)
+    of_critic = jax.grad(lambda p: floq.critic_loss(CONFIG, p, state.targets, batch, draws)[0])(
+        state.parameters
+    )
     of_policy = jax.grad(lambda p: floq.policy_loss(CONFIG, p, batch, draws.policy)[0])(
         state.parameters
     )

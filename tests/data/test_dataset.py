@@ -119,7 +119,9 @@ def test_transitions_come_back_exactly(breaks, ends, seed):
 def test_transitions_equal_the_trajectories_they_came_from(trajectories):
     """The same data gives the same dataset in either layout."""
     whole = Dataset.from_trajectories(**trajectories)
-    again = Dataset.from_transitions(**all_transitions(whole)._asdict())
+    batch = all_transitions(whole)._replace(next_actions=None, next_action_masks=None)
+    given = {field: values for field, values in batch._asdict().items() if values is not None}
+    again = Dataset.from_transitions(**given)
     for field in ("observations", "transitions"):
         np.testing.assert_array_equal(getattr(again, field), getattr(whole, field))
     assert_batches_equal(all_transitions(again), **all_transitions(whole)._asdict())
@@ -197,16 +199,21 @@ def test_fingerprint_sees_where_trajectories_end(trajectories):
     assert Dataset.from_trajectories(**trajectories).fingerprint() != first
 
 
-def test_action_chunks_are_the_transitions_of_several_steps():
-    """Two-step chunks by hand: actions in sequence, discounted rewards up to a terminal step."""
-    dataset = Dataset.from_trajectories(
+@pytest.fixture
+def two_trajectories():
+    """Rows 0 to 3 and 4 to 7; the second step of the first and the last of the second end."""
+    return Dataset.from_trajectories(
         np.arange(8, dtype=np.float32)[:, None],
         np.linspace(-0.7, 0.7, 8, dtype=np.float32)[:, None],
         np.array([1, 2, 3, 0, 4, 5, 6, 0], np.float32),
         np.array([1, 0, 1, 1, 1, 1, 0, 1], np.float32),
         np.array([0, 0, 0, 1, 0, 0, 0, 1], np.float32),
     )
-    chunked = dataset.with_action_chunks(2, discount=0.5)
+
+
+def test_action_chunks_are_the_transitions_of_several_steps(two_trajectories):
+    """Two-step chunks by hand: actions in sequence, discounted rewards up to a terminal step."""
+    chunked = two_trajectories.with_decisions(action_chunk=2, discount=0.5)
     # Rows 2 and 6 have one step left in their trajectories, 3 and 7 none.
     np.testing.assert_array_equal(chunked.transitions, [0, 1, 4, 5])
     batch = chunked.take(jnp.arange(4))
@@ -214,7 +221,54 @@ def test_action_chunks_are_the_transitions_of_several_steps():
     np.testing.assert_array_equal(batch.next_observations[:, 0], [2, 3, 6, 7])
     np.testing.assert_allclose(batch.rewards, [1 + 0.5 * 2, 2, 4 + 0.5 * 5, 5 + 0.5 * 6])
     np.testing.assert_array_equal(batch.masks, [0, 0, 1, 0])
-    np.testing.assert_allclose(batch.actions[2], dataset.actions[4:6, 0])
+    np.testing.assert_allclose(batch.actions[2], two_trajectories.actions[4:6, 0])
     assert chunked.statistics.action_dim == 2
     with pytest.raises(ValueError, match="shorter action chunk"):
-        dataset.with_action_chunks(4, discount=0.5)
+        two_trajectories.with_decisions(action_chunk=4, discount=0.5)
+
+
+def test_n_step_transitions_sum_rewards_under_one_action(two_trajectories):
+    """Two-step targets by hand; the steps just before a true end stay, those before a cut go."""
+    dataset = two_trajectories.with_decisions(n_step=2, discount=0.5)
+    # Row 2 has one step left before its trajectory is cut off; row 6 has one left too, but ends.
+    np.testing.assert_array_equal(dataset.transitions, [0, 1, 4, 5, 6])
+    batch = dataset.take(jnp.arange(5))
+    np.testing.assert_allclose(batch.rewards, [1 + 0.5 * 2, 2, 4 + 0.5 * 5, 5 + 0.5 * 6, 6])
+    np.testing.assert_array_equal(batch.masks, [0, 0, 1, 0, 0])
+    np.testing.assert_array_equal(batch.next_observations[:4, 0], [2, 3, 6, 7])
+    np.testing.assert_array_equal(batch.actions, two_trajectories.actions[dataset.transitions])
+
+
+def test_n_step_targets_of_chunks_look_ahead_by_both(two_trajectories):
+    """One chunk of one step three decisions ahead, and a chunk whose lookahead is cut, by hand."""
+    dataset = two_trajectories.with_decisions(action_chunk=1, n_step=3, discount=0.5)
+    np.testing.assert_array_equal(dataset.transitions, [0, 1, 4, 5, 6])
+    np.testing.assert_allclose(dataset.take(jnp.array([2])).rewards, [4 + 0.5 * 5 + 0.25 * 6])
+    chunked = two_trajectories.with_decisions(action_chunk=2, n_step=2, discount=0.5)
+    assert chunked.lookahead == 4
+    # Every start that has two actions meets a true end within its four steps.
+    np.testing.assert_array_equal(chunked.transitions, [0, 1, 4, 5])
+    with pytest.raises(ValueError, match="once"):
+        chunked.with_decisions(n_step=2, discount=0.5)
+
+
+def test_next_actions_are_those_of_the_transition_that_follows(two_trajectories):
+    """By hand, and masked where a trajectory ends: what its last row holds is not one."""
+    actions = np.asarray(two_trajectories.actions)
+    batch = all_transitions(two_trajectories)
+    np.testing.assert_array_equal(batch.next_action_masks, [1, 1, 0, 1, 1, 0])
+    np.testing.assert_array_equal(batch.next_actions[:2], actions[1:3])
+    np.testing.assert_array_equal(batch.next_actions[3:5], actions[5:7])
+    np.testing.assert_array_equal(batch.next_actions[5], 0)
+    ahead = all_transitions(two_trajectories.with_decisions(n_step=2, discount=0.5))
+    np.testing.assert_array_equal(ahead.next_action_masks, [0, 0, 1, 0, 0])
+    np.testing.assert_array_equal(ahead.next_actions[2], actions[6])
+    chunked = two_trajectories.with_decisions(action_chunk=2, discount=0.5)
+    np.testing.assert_array_equal(all_transitions(chunked).next_action_masks, 0)
+
+
+def test_shuffled_transitions_have_no_next_actions():
+    """Nothing says what followed: no row is taken for the next of another."""
+    states = np.arange(4, dtype=np.float32)[:, None]
+    dataset = Dataset.from_transitions(states, states / 4, states[:, 0], np.ones(4), states + 10)
+    np.testing.assert_array_equal(all_transitions(dataset).next_action_masks, 0)

@@ -55,7 +55,10 @@ class Model:
                 history.append([number + 2, first, None, 0.0, 1.0, False])
 
     def transitions(self):
-        """Every transition (s, a…, r, mask, s′) that can be drawn, in order, s′ None at ends."""
+        """Every transition (s, a…, r, mask, s′, a′) that can be drawn, in order.
+
+        s′ is None at true ends, a′ where no transition starts at s′.
+        """
         found = []
         for history in self.histories:
             for start, state in enumerate(history):
@@ -63,7 +66,10 @@ class Model:
                     continue
                 window = self.window(history[start:])
                 if window is not None:
-                    found.append((state[1], *window))
+                    following = history[start + self.lookahead :]
+                    goes_on = window[2] == 1.0 and not following[0][5]
+                    after = self.window(following) if goes_on else None
+                    found.append((state[1], *window, None if after is None else after[0]))
         return found
 
     def window(self, states):
@@ -121,11 +127,14 @@ def assert_holds(buffer, model):
     if not expected:
         return
     batch = jax.tree.map(np.asarray, take_all(buffer))
-    for place, (state, actions, reward, mask, following) in enumerate(expected):
+    for place, (state, actions, reward, mask, following, after) in enumerate(expected):
         np.testing.assert_array_equal(batch.observations[place], state)
         np.testing.assert_array_equal(batch.actions[place], np.concatenate(actions))
         assert batch.rewards[place] == pytest.approx(reward, rel=1e-6)
         assert batch.masks[place] == mask
+        assert batch.next_action_masks[place] == (after is not None)
+        next_actions = 0 * np.concatenate(actions) if after is None else np.concatenate(after)
+        np.testing.assert_array_equal(batch.next_actions[place], next_actions)
         if following is not None:
             np.testing.assert_array_equal(batch.next_observations[place], following)
 
@@ -229,11 +238,18 @@ def test_windows_are_those_of_a_dataset():
         np.array([s[3] for s in states]),
         np.array([s[4] for s in states]),
         np.array([s[5] for s in states], np.float32),
-    ).with_action_chunks(2, discount=GAMMA)
+    ).with_decisions(action_chunk=2, discount=GAMMA)
     assert dataset.size == int(jnp.sum(buffer.sizes)) == 6
     ours, theirs = take(buffer, jnp.arange(6)), take(dataset, jnp.arange(6))
     alive = np.asarray(ours.masks) == 1
-    for name in ("observations", "actions", "rewards", "masks"):
+    for name in (
+        "observations",
+        "actions",
+        "rewards",
+        "masks",
+        "next_actions",
+        "next_action_masks",
+    ):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-6)
     np.testing.assert_array_equal(ours.next_observations[alive], theirs.next_observations[alive])
 

@@ -311,7 +311,7 @@ def interrupt_after(monkeypatch, count):
 
 
 def test_an_environment_that_cannot_come_back_begins_anew(tmp_path, monkeypatch):
-    """It is said in a warning and a row, and the buffer has a cut episode there, not a wrong step."""
+    """A warning and a row say so, and the buffer has a cut episode there, not a wrong step."""
     spec = EnvironmentSpec("Forgetful-v0")
     interrupt_after(monkeypatch, 30)
     schedule = Schedule(log_interval=20, evaluation_interval=10**6, checkpoint_interval=10**6)

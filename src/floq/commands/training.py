@@ -5,11 +5,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from floq.commands.signals import SAVED
+
 if TYPE_CHECKING:
     from floq.training import Online, Run
-
-SAVED = 75
-"""Exit status of an interrupted training that saved itself; `floq.training` defines it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,13 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from floq.critics.common import check_target_samples, value_support
 from floq.flow_matching import Method, integrate, interpolate, target_velocity, trajectory
+from floq.losses import td_target_samples
 from floq.networks import (
     MLP,
+    Aggregation,
     NetworkConfig,
     TimeEmbedding,
     ValueEmbedding,
     ValueSupport,
+    aggregate,
     create_members,
     embed_time,
     embed_value,
@@ -22,13 +26,7 @@ from floq.networks import (
     time_embedding_size,
     value_embedding_size,
 )
-from floq.types import Statistics
-
-Actions = Float[Array, "batch act"] | Float[Array, "batch samples act"]
-"""One action for all samples of a state, or one for each."""
-
-# Added on either side of the reward range before it becomes the support of the histogram.
-_REWARD_MARGIN = 0.01
+from floq.types import Actions, Batch, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +49,21 @@ class FlowCriticConfig:
         method: The integration rule; midpoint reads the field twice a step, RK4 four times.
         supervision: "path" trains the field at every t, "start" at t = 0 only (the paper's
             ablation).
+        backup: "expected" averages the next state's samples into one target, as published;
+            "distributional" gives each sample a target of its own (the paper's ablation).
+        prediction: What the network outputs: the "velocity", or the "endpoint" of the path, from
+            which the velocity follows as (endpoint − z) / (1 − t) (arXiv 2603.04333's ablation).
+        coupling: "shared" starts the target's flow from the same noise as the sample that it is
+            the target of (arXiv 2605.08253); it needs the distributional backup.
+        control_variate: λ of shared noise: the share of the next state's sampled velocity that is
+            replaced by the target field's own, which is less noisy but biased. 0 is unbiased.
     """
 
     integration_steps: int = 8
     noise_samples: int = 8
     noise_coverage: float = 0.1
     members: int = 2
-    aggregation: Literal["mean", "min"] = "mean"
+    aggregation: Aggregation = "mean"
     network: NetworkConfig = NetworkConfig(layer_norm=True)
     value_embedding: ValueEmbedding = "histogram"
     histogram_points: int = 51
@@ -66,6 +72,10 @@ class FlowCriticConfig:
     fourier_frequencies: int = 64
     method: Method = "euler"
     supervision: Literal["path", "start"] = "path"
+    backup: Literal["expected", "distributional"] = "expected"
+    prediction: Literal["velocity", "endpoint"] = "velocity"
+    coupling: Literal["independent", "shared"] = "independent"
+    control_variate: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses settings that no flow can have."""
@@ -82,6 +92,25 @@ class FlowCriticConfig:
         for name in ("noise_coverage", "histogram_sigma"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0.")
+        if self.prediction == "endpoint" and self.method == "rk4":
+            raise ValueError(
+                'prediction is "endpoint" and method is "rk4", which reads the field at t = 1, '
+                'where the velocity towards an end point is 0/0: use "euler" or "midpoint".'
+            )
+        if self.coupling == "shared" and self.backup != "distributional":
+            raise ValueError(
+                'coupling is "shared" and backup is "expected", which averages the noise away: set '
+                'backup to "distributional", or coupling to "independent".'
+            )
+        if not 0 <= self.control_variate <= 1:
+            raise ValueError(
+                f"control_variate is {self.control_variate}: give a number from 0 to 1."
+            )
+        if self.control_variate and self.coupling != "shared":
+            raise ValueError(
+                f'control_variate is {self.control_variate} and coupling is "independent": the '
+                'control variate is that of shared noise, so set coupling to "shared".'
+            )
 
 
 class FlowCriticDraws(NamedTuple):
@@ -90,10 +119,12 @@ class FlowCriticDraws(NamedTuple):
     Attributes:
         initial_noise: Start z₀ of each sample, uniform over the noise interval.
         time: Time t of each sample, uniform over [0, 1].
+        next_initial_noise: Start z₀′ of each sample of the target's flow.
     """
 
     initial_noise: Float[Array, "batch samples"]
     time: Float[Array, "batch samples"]
+    next_initial_noise: Float[Array, "batch samples"]
 
 
 class VelocityField(eqx.Module):
@@ -141,6 +172,18 @@ class VelocityField(eqx.Module):
         time: Float[Array, "*#shape"],
     ) -> Float[Array, "*shape"]:
         """The velocity at `value` and `time`, given what `condition` made of (s, a)."""
+        predicted = self.predict(condition, value, time)
+        if self.config.prediction == "endpoint":
+            return (predicted - value) / (1 - time)
+        return predicted
+
+    def predict(
+        self,
+        condition: Float[Array, "*#shape width"],
+        value: Float[Array, "*shape"],
+        time: Float[Array, "*#shape"],
+    ) -> Float[Array, "*shape"]:
+        """What the network outputs: the velocity, or the end point of the path."""
         config = self.config
         after_condition = self.network.first.kernel[self.condition_size :]
         embedded_value = embed_value(
@@ -164,9 +207,9 @@ class VelocityField(eqx.Module):
 class FlowCritic(eqx.Module):
     """An ensemble of velocity fields that carry noise to Q-values.
 
-    Usable alone: draw noise with `sample_noise`, read values with `values`, build targets with
-    `floq.losses.td_target`, train on `loss`, and keep a slow copy with
-    `floq.losses.ema_update`. Every array of the module is a parameter.
+    A `floq.types.Critic`, usable alone: draw random numbers with `sample_draws`, train on `td_loss`
+    against a slow copy that `floq.losses.ema_update` keeps, read values with `values`. With targets
+    of another kind, train on `loss`. Every array of the module is a parameter.
     """
 
     members: VelocityField
@@ -195,14 +238,8 @@ class FlowCritic(eqx.Module):
         Raises:
             ValueError: If the discount or the range of rewards leaves no room for a flow.
         """
+        support = value_support(statistics, discount)
         low, high = float(statistics.reward_min), float(statistics.reward_max)
-        if not 0 <= discount < 1:
-            raise ValueError(
-                f"discount is {discount}: the range of returns is the range of rewards divided "
-                "by 1 − discount, so give a number from 0 up to but not including 1."
-            )
-        if not low <= high:
-            raise ValueError(f"The range of rewards is [{low}, {high}]: give its lower end first.")
         if low == high:
             raise ValueError(
                 f"All rewards are {low}, so the noise interval is a single point and a flow "
@@ -210,7 +247,6 @@ class FlowCritic(eqx.Module):
                 "that the task can have."
             )
         horizon = 1 / (1 - discount)
-        support = ValueSupport((low - _REWARD_MARGIN) * horizon, (high + _REWARD_MARGIN) * horizon)
         self.config = config
         self.noise_interval = (
             config.noise_coverage * low * horizon,
@@ -222,20 +258,28 @@ class FlowCritic(eqx.Module):
             key=key,
         )
 
+    @property
+    def noise_samples(self) -> int:
+        """Samples m that a value averages."""
+        return self.config.noise_samples
+
     def sample_noise(self, shape: tuple[int, ...], *, key: Key[Array, ""]) -> Float[Array, "..."]:
         """Starts z₀ of the flow, uniform over the noise interval."""
         low, high = self.noise_interval
         return jax.random.uniform(key, shape, minval=low, maxval=high)
 
     def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> FlowCriticDraws:
-        """All random numbers that `loss` needs for a batch."""
-        noise_key, time_key = jax.random.split(key)
+        """All random numbers that `loss` and `td_loss` need for a batch."""
+        noise_key, time_key, next_noise_key = jax.random.split(key, 3)
         shape = (batch_size, self.config.noise_samples)
         if self.config.supervision == "start":
             time = jnp.zeros(shape)
         else:
             time = jax.random.uniform(time_key, shape)
-        return FlowCriticDraws(self.sample_noise(shape, key=noise_key), time)
+        noise = self.sample_noise(shape, key=noise_key)
+        if self.config.coupling == "shared":
+            return FlowCriticDraws(noise, time, noise)
+        return FlowCriticDraws(noise, time, self.sample_noise(shape, key=next_noise_key))
 
     def return_samples(
         self,
@@ -288,21 +332,24 @@ class FlowCritic(eqx.Module):
         self, samples: Float[Array, "ensemble batch samples"]
     ) -> Float[Array, "batch samples"]:
         """One value a sample from those of the members: their mean, or their minimum."""
-        reduce = jnp.min if self.config.aggregation == "min" else jnp.mean
-        return reduce(samples, axis=0)
+        return aggregate(samples, self.config.aggregation)
 
     def values(
         self,
         observations: Float[Array, "batch obs"],
         actions: Actions,
         initial_noise: Float[Array, "batch samples"],
+        *,
+        integration_steps: int | None = None,
     ) -> Float[Array, " batch"]:
         """Q(s, a): the mean over the noise samples of the aggregated ends of the flow.
 
         With one action a sample this is the expected value over the policy's actions: what the
         TD target backs up (arXiv 2509.06863, section 4).
         """
-        samples = self.return_samples(observations, actions, initial_noise)
+        samples = self.return_samples(
+            observations, actions, initial_noise, integration_steps=integration_steps
+        )
         return jnp.mean(self.aggregate(samples), axis=-1)
 
     def velocities(
@@ -322,22 +369,88 @@ class FlowCritic(eqx.Module):
         self,
         observations: Float[Array, "batch obs"],
         actions: Float[Array, "batch act"],
-        targets: Float[Array, " batch"],
+        targets: Float[Array, "batch #samples"],
         draws: FlowCriticDraws,
+        *,
+        velocity_shift: Float[Array, "batch samples"] | float = 0.0,
     ) -> Float[Array, ""]:
         """The flow-matching loss: Σ over samples of (v(t, z(t) | s, a) − (y − z₀))².
 
         A mean over batch and members, on the straight path from z₀ to the target y, which all
-        members share (arXiv 2509.06863, section 4).
+        members share (arXiv 2509.06863, section 4). A network that predicts the end point is
+        compared with y itself.
 
         Args:
             observations: States.
             actions: Actions of the data.
-            targets: TD targets y, in units of return.
+            targets: TD targets y, in units of return: one for all samples of a state, or one each.
             draws: Starts and times, from `sample_draws`.
+            velocity_shift: Added to the velocity that is to be learned, but not to the path.
+
+        Raises:
+            ValueError: If `targets` lack the axis of samples.
         """
-        noise, time = draws
-        path_end = jnp.broadcast_to(targets[:, None], noise.shape)
-        predicted = self.velocities(observations, actions, interpolate(noise, path_end, time), time)
-        errors = jnp.square(predicted - target_velocity(noise, path_end))
-        return jnp.mean(jnp.sum(errors, axis=-1))
+        check_target_samples(targets)
+        noise, time = draws.initial_noise, draws.time
+        path_end = jnp.broadcast_to(targets, noise.shape)
+        points = interpolate(noise, path_end, time)
+        if self.config.prediction == "endpoint":
+            aim = path_end + velocity_shift
+        else:
+            aim = target_velocity(noise, path_end) + velocity_shift
+        predicted = map_members(
+            lambda member: member.predict(member.condition(observations, actions), points, time),
+            self.members,
+        )
+        return jnp.mean(jnp.sum(jnp.square(predicted - aim), axis=-1))
+
+    def td_loss(
+        self,
+        target_critic: "FlowCritic",
+        batch: Batch,
+        next_actions: Float[Array, "batch samples act"],
+        discount: float,
+        draws: FlowCriticDraws,
+    ) -> tuple[Float[Array, ""], Float[Array, "batch target_samples"]]:
+        """The loss against targets that a slow copy computes by its own flow, and those targets.
+
+        The expected backup averages the m ends of the flow into one target a state; the
+        distributional one keeps them apart (arXiv 2509.06863, section 4).
+        """
+        next_samples = target_critic.aggregate(
+            target_critic.return_samples(
+                batch.next_observations, next_actions, draws.next_initial_noise
+            )
+        )
+        shift = 0.0
+        if self.config.control_variate:
+            shift = discount * target_critic.control_variate(
+                batch, next_actions, next_samples, draws
+            )
+        if self.config.backup == "expected":
+            next_samples = jnp.mean(next_samples, axis=-1, keepdims=True)
+        targets = td_target_samples(batch.rewards, batch.masks, next_samples, discount)
+        loss = self.loss(batch.observations, batch.actions, targets, draws, velocity_shift=shift)
+        return loss, targets
+
+    def control_variate(
+        self,
+        batch: Batch,
+        next_actions: Float[Array, "batch samples act"],
+        next_samples: Float[Array, "batch samples"],
+        draws: FlowCriticDraws,
+    ) -> Float[Array, "batch samples"]:
+        """λ · mask · (v(t, z′(t) | s′, a′) − (z′₁ − z₀)): of mean 0 where this field is exact.
+
+        With the same start z₀ in both flows, the path of (s, a) is an affine image of the next
+        state's path z′(t), so that the sampled velocity z′₁ − z₀ in its target may be traded
+        against the field's expectation of it (arXiv 2605.08253).
+        """
+        noise, time = draws.next_initial_noise, draws.time
+        points = interpolate(noise, next_samples, time)
+        expected = self.aggregate(
+            self.velocities(batch.next_observations, next_actions, points, time)
+        )
+        difference = expected - target_velocity(noise, next_samples)
+        weight = self.config.control_variate * batch.masks[:, None]
+        return jax.lax.stop_gradient(weight * difference)

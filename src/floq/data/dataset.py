@@ -37,7 +37,9 @@ class Dataset:
         rewards: The rewards of the actions, in the environment's own units.
         masks: 1 - terminated: 0 where the next state has no value.
         transitions: Rows from which a transition starts, in increasing order.
-        chunk: Steps that a transition lasts; above 1 after `with_action_chunks`.
+        chunk: Actions in sequence that a transition's action holds.
+        lookahead: Steps from a transition's observation to its next one; these two may be above 1
+            after `with_decisions`.
     """
 
     observations: Float[Array, "rows obs"]
@@ -46,6 +48,7 @@ class Dataset:
     masks: Float[Array, " rows"]
     transitions: Int[Array, " size"]
     chunk: int = dataclasses.field(default=1, metadata={"static": True})
+    lookahead: int = dataclasses.field(default=1, metadata={"static": True})
 
     @classmethod
     def from_trajectories(
@@ -172,47 +175,58 @@ class Dataset:
             transitions=jnp.array(transitions, dtype=jnp.int32),
         )
 
-    def with_action_chunks(self, length: int, *, discount: float) -> "Dataset":
-        """The same data as transitions that last `length` steps under one decision.
+    def with_decisions(
+        self, *, action_chunk: int = 1, n_step: int = 1, discount: float
+    ) -> "Dataset":
+        """The same data as transitions between decisions that may last several steps.
 
-        Their action is the `length` actions in sequence, [length · act]; their reward the
-        discounted sum of the rewards, up to a terminal step; their mask 0 if a step was terminal;
-        their next observation the one `length` steps later. So they are ordinary transitions of a
-        problem with the discount γ^length. Parts of a trajectory shorter than `length` are left
-        out.
+        A transition's action is the next `action_chunk` actions in sequence, [action_chunk · act].
+        Its reward is the discounted sum over the lookahead of `action_chunk` · `n_step` steps, up
+        to a terminal one; its mask is 0 if one of them was terminal; its next observation is the
+        one at the end of the lookahead. So these are ordinary transitions of a problem with the
+        discount γ^(action_chunk · n_step). A start is left out where its trajectory ends, without
+        being terminal, before the lookahead does, and where it has no whole chunk of actions.
 
         Args:
-            length: Steps of a chunk, 1 or more.
+            action_chunk: Steps that one decision lasts, 1 or more.
+            n_step: Decisions over which the rewards are summed, 1 or more.
             discount: γ of a single step.
 
         Raises:
-            ValueError: If the length is below 1, or no trajectory is as long.
+            ValueError: If a number is below 1, or no trajectory is long enough.
         """
-        if length < 1 or self.chunk != 1:
+        if action_chunk < 1 or n_step < 1 or self.lookahead != 1:
             raise ValueError(
-                f"action chunks of length {length} over transitions of {self.chunk} steps: give a "
-                "length of 1 or more, once."
+                f"decisions of {action_chunk} steps with {n_step}-step targets over transitions of "
+                f"{self.lookahead} steps: give 1 or more for each, once."
             )
+        lookahead = action_chunk * n_step
         rewards, masks = np.asarray(self.rewards), np.asarray(self.masks)
-        starts_one = np.zeros(len(rewards) + 1, np.int64)
-        starts_one[np.asarray(self.transitions) + 1] = 1
-        count = np.cumsum(starts_one)
-        candidates = np.arange(len(rewards) - length + 1)
-        starts = candidates[count[candidates + length] - count[candidates] == length]
+        rows = len(rewards)
+        # Of each row: the transitions in a row from it on, until its trajectory's last state.
+        is_start = np.zeros(rows, bool)
+        is_start[np.asarray(self.transitions)] = True
+        ends = np.append(np.flatnonzero(~is_start), rows)
+        remaining = ends[np.searchsorted(ends, np.arange(rows))] - np.arange(rows)
+        total, going_on = np.zeros_like(rewards), np.ones_like(masks)
+        for step in range(lookahead):
+            inside = np.flatnonzero(remaining > step)
+            total[inside] += discount**step * going_on[inside] * rewards[inside + step]
+            going_on[inside] *= masks[inside + step]
+        reaches = (remaining >= lookahead) | (going_on == 0)
+        starts = np.flatnonzero((remaining >= action_chunk) & reaches)
         if starts.size == 0:
             raise ValueError(
-                f"no trajectory has {length} transitions in a row: give a shorter action chunk."
+                f"no trajectory has {lookahead} transitions in a row: give a shorter action chunk "
+                "or fewer steps."
             )
-        total, going_on = np.zeros_like(rewards), np.ones_like(masks)
-        for step in range(length):
-            total[starts] += discount**step * going_on[starts] * rewards[starts + step]
-            going_on[starts] *= masks[starts + step]
         return dataclasses.replace(
             self,
             rewards=jnp.asarray(total),
             masks=jnp.asarray(going_on),
             transitions=jnp.asarray(starts, jnp.int32),
-            chunk=length,
+            chunk=action_chunk,
+            lookahead=lookahead,
         )
 
     @property
@@ -249,16 +263,31 @@ class Dataset:
         return digest.hexdigest()
 
     def take(self, positions: Int[Array, " batch"]) -> Batch:
-        """The transitions at `positions`, each in [0, `size`)."""
+        """The transitions at `positions`, each in [0, `size`).
+
+        A next action is that of the transition that starts where this one ends. Where none does,
+        it is 0 and masked: the action in a trajectory's last row may be padding.
+        """
         rows = self.transitions[positions]
-        steps = rows[:, None] + jnp.arange(self.chunk)
+        # After a terminal step near the end of the data this may lie outside: nobody reads it.
+        following = jnp.minimum(rows + self.lookahead, len(self.rewards) - 1)
+        # Within a trajectory the starts before another start are as many as the rows.
+        next_starts = self.transitions[jnp.minimum(positions + self.lookahead, self.size - 1)]
+        is_next = next_starts == rows + self.lookahead
         return Batch(
             observations=self.observations[rows],
-            actions=self.actions[steps].reshape(len(rows), -1),
+            actions=self._decision(rows),
             rewards=self.rewards[rows],
             masks=self.masks[rows],
-            next_observations=self.observations[rows + self.chunk],
+            next_observations=self.observations[following],
+            next_actions=jnp.where(is_next[:, None], self._decision(next_starts), 0),
+            next_action_masks=is_next.astype(jnp.float32),
         )
+
+    def _decision(self, rows: Int[Array, " batch"]) -> Float[Array, "batch act"]:
+        """The actions in sequence of a decision at each of the rows."""
+        steps = rows[:, None] + jnp.arange(self.chunk)
+        return self.actions[steps].reshape(len(rows), -1)
 
     def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:
         """`batch_size` transitions, drawn uniformly with replacement."""

@@ -29,6 +29,7 @@ from rich.progress import (
 
 from floq.data.info import check_file
 from floq.data.paths import dataset_files
+from floq.disk import read_json, writing
 
 DEFAULT_MIRRORS = ("https://rail.eecs.berkeley.edu/datasets/ogbench",)
 """Where OGBench publishes its files."""
@@ -175,8 +176,9 @@ class _Fetch:
             validator = _validator(response)
             if offset == 0:
                 self._discard()
-            self._sidecar().write_text(json.dumps(_Origin(url, validator, size)))
-            self._receive(response, offset, size)
+            with writing(self.part):
+                self._sidecar().write_text(json.dumps(_Origin(url, validator, size)))
+                self._receive(response, offset, size)
         return checksum
 
     def _request(self, url: str, origin: _Origin | None, offset: int) -> http.client.HTTPResponse:
@@ -271,7 +273,7 @@ class _Fetch:
 
     def _origin(self) -> _Origin | None:
         try:
-            return _Origin(*json.loads(self._sidecar().read_text()))
+            return _Origin(*read_json(self._sidecar()))
         except (OSError, ValueError, TypeError):
             return None
 

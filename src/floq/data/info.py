@@ -1,6 +1,5 @@
 """What a dataset file holds, and whether it is sound."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from floq.data.npz import read_arrays
 from floq.data.paths import dataset_files, dataset_name
 from floq.data.validation import check_arrays
+from floq.disk import read_json
 
 _REQUIRED = ("observations", "actions", "terminals")
 _OPTIONAL = ("qpos", "qvel", "button_states")
@@ -117,7 +117,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
     }
     sidecar = path.with_name(f"{path.stem.removesuffix('-val')}.json")
     if sidecar.is_file():
-        facts["generated with"] = json.loads(sidecar.read_text())
+        facts["generated with"] = read_json(sidecar)
     return facts
 
 

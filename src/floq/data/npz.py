@@ -13,6 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+# Recorded data shrinks to a half or a tenth when it is compressed, never by this much; small files
+# of constants may.
+_BOMB_BYTES, _BOMB_RATIO = 2**27, 100
+
 
 def read_arrays(
     path: Path, *, required: Sequence[str], optional: Sequence[str] = ()
@@ -39,6 +43,13 @@ def read_arrays(
             )
         wanted = [*required, *(name for name in optional if name in entries)]
         total = sum(_declared_size(archive, entries[name], path) for name in wanted)
+        size = path.stat().st_size
+        if total > max(_BOMB_BYTES, _BOMB_RATIO * size):
+            raise ValueError(
+                f"{path}: declares {total / 1e6:.0f} MB of data in {size / 1e6:.3f} MB, which data "
+                "that somebody recorded cannot do: it is damaged or hostile. If it is neither, "
+                "save it again with numpy.savez"
+            )
         limit = available_memory()
         if total > limit:
             raise ValueError(

@@ -310,21 +310,38 @@ class ReplayBuffer:
         return rewards, going_on[:, -1]
 
     def take(self, positions: Int[Array, " batch"]) -> Batch:
-        """The transitions at `positions`, each in [0, sum of `sizes`)."""
+        """The transitions at `positions`, each in [0, sum of `sizes`).
+
+        Next actions are those of the transition that starts where this one ends, as
+        `Dataset.take` has them.
+        """
         ends = jnp.cumsum(self.sizes)
         envs = jnp.searchsorted(ends, positions, side="right")
         order = positions - (ends - self.sizes)[envs]
         states = self.starts[envs, (self.dropped[envs] + order) % self.rows]
         rewards, masks = self._window(envs, states)
-        steps = (states[:, None] + jnp.arange(self.chunk)) % self.rows
+        # Within an episode the starts before another start are as many as the states.
+        later = self.dropped[envs] + order + self.lookahead
+        next_starts = self.starts[envs, later % self.rows]
+        is_next = (next_starts == states + self.lookahead) & (later < self.listed[envs])
+        next_actions = self._decision(envs, next_starts)
         return Batch(
             observations=self.observations[envs, states % self.rows],
-            actions=self.actions[envs[:, None], steps].reshape(len(positions), -1),
+            actions=self._decision(envs, states),
             rewards=rewards,
             masks=masks,
             # Where the lookahead met a true end this is another state, which a mask of 0 hides.
             next_observations=self.observations[envs, (states + self.lookahead) % self.rows],
+            next_actions=jnp.where(is_next[:, None], next_actions, 0),
+            next_action_masks=is_next.astype(jnp.float32),
         )
+
+    def _decision(
+        self, envs: Int[Array, " batch"], states: Int[Array, " batch"]
+    ) -> Float[Array, "batch act"]:
+        """The actions in sequence of a decision at each of the states."""
+        steps = (states[:, None] + jnp.arange(self.chunk)) % self.rows
+        return self.actions[envs[:, None], steps].reshape(len(states), -1)
 
     def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:
         """`batch_size` transitions, drawn uniformly with replacement; there must be one."""
@@ -359,7 +376,7 @@ class Mixture:
             self.dataset.sample(batch_size - online, key=offline_key),
             self.buffer.sample(online, key=online_key),
         )
-        return Batch(*(jnp.concatenate(fields) for fields in zip(*parts, strict=True)))
+        return jax.tree.map(lambda *fields: jnp.concatenate(fields), *parts)
 
     def _sample_union(self, dataset: Dataset, batch_size: int, *, key: Key[Array, ""]) -> Batch:
         total = dataset.size + jnp.sum(self.buffer.sizes)
@@ -371,7 +388,7 @@ class Mixture:
         def choose(one: Array, other: Array) -> Array:
             return jnp.where(is_offline.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
-        return Batch(*(choose(*fields) for fields in zip(offline, online, strict=True)))
+        return jax.tree.map(choose, offline, online)
 
 
 def clip_actions(actions: np.ndarray) -> np.ndarray:

@@ -12,11 +12,10 @@ from floq.experiments import figures, page, probe
 from floq.experiments.results import Result, metrics, results, summary, task_title, timing
 from floq.recording import Recording, record
 from floq.training.configuration import to_json
-from floq.training.files import json_bytes, read_json, replace_bytes
+from floq.training.files import json_bytes, replace_bytes
 from floq.training.run import Run, load_run
-from floq.training.run_directory import read_config
+from floq.training.run_directory import CONFIG, read_config, read_versions
 
-_CONFIG, _VERSIONS = "config.json", "versions.json"
 _ROLLOUT_SEED = 0
 _FRAMES = 8
 _PERCENT = "\N{NO-BREAK SPACE}%"
@@ -82,8 +81,8 @@ def _load(directories: Sequence[str | Path]) -> dict[str, Run]:
     """The runs by name, in the order given."""
     folders = []
     for directory in map(Path, directories):
-        inner = [config.parent for config in sorted(directory.glob(f"*/{_CONFIG}"))]
-        folders += [directory] if (directory / _CONFIG).exists() or not inner else inner
+        inner = [config.parent for config in sorted(directory.glob(f"*/{CONFIG}"))]
+        folders += [directory] if (directory / CONFIG).exists() or not inner else inner
     if not folders:
         raise ValueError("No directory is given: name the runs to report on.")
     names = [folder.resolve().name for folder in folders]
@@ -108,8 +107,8 @@ def _headline(runs: dict[str, Run]) -> Iterable[str]:
         sentence = "No evaluation yet."
         if last:
             words = "; ".join(_in_words(result) for result in last)
-            seeds = _count(len(run.config.seeds), "seed")
-            episodes = _count(last[0].episodes, "episode")
+            seeds = page.count(len(run.config.seeds), "seed")
+            episodes = page.count(last[0].episodes, "episode")
             sentence = f"{words}, after {last[0].step:,} updates ({seeds}, {episodes} each)."
         yield page.paragraph(prefix + sentence, kind="lead")
         if run.step < run.config.steps:
@@ -201,8 +200,8 @@ def _picture_sections(run: Run) -> list[str]:
         reason = f"{run.config.algorithm} has no flow critic to look into."
         missing = page.paragraph(reason, kind="missing")
         return [page.section(titles[0], missing), frames, page.section(titles[2], missing)]
-    view = probe.flow_view(critic, run.policy, recording)
-    steps = _count(critic.config.integration_steps, "integration step")
+    view = probe.rollout_flow_view(critic, run.policy, recording)
+    steps = page.count(critic.config.integration_steps, "integration step")
     note = (
         f"{_FLOW_NOTE} Here there are {steps}, and Q(s, a) is the mean over starts of the members' "
         f"{critic.config.aggregation}."
@@ -259,9 +258,10 @@ def _value_section(title: str, run: Run, critic: FlowCritic, recording: Recordin
 def _frames_section(title: str, recording: Recording) -> str:
     length = len(recording.actions)
     outcome = {True: ", with success", False: ", without success", None: ""}[recording.success]
+    total = page.number(float(recording.rewards.sum()))
     text = (
-        f"{_count(length, 'step')}{outcome}; return {_number(float(recording.rewards.sum()))}. It "
-        "is the rollout whose value is shown above."
+        f"{page.count(length, 'step')}{outcome}; return {total}. It is the rollout whose value is "
+        "shown above."
     )
     parts = [page.paragraph(text, kind="note")]
     frames = recording.frames
@@ -290,7 +290,7 @@ def _results_section(runs: dict[str, Run]) -> str:
             cells = [name] if len(runs) > 1 else []
             cells += [_policy_name(policy), f"{last.step:,}", f"{last.figure} {figure}"]
             cells += [interval, per_seed, f"{len(last.per_seed)} × {last.episodes}"]
-            rows.append([*cells, _number(last.mean_return), _number(last.mean_length)])
+            rows.append([*cells, page.number(last.mean_return), page.number(last.mean_length)])
     note = "At the last evaluation of each run. The seeds stand in the order of the settings below."
     if not rows:
         return page.section("Results", page.paragraph("No evaluation yet.", kind="missing"))
@@ -302,10 +302,12 @@ def _settings_section(runs: dict[str, Run]) -> str:
     for name, run in runs.items():
         seconds, rate = timing(run)
         updates = f"{run.step:,} of {run.config.steps:,}"
-        speed.append([name, updates, _duration(seconds), "–" if rate is None else _number(rate)])
+        speed.append(
+            [name, updates, _duration(seconds), "–" if rate is None else page.number(rate)]
+        )
     settings = [_flat(to_json(run.config)) for run in runs.values()]
     # The newest entry: a run that went on elsewhere has several.
-    versions = [_flat(read_json(run.directory / _VERSIONS)[-1]) for run in runs.values()]
+    versions = [_flat(read_versions(run.directory)[-1]) for run in runs.values()]
     note = "Bold where the runs differ." if len(runs) > 1 else ""
     return page.section(
         "Settings, versions and speed",
@@ -359,16 +361,7 @@ def _figures_of(result: Result) -> tuple[str, str]:
 
 
 def _formatted(value: float, figure: str) -> str:
-    return f"{100 * value:.0f}{_PERCENT}" if figure == "success" else _number(value)
-
-
-def _number(value: float) -> str:
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}".replace("-", "−")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{100 * value:.0f}{_PERCENT}" if figure == "success" else page.number(value)
 
 
 def _duration(seconds: float | None) -> str:

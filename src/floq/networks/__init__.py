@@ -9,15 +9,17 @@ from floq.networks.embeddings import (
     time_embedding_size,
     value_embedding_size,
 )
-from floq.networks.ensemble import create_members, map_members
+from floq.networks.ensemble import Aggregation, aggregate, create_members, map_members
 from floq.networks.mlp import MLP, NetworkConfig
 
 __all__ = [
     "MLP",
+    "Aggregation",
     "NetworkConfig",
     "TimeEmbedding",
     "ValueEmbedding",
     "ValueSupport",
+    "aggregate",
     "create_members",
     "embed_time",
     "embed_value",

@@ -1,13 +1,14 @@
 """Ensembles: the members of a network, stacked along a leading axis of every array."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 Module = TypeVar("Module")
+Aggregation = Literal["mean", "min"]
 
 
 def create_members(
@@ -31,3 +32,10 @@ def map_members(function: Callable[[Any], Any], members: Any) -> Any:
         for index in range(count)
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+
+
+def aggregate(
+    values: Float[Array, "ensemble *shape"], aggregation: Aggregation
+) -> Float[Array, "*shape"]:
+    """One value from those of the members: their mean, or their minimum."""
+    return jnp.min(values, axis=0) if aggregation == "min" else jnp.mean(values, axis=0)

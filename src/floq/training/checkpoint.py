@@ -13,6 +13,7 @@ whole, and what happens to it later is found by its manifest. Nothing is ever un
 """
 
 import json
+import math
 import re
 import shutil
 import warnings
@@ -26,6 +27,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from floq.disk import JSON_BYTES, read_bytes
 from floq.training.files import json_bytes, read_json, sync_folder, write_bytes
 from floq.training.shards import (
     DamagedCheckpointError,
@@ -39,6 +41,7 @@ _FORMAT = 1
 _NAME = re.compile(r"step_(\d{9,})")
 _STATE, _DETAILS, _MANIFEST = "state.safetensors", "state.json", "manifest.json"
 _EXTRA = "extra.safetensors"
+_LARGEST_EXTRA = 2**28
 _ROWS = "rows"
 
 
@@ -130,7 +133,7 @@ def _remove_unneeded_shards(folder: Path) -> None:
     for path in checkpoint_paths(folder):
         try:
             names.update(shard.name for shard in _manifest(path)[1])
-        except DamagedCheckpointError:
+        except (OSError, ValueError):
             return  # It may need any of them.
     remove_shards_except(rows_folder(folder), names)
 
@@ -154,7 +157,10 @@ def load_checkpoint(path: Path, template: Any, *, with_rows: bool = False) -> Ch
         DamagedCheckpointError: If the files are not those that were saved.
         ValueError: If they are, but do not fit the template.
     """
-    contents, shards = _verified_contents(path)
+    try:
+        contents, shards = _verified_contents(path, _largest_state(template))
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpointError(f"{path}: {error}") from error
     try:
         record = json.loads(contents[_DETAILS])
         arrays = _decode(contents[_STATE], record["arrays"])
@@ -274,12 +280,9 @@ def _manifest(path: Path) -> tuple[dict[str, Any], tuple[Shard, ...]]:
     """The files that a manifest names, and the shards.
 
     Raises:
-        DamagedCheckpointError: If it is not a manifest.
+        OSError, ValueError: If it cannot be read, or is none.
     """
-    try:
-        manifest = read_json(path / _MANIFEST)
-    except (OSError, ValueError) as error:
-        raise DamagedCheckpointError(f"{path}: {error}") from error
+    manifest = read_json(path / _MANIFEST)
     shards = manifest.pop("shards", {}) if isinstance(manifest, dict) else None
     if (
         not isinstance(shards, dict)
@@ -288,23 +291,36 @@ def _manifest(path: Path) -> tuple[dict[str, Any], tuple[Shard, ...]]:
         or not isinstance(manifest["files"], dict)
         or manifest["files"].keys() - {_EXTRA} != {_STATE, _DETAILS}
     ):
-        raise DamagedCheckpointError(f"{path}: {_MANIFEST} does not say what was saved.")
+        raise ValueError(f"{_MANIFEST} does not say what was saved.")
     return manifest["files"], tuple(Shard(*item) for item in shards.items())
 
 
-def _verified_contents(path: Path) -> tuple[dict[str, bytes], tuple[Shard, ...]]:
-    """The bytes of the files, equal to what the manifest says of them, and its shards."""
+def _largest_state(template: Any) -> int:
+    """Bytes that the arrays of a run can take, with room for those of a run much larger.
+
+    An intact checkpoint of other settings shall be told from one that would fill the memory.
+    """
+    expected = sum(
+        math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(template)
+    )
+    return 4 * expected + 2**28
+
+
+def _verified_contents(
+    path: Path, largest_state: int
+) -> tuple[dict[str, bytes], tuple[Shard, ...]]:
+    """The bytes of the files, equal to what the manifest says of them, and its shards.
+
+    Raises:
+        OSError, ValueError: If they are not, or cannot be read.
+    """
     files, shards = _manifest(path)
-    try:
-        contents = {name: (path / name).read_bytes() for name in files}
-    except OSError as error:
-        raise DamagedCheckpointError(f"{path}: {error}") from error
+    limits = {_STATE: largest_state, _DETAILS: JSON_BYTES, _EXTRA: _LARGEST_EXTRA}
+    contents = {name: read_bytes(path / name, limit=limits[name]) for name in files}
     found = _fingerprints(contents)
     wrong = [name for name in files if files[name] != found[name]]
     if wrong:
-        raise DamagedCheckpointError(
-            f"{path}: {', '.join(wrong)} is not what {_MANIFEST} says was saved."
-        )
+        raise ValueError(f"{', '.join(wrong)} is not what {_MANIFEST} says was saved.")
     return contents, shards
 
 

@@ -5,10 +5,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from floq.disk import read_json, writing
+
+__all__ = ["json_bytes", "read_json", "replace_bytes", "sync_folder", "write_bytes"]
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a new file and waits until the disk has it."""
-    with path.open("wb") as file:
+    with writing(path), path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -16,11 +20,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Waits until the disk has the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with writing(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
@@ -41,16 +46,3 @@ def json_bytes(value: Any) -> bytes:
         ValueError: If a number is not finite.
     """
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not JSON.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}): it is damaged.") from error

@@ -10,10 +10,10 @@ from floq.envs.make import EnvironmentSpec, spec_of
 from floq.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from floq.training.offline import go_through_phases
 from floq.training.preparation import (
+    as_decisions,
     check_environment,
     check_numbers,
     check_online,
-    decisions,
     verified_dataset,
 )
 from floq.training.program import state_template
@@ -91,7 +91,7 @@ def finetune(
     if spec is not None:
         check_environment(spec, former.statistics, former.config.action_chunk)
     if needs_data:
-        dataset = decisions(verified_dataset(source, former, dataset), former.config)
+        dataset = as_decisions(verified_dataset(source, former, dataset), former.config)
     config = former._replace(
         environment=spec,
         steps=checkpoint.step,

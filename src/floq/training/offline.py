@@ -18,10 +18,10 @@ from floq.training.loop import Loop
 from floq.training.online import OnlinePhase
 from floq.training.phases import OfflinePhase
 from floq.training.preparation import (
+    as_decisions,
     check_environment,
     check_numbers,
     check_online,
-    decisions,
     statistics_of,
     verified_dataset,
 )
@@ -105,7 +105,7 @@ def train(
         reason = "there is no env" if env is None else f"{name} has no behaviour policy"
         raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
     fingerprint = None if dataset is None else dataset.fingerprint()
-    dataset = None if dataset is None else decisions(dataset, config)
+    dataset = None if dataset is None else as_decisions(dataset, config)
     statistics = statistics_of(config, dataset, spec, reward_range)
     if spec is not None:
         check_environment(spec, statistics, config.action_chunk)
@@ -121,7 +121,8 @@ def train(
         fingerprint=fingerprint,
         statistics=statistics,
     )
-    with RunDirectory.create(path, run_config) as files:
+    # From here on a signal saves: also one that comes before the first update is compiled.
+    with interruptions(), RunDirectory.create(path, run_config) as files:
         return go_through_phases(files, run_config, dataset, processes=processes, progress=progress)
 
 
@@ -161,7 +162,7 @@ def resume(
     template = state_template(
         ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
     )
-    with RunDirectory(path) as files:
+    with interruptions(), RunDirectory(path) as files:
         checkpoint = newest_checkpoint(files.checkpoints, template, with_rows=True)
         step = 0 if checkpoint is None else checkpoint.step
         if step > config.total_steps:
@@ -173,11 +174,12 @@ def resume(
             print(f"{path} is finished: all {step:,} {unit} are done.")
             return Run(path, config, step, checkpoint.state)
         if config.fingerprint is not None:
-            dataset = decisions(verified_dataset(path, config, dataset), config.config)
+            dataset = as_decisions(verified_dataset(path, config, dataset), config.config)
         files.check_versions(step)
         files.write_config(config)
         if checkpoint is not None:
             set_aside_after(checkpoint)
+        print(f"{path} goes on at step {step:,} of {config.total_steps:,}.")
         return go_through_phases(
             files,
             config,

@@ -20,6 +20,7 @@ from floq.training.checkpoint import Checkpoint, rows_folder
 from floq.training.collector import Collector, Outcome
 from floq.training.learners import Learners
 from floq.training.phases import DISPATCH_SECONDS, Snapshot, Window, restore_sums
+from floq.training.preparation import lookahead
 from floq.training.program import Learner
 from floq.training.row_log import RowLog
 from floq.training.run_directory import EPISODES, EVENTS, RunConfig, RunDirectory
@@ -248,7 +249,7 @@ class OnlinePhase:
                 self._collector.action_dim,
                 rows=self._online.rows_per_environment,
                 action_chunk=self._config.config.action_chunk,
-                n_step=_n_step(self._config.config),
+                n_step=self._config.config.n_step,
                 discount=self._config.config.discount,
             )
             for part in self._parts()
@@ -287,7 +288,7 @@ class OnlinePhase:
                 **{name: saved[name][index] for name in ("listed", "lowest", "highest")},
                 rows=self._online.rows_per_environment,
                 chunk=config.action_chunk,
-                lookahead=config.action_chunk * _n_step(config),
+                lookahead=lookahead(config),
                 discount=config.discount,
             )
             for index, part in enumerate(self._parts())
@@ -320,7 +321,3 @@ class OnlinePhase:
             dataset=dataset,
             online_share=online.online_share if online.buffer == "balanced" else None,
         )
-
-
-def _n_step(config: Any) -> int:
-    return getattr(config, "n_step", 1)

@@ -102,7 +102,7 @@ def statistics_of(
 
 def lookahead(config: Any) -> int:
     """Steps from a transition's observation to its next one."""
-    return config.action_chunk * getattr(config, "n_step", 1)
+    return config.action_chunk * config.n_step
 
 
 def _shapes(spec: EnvironmentSpec) -> tuple[Any, Any]:
@@ -114,11 +114,13 @@ def _shapes(spec: EnvironmentSpec) -> tuple[Any, Any]:
         env.close()
 
 
-def decisions(dataset: Dataset, config: Any) -> Dataset:
+def as_decisions(dataset: Dataset, config: Any) -> Dataset:
     """The dataset with one transition for each decision of the algorithm."""
-    if config.action_chunk == 1:
+    if config.action_chunk == config.n_step == 1:
         return dataset
-    return dataset.with_action_chunks(config.action_chunk, discount=config.discount)
+    return dataset.with_decisions(
+        action_chunk=config.action_chunk, n_step=config.n_step, discount=config.discount
+    )
 
 
 def check_environment(spec: EnvironmentSpec, statistics: Statistics, action_chunk: int) -> None:
@@ -132,14 +134,27 @@ def check_environment(spec: EnvironmentSpec, statistics: Statistics, action_chun
         )
 
 
-def verified_dataset(path: Path, config: RunConfig, dataset: Dataset | None) -> Dataset:
-    """The run's dataset, and no other."""
+def verified_dataset(
+    path: Path, config: RunConfig, dataset: Dataset | None, *, directory: Path | None = None
+) -> Dataset:
+    """The run's dataset, and no other.
+
+    Args:
+        path: The run.
+        config: What its `config.json` says.
+        dataset: The data; that of the run's task by default.
+        directory: Folder of the task's dataset files; the usual one by default.
+
+    Raises:
+        FileNotFoundError: If the task's data file is not there.
+        ValueError: If the run has no task and no dataset is given, or it is another one.
+    """
     if dataset is None:
         if config.task is None:
             raise ValueError(
                 f"{path} was not started from one of floq's tasks: give its data as `dataset`."
             )
-        dataset, env = load_task(config.task)
+        dataset, env = load_task(config.task, directory=directory)
         env.close()
     fingerprint = dataset.fingerprint()
     if fingerprint != config.fingerprint:

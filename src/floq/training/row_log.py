@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from floq.data.replay import Experience, Rows
-from floq.training.shards import Shard, write_shard
+from floq.training.shards import LARGEST_SHARD, Shard, write_shard
 
 _FIELDS = Rows._fields
 
@@ -32,7 +32,7 @@ class RowLog:
         """
         self._folder, self._action_dim, self._kept = folder, action_dim, kept
         self.counts = np.zeros(environments, np.int64)
-        self._written = 0
+        self._written = self.counts.copy()
         # Each shard, with the counts up to its end.
         self._shards: list[tuple[Shard, np.ndarray]] = []
         self._new: list[tuple[np.ndarray, Rows]] = []
@@ -81,20 +81,27 @@ class RowLog:
         """Writes what is new, and gives all the shards that the log consists of now."""
         if self._new:
             environments, rows = zip(*self._new, strict=True)
-            arrays = {
+            new = {
                 name: np.concatenate(fields)
                 for name, fields in zip(_FIELDS, zip(*rows, strict=True), strict=True)
             }
-            arrays["environments"] = np.concatenate(environments).astype(np.int32)
-            arrays["counts"] = self.counts.copy()
-            total = int(self.counts.sum())
-            shard = write_shard(self._folder, self._written, total, arrays)
-            self._shards.append((shard, arrays["counts"]))
-            self._written, self._new = total, []
+            new["environments"] = np.concatenate(environments).astype(np.int32)
+            row_bytes = sum(values.nbytes for values in new.values()) // len(new["rewards"])
+            size = max(LARGEST_SHARD // (2 * row_bytes), 1)
+            for first in range(0, len(new["rewards"]), size):
+                self._write({name: values[first : first + size] for name, values in new.items()})
+            self._new = []
         # A shard goes once its newest states, too, have left every ring.
         oldest = self.counts - self._kept + 1
         self._shards = [(shard, ends) for shard, ends in self._shards if (ends > oldest).any()]
         return [shard for shard, _ in self._shards]
+
+    def _write(self, arrays: dict[str, np.ndarray]) -> None:
+        self._written += np.bincount(arrays["environments"], minlength=len(self._written))
+        last = int(self._written.sum())
+        arrays["counts"] = self._written.copy()
+        shard = write_shard(self._folder, last - len(arrays["rewards"]), last, arrays)
+        self._shards.append((shard, arrays["counts"]))
 
     def restore(
         self, shards: Sequence[Shard], contents: Sequence[dict[str, np.ndarray]]
@@ -113,7 +120,7 @@ class RowLog:
             (shard, arrays["counts"]) for shard, arrays in zip(shards, contents, strict=True)
         ]
         self.counts = contents[-1]["counts"].copy()
-        self._written = int(self.counts.sum())
+        self._written = self.counts.copy()
         environments = np.concatenate([arrays["environments"] for arrays in contents])
         fields = [np.concatenate([arrays[name] for arrays in contents]) for name in _FIELDS]
         # By environment, in the order of the log.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from floq.algorithms import ALGORITHMS
+from floq.disk import writing
 from floq.envs.make import EnvironmentSpec
 from floq.training.checkpoint import clean_up
 from floq.training.configuration import from_json, to_json
@@ -25,6 +26,8 @@ EPISODES = "episodes.jsonl"
 EVENTS = "events.jsonl"
 CONFIG = "config.json"
 VERSIONS = "versions.json"
+_ROW_BYTES = 2**20
+"""Most bytes of a line: rows have some hundred."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +226,7 @@ class RunDirectory:
 
     def check_versions(self, step: int) -> None:
         """Records the versions that a run goes on with, and warns where they have changed."""
-        records, now = read_json(self.path / VERSIONS), versions()
+        records, now = read_versions(self.path), versions()
         before = {name: value for name, value in records[-1].items() if name != "step"}
         changes = differences(before, now)
         if changes:
@@ -242,7 +245,8 @@ class RunDirectory:
             ValueError: If a number is not finite.
         """
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
-        with (self.path / name).open("a") as file:
+        path = self.path / name
+        with writing(path), path.open("a") as file:
             file.write("".join(lines))
             file.flush()
             os.fsync(file.fileno())
@@ -281,21 +285,49 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     A last line that a killed process left unfinished is passed over.
 
     Raises:
-        ValueError: If another line is not a row.
+        ValueError: If another line is not a row, or this is no regular file.
     """
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    if not path.exists():
+        return []
+    if not path.is_file():
+        raise ValueError(f"{path} is not a regular file: it is not what floq wrote.")
     rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-            if type(rows[-1]["step"]) is not int:
-                raise TypeError
-        except (KeyError, RecursionError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path}, line {number} is not a row with a step: the file is damaged. Remove the "
-                "line to go on without it."
-            ) from error
+    with path.open("rb") as file:
+        # One line at a time, so that a file without line ends cannot fill the memory.
+        lines = iter(lambda: file.readline(_ROW_BYTES), b"")
+        for number, line in enumerate(lines, start=1):
+            if line.endswith(b"\n") or len(line) == _ROW_BYTES:
+                rows.append(_parse_row(line, f"{path}, line {number}"))
     return rows
+
+
+def _parse_row(line: bytes, name: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        if type(row["step"]) is not int:
+            raise TypeError
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} is not a row with a step: the file is damaged. Remove the line to go on "
+            "without it."
+        ) from error
+    return row
+
+
+def read_versions(path: Path) -> list[dict[str, Any]]:
+    """What `versions.json` of a run says: a record for the start and for each change.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    records = read_json(path / VERSIONS)
+    if not (isinstance(records, list) and records and all(type(one) is dict for one in records)):
+        raise ValueError(
+            f"{path / VERSIONS} is not a list of records: it is damaged. Put back a copy, or "
+            "remove the run."
+        )
+    return records
 
 
 def refuse_existing(path: Path) -> None:

@@ -17,8 +17,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from floq.disk import read_bytes
 from floq.training.files import replace_bytes
 
+LARGEST_SHARD = 2**29
+"""Bytes that are read of a shard at most; writers stay below."""
 _NAME = re.compile(r"rows_\d{12,}_\d{12,}")
 _COPIES = (".safetensors", ".copy.safetensors")
 
@@ -64,8 +67,11 @@ def read_shard(folder: Path, shard: Shard) -> dict[str, np.ndarray]:
         raise DamagedCheckpointError(f"{shard.name!r} is no name of a shard.")
     good, bad = None, []
     for path in _paths(folder, shard.name):
-        content = path.read_bytes() if path.is_file() else b""
-        if fingerprint(content) == shard.fingerprint:
+        try:
+            content = read_bytes(path, limit=LARGEST_SHARD)
+        except (OSError, ValueError):
+            content = None
+        if content is not None and fingerprint(content) == shard.fingerprint:
             good = content
         else:
             bad.append(path)

@@ -48,17 +48,26 @@ class StopRequest:
         return self.requested
 
 
+_active: StopRequest | None = None
+
+
 @contextlib.contextmanager
 def interruptions() -> Iterator[StopRequest]:
     """Turns SIGINT and SIGTERM into a request that the body polls, until it ends.
 
     Further signals change nothing, so that an impatient second Ctrl-C cannot break the saving.
+    Inside another such context it is that one's request, so that a signal which came while
+    training was being prepared is seen by its loop.
     Python delivers signals to the main thread only; in another one nothing is installed.
     """
-    request = StopRequest()
+    global _active
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield StopRequest()
         return
+    if _active is not None:
+        yield _active
+        return
+    request = StopRequest()
 
     def note(number: int, frame: object) -> None:
         if not request.requested:
@@ -68,8 +77,10 @@ def interruptions() -> Iterator[StopRequest]:
         request.requested = True
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    _active = request
     try:
         yield request
     finally:
+        _active = None
         for number, handler in previous.items():
             signal.signal(number, handler)

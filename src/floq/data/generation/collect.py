@@ -18,6 +18,7 @@ from floq.data.generation.parts import Part, is_complete, merge_parts, plan_part
 from floq.data.generation.processes import collect_parts
 from floq.data.generation.recipes import Recipe, find_recipe
 from floq.data.paths import dataset_files
+from floq.disk import read_json, writing
 
 _PACKAGES = ("floq", "gymnasium", "mujoco", "numpy", "ogbench", "scipy")
 """The packages whose version can change what is collected."""
@@ -104,7 +105,7 @@ def _is_made(train: Path, validation: Path, settings: dict[str, Any]) -> bool:
     if not existing:
         return False
     try:
-        found = json.loads(train.with_suffix(".json").read_text())
+        found = read_json(train.with_suffix(".json"))
     except (FileNotFoundError, ValueError):
         found = None
     if found == settings:
@@ -155,7 +156,8 @@ def _finish(
     for target, parts in plans.items():
         merge_parts(parts, rows=rows, target=folder / target.name)
     sidecar = folder / f"{settings['name']}.json"
-    sidecar.write_text(json.dumps(settings, indent=2) + "\n")
+    with writing(sidecar):
+        sidecar.write_text(json.dumps(settings, indent=2) + "\n")
     # The settings go first: data without them would be refused as made by other means.
     for name in (sidecar.name, *(target.name for target in plans)):
         replace_file(folder / name, folder.parent / name)

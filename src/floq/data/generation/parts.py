@@ -14,6 +14,7 @@ import numpy as np
 
 from floq.data.generation.episodes import DTYPES, Episode
 from floq.data.npz import read_arrays
+from floq.disk import writing
 
 _EPISODES_PER_PART = 10
 _ALWAYS = [name for name in DTYPES if name != "button_states"]
@@ -46,7 +47,7 @@ def write_part(part: Part, episodes: Sequence[Episode]) -> None:
     """Stores the episodes of a part."""
     arrays = {name: np.concatenate([e[name] for e in episodes]) for name in episodes[0]}
     temporary = part.path.with_suffix(f".{os.getpid()}")
-    with temporary.open("wb") as file:
+    with writing(temporary), temporary.open("wb") as file:
         np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
     replace_file(temporary, part.path)
 
@@ -74,7 +75,7 @@ def merge_parts(parts: Sequence[Part], *, rows: int, target: Path) -> None:
     with np.load(parts[0].path, allow_pickle=False) as first:
         headers = {name: (first[name].shape[1:], first[name].dtype) for name in first.files}
     total = rows * sum(part.stop - part.start for part in parts)
-    with zipfile.ZipFile(target, "w") as archive:
+    with writing(target), zipfile.ZipFile(target, "w") as archive:
         for name, (shape, dtype) in headers.items():
             # An entry made from its name alone carries no time of writing.
             entry = zipfile.ZipInfo(f"{name}.npy")
@@ -96,8 +97,9 @@ def replace_file(source: Path, target: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with writing(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

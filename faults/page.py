@@ -1,0 +1,36 @@
+"""The counts as a table of the docs."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+_MARKS = "<!-- faults: begin -->", "<!-- faults: end -->"
+
+
+def table(counts: dict[str, Any]) -> str:
+    """The counts as a Markdown table, a row each, and a line for every trial that failed."""
+    lines = [
+        "| done | must hold | trials | held | seconds | largest |",
+        "|---|---|---|---|---|---|",
+    ]
+    cases = []
+    for name, row in counts["rows"].items():
+        short = isinstance(row["wanted"], int) and row["trials"] < row["wanted"]
+        trials = f"{row['trials']} of {row['wanted']}" if short else f"{row['trials']}"
+        measured = ", ".join(f"{what} {value:g}" for what, value in row["measured"].items())
+        cells = (f"{row['done']} (`{name}`)", row["holds"], trials, f"{row['held']}",
+                 f"{row['seconds']:g}", measured)  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+        cases += [f"- `{name}`: {case}" for case in row["cases"]]
+    return "\n".join([*lines, *(["", "What did not hold:", "", *cases] if cases else [])])
+
+
+def put_table(page: Path, counts: dict[str, Any]) -> None:
+    """Replaces what is between the page's two marks by the table."""
+    begin, end = _MARKS
+    text = page.read_text()
+    shown = f"{begin}\n{table(counts)}\n{end}"
+    changed, found = re.subn(f"{begin}.*{end}", lambda _: shown, text, flags=re.DOTALL)
+    if found != 1:
+        raise ValueError(f"{page} has no lines {begin} and {end} for the table to stand between.")
+    page.write_text(changed)

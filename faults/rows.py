@@ -1,0 +1,25 @@
+"""Every row of the table."""
+
+from faults import (
+    cuts,
+    damage,
+    datasets,
+    divergence,
+    endurance,
+    environments,
+    fuzz,
+    hostile,
+    writes,
+)
+
+ROWS = [
+    *cuts.ROWS,
+    *damage.ROWS,
+    *hostile.ROWS,
+    *datasets.ROWS,
+    *writes.ROWS,
+    *divergence.ROWS,
+    *environments.ROWS,
+    *endurance.ROWS,
+    *fuzz.ROWS,
+]

@@ -1,0 +1,212 @@
+"""What the algorithms share: settings, state, and one gradient step of all networks."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from floq.losses import ema_update
+from floq.policies.flow import BehaviourFlow, FlowPolicy
+from floq.types import Batch, Critic, Metrics
+
+Loss = Callable[[Any, Any, Any, Batch, Any], tuple[Float[Array, ""], Metrics]]
+"""The loss of an algorithm: (config, parameters, targets, batch, draws) to the loss and metrics."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TDConfig:
+    """Settings of every algorithm that learns from transitions; the defaults are the paper's.
+
+    Attributes:
+        discount: γ of a single step.
+        batch_size: Transitions an update.
+        learning_rate: Adam's step size, for all networks.
+        learning_rate_decay: Updates over which the learning rate falls to 0 along a cosine; 0
+            keeps it, as published.
+        target_rate: τ of the moving averages that targets are computed with.
+        action_chunk: Steps that one decision lasts: critic and policy see that many actions at
+            once, and the target is their discounted return. 1 is the published form.
+        n_step: Decisions whose rewards a target sums before it reads the next value. 1 is the
+            published form.
+    """
+
+    discount: float = 0.99
+    batch_size: int = 256
+    learning_rate: float = 3e-4
+    learning_rate_decay: int = 0
+    target_rate: float = 0.005
+    action_chunk: int = 1
+    n_step: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuses settings out of their range."""
+        if not 0 <= self.discount < 1:
+            raise ValueError(f"discount is {self.discount}: give a number in [0, 1).")
+        if not 0 < self.target_rate <= 1:
+            raise ValueError(f"target_rate is {self.target_rate}: give a number in (0, 1].")
+        for name in ("batch_size", "action_chunk", "n_step"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
+                )
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}: give a number above 0.")
+        check_not_negative(self, "learning_rate_decay")
+
+    @property
+    def decision_discount(self) -> float:
+        """The discount from a transition's observation to its next one."""
+        return self.discount ** (self.action_chunk * self.n_step)
+
+
+def check_not_negative(config: Any, *names: str) -> None:
+    """Refuses settings below 0, and NaN.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name in names:
+        if not getattr(config, name) >= 0:
+            raise ValueError(f"{name} is {getattr(config, name)}: give 0 or more.")
+
+
+class State(NamedTuple):
+    """All that an update reads and replaces.
+
+    Attributes:
+        parameters: Everything that the optimizer moves.
+        targets: The moving average of the part of them that targets are computed with.
+        optimizer: Adam's moments.
+        step: Updates so far.
+    """
+
+    parameters: Any
+    targets: Any
+    optimizer: optax.OptState
+    step: Int[Array, ""]
+
+
+def initial_state(config: TDConfig, parameters: Any, averaged: Any) -> State:
+    """The state before the first update.
+
+    Args:
+        config: Settings.
+        parameters: Everything that the optimizer moves.
+        averaged: The part of `parameters` that has a moving average.
+    """
+    # A copy, since a state whose arrays are donated must not hold one of them twice.
+    return State(
+        parameters,
+        jax.tree.map(jnp.copy, averaged),
+        _optimizer(config).init(parameters),
+        jnp.zeros((), jnp.int32),
+    )
+
+
+def gradient_step(
+    loss: Loss,
+    config: TDConfig,
+    state: State,
+    batch: Batch,
+    draws: Any,
+    *,
+    averaged: Callable[[Any], Any],
+) -> tuple[State, Metrics]:
+    """One Adam step on a loss, given every random number of it.
+
+    The moving average takes in the parameters from *before* the step, as the published runs do.
+
+    Args:
+        loss: What to descend.
+        config: Settings.
+        state: The state before.
+        batch: Transitions.
+        draws: The loss's random numbers.
+        averaged: Selects the part of the parameters that has a moving average.
+    """
+    gradients, metrics = jax.grad(loss, argnums=1, has_aux=True)(
+        config, state.parameters, state.targets, batch, draws
+    )
+    updates, optimizer = _optimizer(config).update(gradients, state.optimizer)
+    parameters = jax.tree.map(jnp.add, state.parameters, updates)
+    targets = ema_update(state.targets, averaged(state.parameters), config.target_rate)
+    return State(parameters, targets, optimizer, state.step + 1), metrics
+
+
+def repeat_for_samples(
+    observations: Float[Array, "batch obs"], samples: int
+) -> Float[Array, "batch samples obs"]:
+    """Each observation once for each sample of a value."""
+    return jnp.repeat(observations[:, None], samples, axis=1)
+
+
+def best_of_behaviour(
+    critic: Critic,
+    behaviour: BehaviourFlow,
+    candidates: int,
+    observations: Float[Array, "batch obs"],
+    keys: Key[Array, " batch"],
+) -> Float[Array, "batch act"]:
+    """Of `candidates` actions of the behaviour flow at each state, the one of the largest value."""
+
+    def best(observation: Float[Array, " obs"], key: Key[Array, ""]) -> Float[Array, " act"]:
+        action_key, value_key = jax.random.split(key)
+        actions = behaviour.candidates(observation, candidates, key=action_key)
+        # The same noise for all, so that candidates differ by their actions alone.
+        noise = critic.sample_noise((1, critic.noise_samples), key=value_key)
+        values = critic.values(
+            jnp.broadcast_to(observation, (candidates, observation.size)),
+            actions,
+            jnp.repeat(noise, candidates, axis=0),
+        )
+        return actions[jnp.argmax(values)]
+
+    return jax.vmap(best)(observations, keys)
+
+
+def act_by_flow_policy(
+    config: Any,
+    state: State,
+    observations: Float[Array, "batch obs"],
+    *,
+    keys: Key[Array, " batch"],
+) -> Float[Array, "batch act"]:
+    """Actions in [−1, 1]: of the one-step policy, or the best of the behaviour flow's.
+
+    With action chunks, a row holds the actions of the next `action_chunk` steps in sequence.
+
+    Args:
+        config: Settings, of which `candidates` is read: the number of the behaviour flow's actions
+            among which the critic chooses, or 0 for the one-step policy's action.
+        state: Its parameters have a `critic` and a flow `policy`.
+        observations: States.
+        keys: One for each of them.
+    """
+    policy: FlowPolicy = state.parameters.policy
+    if config.candidates == 0:
+        return policy.actions(observations, policy.behaviour.action_noise(keys))
+    return best_of_behaviour(
+        state.parameters.critic, policy.behaviour, config.candidates, observations, keys
+    )
+
+
+def act_by_behaviour_flow(
+    config: Any,
+    state: State,
+    observations: Float[Array, "batch obs"],
+    *,
+    keys: Key[Array, " batch"],
+) -> Float[Array, "batch act"]:
+    """Actions in [−1, 1] of the behaviour flow: behaviour cloning, of the same run."""
+    return state.parameters.policy.behaviour(observations, keys)
+
+
+def _optimizer(config: TDConfig) -> optax.GradientTransformation:
+    if config.learning_rate_decay:
+        schedule = optax.cosine_decay_schedule(config.learning_rate, config.learning_rate_decay)
+        return optax.adam(schedule)
+    return optax.adam(config.learning_rate)

@@ -1,0 +1,37 @@
+"""What Ctrl-C and SIGTERM do to a command that trains, before training takes them over."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+SAVED = 75
+"""Exit status of a training that was stopped and lost nothing: `floq.training` documents it."""
+
+_TRAININGS = {"train", "resume", "finetune"}
+
+
+@contextlib.contextmanager
+def signals_before_training(command: str) -> Iterator[None]:
+    """Ends a training command at once, with the status 75, while there is nothing to save.
+
+    Modules are imported and data is read before the first update; a scheduler that asks for the end
+    then must see the same status as later. Other commands keep Python's ways.
+    """
+    if command not in _TRAININGS or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: object) -> None:
+        name = signal.Signals(number).name
+        # Not sys.exit: half-imported modules would make an error of it.
+        os.write(2, f"\n{name} before the first update: nothing is lost, start again.\n".encode())
+        os._exit(SAVED)
+
+    previous = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

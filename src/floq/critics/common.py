@@ -1,0 +1,51 @@
+"""What critics of all kinds have in common: their inputs, and what they know of targets."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from floq.networks import ValueSupport
+from floq.types import Actions, Statistics
+
+# Added on either side of the range of rewards before it becomes a range of returns.
+_REWARD_MARGIN = 0.01
+
+
+def pair_inputs(
+    observations: Float[Array, "batch obs"], actions: Actions
+) -> Float[Array, "batch actions_each features"]:
+    """(s, a) side by side, for one action a state or several."""
+    if actions.ndim == 2:
+        actions = actions[:, None]
+    states = jnp.broadcast_to(observations[:, None], (*actions.shape[:-1], observations.shape[-1]))
+    return jnp.concatenate([states, actions], axis=-1)
+
+
+def value_support(statistics: Statistics, discount: float) -> ValueSupport:
+    """The returns that rewards within their range, and a little more, can add up to.
+
+    Raises:
+        ValueError: If the discount or the range of rewards is impossible.
+    """
+    low, high = float(statistics.reward_min), float(statistics.reward_max)
+    if not 0 <= discount < 1:
+        raise ValueError(
+            f"discount is {discount}: the range of returns is the range of rewards divided by 1 − "
+            "discount, so give a number from 0 up to but not including 1."
+        )
+    if not low <= high:
+        raise ValueError(f"The range of rewards is [{low}, {high}]: give its lower end first.")
+    horizon = 1 / (1 - discount)
+    return ValueSupport((low - _REWARD_MARGIN) * horizon, (high + _REWARD_MARGIN) * horizon)
+
+
+def check_target_samples(targets: Float[Array, "batch target_samples"]) -> None:
+    """Refuses targets without the axis of samples, which would be broadcast over the wrong one.
+
+    Raises:
+        ValueError: If so.
+    """
+    if targets.ndim != 2:
+        raise ValueError(
+            f"targets have the shape {targets.shape}: give [batch, samples]; one target for each "
+            "state is targets[:, None]."
+        )

@@ -1,0 +1,177 @@
+"""The implicit quantile critic: a network that reads a level and gives that part of the return.
+
+An implicit quantile network (arXiv 1806.06923) with the squared error of the FQL-IQN baseline, so
+that what it learns at a level are expectiles of the return. Their mean over levels is the expected
+return only where the return is symmetric: of a skewed return this critic's value is biased.
+"""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from floq.critics.common import check_target_samples, pair_inputs
+from floq.losses import expectile_loss, td_target_samples
+from floq.networks import (
+    MLP,
+    Aggregation,
+    NetworkConfig,
+    aggregate,
+    create_members,
+    embed_time,
+    map_members,
+    time_embedding_size,
+)
+from floq.types import Actions, Batch, Statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantileCriticConfig:
+    """Settings of a quantile critic; the defaults are those of FQL-IQN.
+
+    Attributes:
+        quantile_samples: Levels m whose values are averaged, and whose pairs make a loss.
+        members: Networks in the ensemble.
+        aggregation: How the members' values become one.
+        network: The network of a member.
+        level_embedding: How a level τ enters: as the basis cos(πkτ), or as it is.
+        frequencies: Size of the basis, k = 1 … `frequencies`.
+    """
+
+    quantile_samples: int = 8
+    members: int = 2
+    aggregation: Aggregation = "mean"
+    network: NetworkConfig = NetworkConfig(layer_norm=True)
+    level_embedding: Literal["fourier", "identity"] = "fourier"
+    frequencies: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuses counts below 1."""
+        for name in ("quantile_samples", "members", "frequencies"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
+                )
+
+
+class QuantileCriticDraws(NamedTuple):
+    """The random numbers of one quantile loss.
+
+    Attributes:
+        levels: Levels τ of the values that learn, uniform over [0, 1].
+        next_levels: Levels τ′ of the target's samples.
+    """
+
+    levels: Float[Array, "batch samples"]
+    next_levels: Float[Array, "batch samples"]
+
+
+class QuantileCritic(eqx.Module):
+    """An ensemble of networks from (s, a, τ) to the return at level τ; a `floq.types.Critic`."""
+
+    members: MLP
+    config: QuantileCriticConfig = eqx.field(static=True)
+
+    def __init__(
+        self,
+        statistics: Statistics,
+        config: QuantileCriticConfig = QuantileCriticConfig(),
+        *,
+        key: Key[Array, ""],
+    ):
+        """Initialises the members for a dataset's shapes.
+
+        Args:
+            statistics: Sizes of observations and actions.
+            config: Settings.
+            key: Key of the initialisation.
+        """
+        self.config = config
+        level_size = time_embedding_size(config.level_embedding, config.frequencies)
+        inputs = statistics.observation_dim + statistics.action_dim + level_size
+        self.members = create_members(
+            lambda member_key: MLP(inputs, 1, config.network, key=member_key),
+            config.members,
+            key=key,
+        )
+
+    @property
+    def noise_samples(self) -> int:
+        """Levels m that a value averages."""
+        return self.config.quantile_samples
+
+    def sample_noise(self, shape: tuple[int, ...], *, key: Key[Array, ""]) -> Float[Array, "..."]:
+        """Levels τ, uniform over [0, 1]."""
+        return jax.random.uniform(key, shape)
+
+    def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> QuantileCriticDraws:
+        """All random numbers that `loss` and `td_loss` need for a batch."""
+        levels_key, next_levels_key = jax.random.split(key)
+        shape = (batch_size, self.noise_samples)
+        return QuantileCriticDraws(
+            self.sample_noise(shape, key=levels_key),
+            self.sample_noise(shape, key=next_levels_key),
+        )
+
+    def return_samples(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "ensemble batch samples"]:
+        """Every member's return of (s, a) at the levels `noise`."""
+        pairs = pair_inputs(observations, actions)
+        levels = embed_time(
+            noise, kind=self.config.level_embedding, frequencies=self.config.frequencies
+        )
+        inputs = jnp.concatenate(
+            [jnp.broadcast_to(pairs, (*noise.shape, pairs.shape[-1])), levels], axis=-1
+        )
+        return map_members(lambda member: member(inputs)[..., 0], self.members)
+
+    def values(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, " batch"]:
+        """Q(s, a): the mean over the levels of the aggregated samples."""
+        samples = self.return_samples(observations, actions, noise)
+        return jnp.mean(aggregate(samples, self.config.aggregation), axis=-1)
+
+    def loss(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Float[Array, "batch act"],
+        targets: Float[Array, "batch target_samples"],
+        draws: QuantileCriticDraws,
+    ) -> Float[Array, ""]:
+        """Σ over levels τ of the mean over targets y of |τ − 1(y < q)| (y − q)².
+
+        A mean over batch and members; each level meets each target (arXiv 1806.06923, section 2.3,
+        with a square in place of the Huber error).
+        """
+        check_target_samples(targets)
+        predicted = self.return_samples(observations, actions, draws.levels)
+        errors = targets[:, None, :] - predicted[..., None]
+        losses = expectile_loss(errors, draws.levels[..., None])
+        return jnp.mean(jnp.sum(jnp.mean(losses, axis=-1), axis=-1))
+
+    def td_loss(
+        self,
+        target_critic: "QuantileCritic",
+        batch: Batch,
+        next_actions: Float[Array, "batch samples act"],
+        discount: float,
+        draws: QuantileCriticDraws,
+    ) -> tuple[Float[Array, ""], Float[Array, "batch samples"]]:
+        """The loss against r + γ · mask · Z̄(s′, a′) at every level τ′, and those targets."""
+        next_samples = aggregate(
+            target_critic.return_samples(batch.next_observations, next_actions, draws.next_levels),
+            target_critic.config.aggregation,
+        )
+        targets = td_target_samples(batch.rewards, batch.masks, next_samples, discount)
+        return self.loss(batch.observations, batch.actions, targets, draws), targets
