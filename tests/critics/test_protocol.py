@@ -98,6 +98,7 @@ def test_targets_get_no_gradient(config, batch):
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("name", ["scalar", "quantile", "categorical"])
 def test_the_monolithic_critics_are_within_5_percent_of_the_exact_values(name):
     """Policy evaluation on a small MDP against linear algebra, everywhere, at γ = 0.9.
