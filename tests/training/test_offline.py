@@ -236,7 +236,7 @@ def test_the_data_of_a_task_is_loaded_again(tmp_path, monkeypatch):
         loaded.append(name)
         return DATASET, make_env("Pendulum-v1")
 
-    monkeypatch.setattr("floq.training.offline.load_task", load_task)
+    monkeypatch.setattr("floq.training.preparation.load_task", load_task)
     run = resume(tmp_path / "run", steps=60, progress=False)
     assert loaded == [task]
     assert run.state.step.tolist() == [60, 60]

@@ -14,7 +14,7 @@ from floq.experiments.inspection_page import Findings, inspection_page
 from floq.experiments.integration_steps import read_at_steps
 from floq.experiments.returns import Decisions, calibration, data_decisions, run_decisions
 from floq.training.files import replace_bytes
-from floq.training.offline import as_decisions, verified_dataset
+from floq.training.preparation import as_decisions, verified_dataset
 from floq.training.run import Run, load_run
 
 STEPS = (1, 2, 4, 8, 16)
