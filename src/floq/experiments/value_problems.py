@@ -131,7 +131,7 @@ class Waves:
         roughness: Periods of the fastest wave from one side of the torus to the other.
         policy_noise: Chance that the policy acts at random; else it takes the action of largest Q.
         side: Cells along each of the two axes.
-        observation_dim: Entries of an observation, 4 or more.
+        observation_dim: Entries of an observation, 5 or more.
         transitions: Transitions of the data, a multiple of 64.
     """
 

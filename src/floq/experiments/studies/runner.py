@@ -18,7 +18,7 @@ from floq.training.files import replace_bytes
 from floq.training.progress import ProgressDisplay
 
 _LABELS = {
-    "error": "error of values (in standard deviations of the truth)",
+    "error": "error (standard deviations of the truth)",
     "success": "success rate of episodes",
 }
 
