@@ -7,7 +7,7 @@ in scale.
 
 import dataclasses
 import itertools
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -98,6 +98,7 @@ class MDP:
         return list(itertools.product(range(len(self.actions)), repeat=chunk))
 
 
+@runtime_checkable
 class Problem(Protocol):
     """A family of MDPs: a frozen dataclass of knobs, from which each seed draws its own MDP."""
 

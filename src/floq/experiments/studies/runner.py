@@ -4,7 +4,7 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from floq.experiments.figures import to_svg
 from floq.experiments.studies.catalogue import STUDIES
@@ -23,6 +23,7 @@ _LABELS = {
 }
 
 
+@runtime_checkable
 class Field(Protocol):
     """A ground: what variants mean on it, and how their cells are computed."""
 
