@@ -28,6 +28,7 @@ SMALL = {
     "data generate": ["--episodes", "1"],
     "train": TRAINING,
     "evaluate": ["--episodes", "1", "--processes", "1"],
+    "inspect": "--episodes 1 --processes 1 --integration-steps 1".split(),
 }
 # Tests of their own run these: the demo's is below, the others in test_cli.py.
 ELSEWHERE = {"demo", "COMMAND", "train TASK", "resume RUN"}

@@ -11,7 +11,7 @@ from floq.cli import main
 from floq.data.dataset import Dataset
 from floq.experiments.inspection import inspect
 from floq.experiments.report import report
-from floq.training.offline import as_decisions
+from floq.training.preparation import as_decisions
 
 SECTIONS = [
     "In numbers",

@@ -212,7 +212,7 @@ def _flow_section(title: str, run: Run, critic: FlowCritic, recording: Recording
     steps = page.count(critic.config.integration_steps, "integration step")
     note = (
         f"{_FLOW_NOTE} Here there are {steps}, and Q(s, a) is the mean over starts of the members' "
-        f"{critic.config.aggregation}. `floq inspect` looks further into this critic."
+        f"{critic.config.aggregation}. The command floq inspect looks further into it."
     )
     return page.section(
         title,
@@ -247,7 +247,8 @@ def _value_section(title: str, run: Run, critic: Critic, recording: Recording) -
         if maze.arrows is not None:
             note += " Arrows are the policy's mean first action, the longest being full speed."
         picture = figures.to_svg(figures.value_map(maze))
-        parts.append(page.image(picture, description="learned value over the maze"))
+        words = "learned value over the maze"
+        parts.append(page.image(picture, description=words, shrinks=True))
         parts.append(page.paragraph(note))
     view = probe.rollout_view(critic, run.policy, recording, discount=run.config.config.discount)
     picture = figures.to_svg(figures.value_along(view))
