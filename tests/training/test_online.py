@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny_algorithm as tiny
 
+from floq.cli import main
 from floq.envs.make import EnvironmentSpec
 from floq.envs.vector import WorkerError
 from floq.training import Interrupted, Online, Schedule, finetune, load_run, resume, train
@@ -232,6 +233,18 @@ def test_finetuning_a_run_is_training_it_on(uncut, tmp_path):
     assert before == {path: path.read_bytes() for path in before}
     with pytest.raises(ValueError, match="has trained in its environment already"):
         finetune(run, steps=10, dataset=DATASET)
+
+
+def test_the_command_finetunes_a_run(tmp_path, capsys):
+    """`floq finetune RUN` makes RUN-online, and says where it lies."""
+    run_tiny(tmp_path / "run", online=None, steps=4, seeds=(0,))
+    options = "--steps 8 --buffer online --updates-per-step 0.5 --processes 1"
+    schedule = "--evaluation-episodes 1"
+    assert main(["finetune", str(tmp_path / "run"), *options.split(), *schedule.split()]) == 0
+    assert "run-online: 12 steps are done" in capsys.readouterr().out
+    run = load_run(tmp_path / "run-online")
+    assert run.config.fingerprint is None
+    assert run.state.step.tolist() == [4 + 3]
 
 
 def test_seeds_side_by_side_do_not_see_each_other(uncut, tmp_path):
