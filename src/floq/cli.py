@@ -15,6 +15,7 @@ from floq.commands.finetune import Finetune
 from floq.commands.inspect import Inspect
 from floq.commands.presets import Presets
 from floq.commands.signals import SAVED, signals_before_training
+from floq.commands.study import Study
 from floq.commands.training import OnlineOptions, ScheduleOptions, run_training
 
 
@@ -429,6 +430,7 @@ _COMMANDS: dict[str, Any] = {
     "evaluate": Evaluate,
     "report": Report,
     "inspect": Inspect,
+    "study": Study,
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
     "doctor": Doctor,
 }
