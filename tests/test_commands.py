@@ -24,6 +24,7 @@ TRAINING = [
     *"--config.distilled.network.hidden-sizes 16".split(),
 ]
 SMALL = {
+    "study": ["--seeds", "0", "--updates", "12", "--variants", "K=1"],
     "data generate": ["--episodes", "1"],
     "train": TRAINING,
     "evaluate": ["--episodes", "1", "--processes", "1"],

@@ -7,7 +7,7 @@ in scale.
 
 import dataclasses
 import itertools
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -98,6 +98,7 @@ class MDP:
         return list(itertools.product(range(len(self.actions)), repeat=chunk))
 
 
+@runtime_checkable
 class Problem(Protocol):
     """A family of MDPs: a frozen dataclass of knobs, from which each seed draws its own MDP."""
 
@@ -131,7 +132,7 @@ class Waves:
         roughness: Periods of the fastest wave from one side of the torus to the other.
         policy_noise: Chance that the policy acts at random; else it takes the action of largest Q.
         side: Cells along each of the two axes.
-        observation_dim: Entries of an observation, 4 or more.
+        observation_dim: Entries of an observation, 5 or more.
         transitions: Transitions of the data, a multiple of 64.
     """
 

@@ -229,7 +229,7 @@ class Program:
         """One batch and its targets, and `updates_per_target` updates on them."""
         again = self.training.updates_per_target
         batch_key, action_key, *keys = jax.random.split(jax.random.fold_in(key, number), 2 + again)
-        batch, next_states = self._batch(ground, number, batch_key)
+        batch, next_states = self.batch(ground, number, batch_key)
         next_actions = self._next_actions(ground, carry.critic, next_states, action_key)
         draws = carry.critic.sample_draws(len(batch.rewards), key=keys[0])
         gradient, targets = jax.grad(
@@ -249,7 +249,7 @@ class Program:
             carry = self._updated(carry, gradient, step + more)
         return carry
 
-    def _batch(
+    def batch(
         self, ground: Ground, number: Int[Array, ""], key: Key[Array, ""]
     ) -> tuple[Batch, Int[Array, " batch"]]:
         """Transitions that have arrived, and the states that they lead to."""

@@ -4,7 +4,7 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from floq.experiments.figures import to_svg
 from floq.experiments.studies.catalogue import STUDIES
@@ -18,11 +18,12 @@ from floq.training.files import replace_bytes
 from floq.training.progress import ProgressDisplay
 
 _LABELS = {
-    "error": "error of values (in standard deviations of the truth)",
+    "error": "error (standard deviations of the truth)",
     "success": "success rate of episodes",
 }
 
 
+@runtime_checkable
 class Field(Protocol):
     """A ground: what variants mean on it, and how their cells are computed."""
 
