@@ -30,8 +30,8 @@ SMALL = {
     "evaluate": ["--episodes", "1", "--processes", "1"],
     "inspect": "--episodes 1 --processes 1 --integration-steps 1".split(),
 }
-# Tests of their own run these: the demo's is below, the others in test_cli.py.
-ELSEWHERE = {"demo", "COMMAND", "train TASK", "resume RUN"}
+# Tests of their own run these: the demo's is below, the others in test_cli.py and test_online.py.
+ELSEWHERE = {"demo", "COMMAND", "train TASK", "resume RUN", "finetune runs/NAME"}
 
 
 def commands() -> list[str]:

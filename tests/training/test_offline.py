@@ -232,7 +232,7 @@ def test_the_data_of_a_task_is_loaded_again(tmp_path, monkeypatch):
     run_tiny(tmp_path / "run", steps=50, env=None, task=task)
     loaded = []
 
-    def load_task(name):
+    def load_task(name, *, directory):
         loaded.append(name)
         return DATASET, make_env("Pendulum-v1")
 

@@ -53,6 +53,12 @@ def check_online(
         return
     if spec is None:
         raise ValueError("online settings are given, but no env: give the environment.")
+    least = lookahead(config) + 3
+    if online.rows_per_environment < least:
+        raise ValueError(
+            f"online capacity is {online.capacity} for {online.environments} environments: give at "
+            f"least {least * online.environments}, since each must hold a whole lookahead."
+        )
     online_rows = round(online.online_share * config.batch_size)
     if online.buffer == "balanced" and not 0 < online_rows < config.batch_size:
         raise ValueError(

@@ -126,8 +126,8 @@ class Online:
     @property
     def rows_per_environment(self) -> int:
         """Length of an environment's ring: its share of the capacity, or all that can come."""
-        # Each step adds a row, and where an episode ends two.
-        most = 2 * (self.steps // self.environments) + 1
+        # Each step adds a row, and where an episode ends two; a short run must hold a lookahead.
+        most = max(2 * (self.steps // self.environments) + 1, 1024)
         return min(max(self.capacity // self.environments, 1), most)
 
 
