@@ -108,7 +108,7 @@ def test_the_watched_disk_fails_the_call_that_it_should(tmp_path):
 
 
 def test_the_page_shows_the_committed_counts():
-    """docs/faults.md has the table of docs/faults.json, number by number, and every row is in it."""
+    """docs/faults.md has the table of docs/faults.json, number by number, with every row."""
     counts = json.loads(COUNTS.read_text())
     assert table(counts) in (ROOT / "docs" / "faults.md").read_text()
     assert list(counts["rows"]) == [row.name for row in ROWS]
@@ -120,7 +120,7 @@ def test_the_page_shows_the_committed_counts():
 def test_a_table_replaces_the_one_before(tmp_path):
     """The text around the table stays; a short draw and a failure are said."""
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- faults: begin -->\nold\n<!-- faults: end -->\nafter\n")
+    page.write_text("before\n<!-- faults: begin -->\nformer\n<!-- faults: end -->\nafter\n")
     row = {
         "done": "this", "holds": "that", "wanted": 9, "trials": 2, "held": 1, "seconds": 3.0,
         "measured": {"MB": 4.0}, "cases": ["trial 1: it broke"],
@@ -130,7 +130,7 @@ def test_a_table_replaces_the_one_before(tmp_path):
     assert text.startswith("before\n<!-- faults: begin -->\n| done |")
     assert "| this (`name`) | that | 2 of 9 | 1 | 3 | MB 4 |" in text
     assert "- `name`: trial 1: it broke\n<!-- faults: end -->\nafter\n" in text
-    assert "old" not in text
+    assert "former" not in text
     page.write_text("no marks")
     with pytest.raises(ValueError, match="no lines"):
         put_table(page, {"rows": {}})
