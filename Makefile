@@ -13,7 +13,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -n 2
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2
 
 test-faults: $(READY)
 	$(BIN)/python -m faults --trials full --output docs/faults.json --page docs/faults.md

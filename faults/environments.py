@@ -15,6 +15,7 @@ import faults.broken_environment as broken
 from faults.learning import SCHEDULE, resume_small, train_small
 from faults.programs import end_of, hold_same_end
 from faults.trials import Row, Trial, hold
+from floq import evaluation as evaluations
 from floq.envs.make import EnvironmentSpec
 from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.training import load_run
@@ -64,8 +65,8 @@ def _broken(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
         hold_same_end(run, expected)
 
     # A step that hangs is given up after a second in place of a minute.
-    timeouts = {**VectorEnvironment.__init__.__kwdefaults__, "step_timeout": 1.0}
-    with unittest.mock.patch.object(VectorEnvironment.__init__, "__kwdefaults__", timeouts):
+    impatient = partial(VectorEnvironment, step_timeout=1.0)
+    with unittest.mock.patch.object(evaluations, "VectorEnvironment", impatient):
         yield [partial(trial, index) for index in range(wanted)]
 
 

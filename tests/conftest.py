@@ -3,9 +3,24 @@
 import ctypes.util
 import os
 
+import pytest
 from jaxtyping import install_import_hook
+
+# Most of a test's time is XLA's compilation. `make test-all` compiles as users do.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 install_import_hook("floq", "beartype.beartype")
 # MuJoCo reads it when it is imported, by whichever test comes first.
 if ctypes.util.find_library("EGL"):
     os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+@pytest.fixture
+def optimised():
+    """Compiles as users do, for tests that compute for longer than they compile."""
+    import jax
+
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

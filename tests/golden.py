@@ -9,13 +9,22 @@ import sys
 from pathlib import Path
 
 import jax
+from golden_baselines import replay_ifql, replay_iql, replay_rebrac
 from golden_files import flatten, read, relative_error, tree_error
 from golden_flows import replay_floq, replay_fql, replay_fqliqn
 
 TOLERANCES = {"expected": 1e-5, "grads": 1e-4, "updated": 1e-4}
-REPLAYS = {"floq": replay_floq, "fql": replay_fql, "fqliqn": replay_fqliqn}
-# It uses a draw of its own, which is not recorded.
-UNKNOWN = {"actor/mse"}
+REPLAYS = {
+    "floq": replay_floq,
+    "fql": replay_fql,
+    "fqliqn": replay_fqliqn,
+    "rebrac": replay_rebrac,
+    "iql": replay_iql,
+    "ifql": replay_ifql,
+}
+# The first uses a draw of its own, which is not recorded, where the policy is random; the second
+# says nothing where it is deterministic. They are compared where an update of ours has them.
+UNKNOWN = {"actor/mse", "actor/std"}
 
 
 def errors_of(path: Path) -> dict[str, float]:

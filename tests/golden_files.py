@@ -1,6 +1,7 @@
 """Reading recorded updates, and comparing ours with them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from floq.algorithms.common import State
 from floq.networks import MLP
 from floq.types import Batch, Statistics
 
@@ -125,3 +127,34 @@ def tree_error(ours: Any, recorded: Any) -> float:
     """The largest relative error over the arrays of two equal trees."""
     errors = jax.tree.map(relative_error, ours, jax.tree.map(np.asarray, recorded))
     return max(jax.tree.leaves(errors))
+
+
+def compare(
+    algorithm: Any,
+    config: Any,
+    state: State,
+    batch: Batch,
+    draws: Any,
+    load: Callable[[State, Tree], State],
+    arrays: Tree,
+    expected: Callable[..., dict[str, Any]],
+) -> Replay:
+    """Runs the update, and loads the recorded gradients and parameters beside it."""
+
+    @jax.jit
+    def replay(state: State, batch: Batch, draws: Any) -> tuple[Any, Any, State]:
+        """All three in one program, which compiles what they share once."""
+        gradient = jax.grad(algorithm.loss, argnums=1, has_aux=True)
+        return (
+            expected(config, state, batch, draws),
+            gradient(config, state.parameters, state.targets, batch, draws)[0],
+            algorithm.apply_update(config, state, batch, draws)[0],
+        )
+
+    ours, gradients, updated = replay(state, batch, draws)
+    recorded = load(state, arrays["updated"])
+    return Replay(
+        ours,
+        (gradients, load(state, arrays["grads"]).parameters),
+        (updated[:2], recorded[:2]),
+    )

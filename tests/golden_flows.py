@@ -1,6 +1,6 @@
 """Recorded updates of the algorithms with a flow policy: floq, FQL and FQL-IQN."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +11,7 @@ from golden_files import (
     Replay,
     Tree,
     batch_of,
+    compare,
     layers_of,
     load_network,
     statistics_of,
@@ -30,7 +31,7 @@ from floq.critics.scalar import ScalarCriticDraws
 from floq.flow_matching import interpolate
 from floq.losses import td_target
 from floq.networks import NetworkConfig, ValueSupport
-from floq.policies import FlowPolicyConfig, FlowPolicyDraws
+from floq.policies import BehaviourDraws, FlowPolicyConfig, FlowPolicyDraws
 from floq.types import Batch
 
 # The loss terms of the files, by the names that our metrics have.
@@ -77,29 +78,8 @@ def _block_network(settings: Mapping[str, Any]) -> NetworkConfig:
 
 
 def _policy_draws(draws: Tree) -> FlowPolicyDraws:
-    return FlowPolicyDraws(draws["bc_noise"], draws["bc_time"], draws["onestep_noise"])
-
-
-def _compare(
-    algorithm: Any,
-    config: Any,
-    state: State,
-    batch: Batch,
-    draws: Any,
-    load: Callable[[State, Tree], State],
-    arrays: Tree,
-    expected: Callable[..., dict[str, Any]],
-) -> Replay:
-    """Runs the update, and loads the recorded gradients and parameters beside it."""
-    ours = jax.jit(expected, static_argnums=0)(config, state, batch, draws)
-    gradient = jax.jit(jax.grad(algorithm.loss, argnums=1, has_aux=True), static_argnums=0)
-    gradients, _ = gradient(config, state.parameters, state.targets, batch, draws)
-    updated, _ = jax.jit(algorithm.apply_update, static_argnums=0)(config, state, batch, draws)
-    recorded = load(state, arrays["updated"])
-    return Replay(
-        ours,
-        (gradients, load(state, arrays["grads"]).parameters),
-        (updated[:2], recorded[:2]),
+    return FlowPolicyDraws(
+        BehaviourDraws(draws["bc_noise"], draws["bc_time"]), draws["onestep_noise"]
     )
 
 
@@ -149,14 +129,14 @@ def _load_floq(state: State, networks: Tree) -> State:
         lambda p: (
             p.critic.members.network,
             p.distilled.members,
-            p.policy.behaviour,
+            p.policy.behaviour.network,
             p.policy.one_step,
         ),
         parameters,
         (
             load_network(field, networks["velocity"]),
             load_network(parameters.distilled.members, networks["distilled_critic"]),
-            load_network(parameters.policy.behaviour, networks["bc_flow"]),
+            load_network(parameters.policy.behaviour.network, networks["bc_flow"]),
             load_network(parameters.policy.one_step, networks["onestep_actor"]),
         ),
     )
@@ -222,7 +202,7 @@ def replay_floq(settings: Mapping[str, Any], arrays: Tree) -> Replay:
         ),
         _policy_draws(recorded),
     )
-    return _compare(
+    return compare(
         floq,
         config,
         _load_floq(state, arrays["params"]),
@@ -239,11 +219,11 @@ def _load_fql(state: State, networks: Tree) -> State:
     parameters = state.parameters
     critic = parameters.critic
     loaded = eqx.tree_at(
-        lambda p: (p.critic.members, p.policy.behaviour, p.policy.one_step),
+        lambda p: (p.critic.members, p.policy.behaviour.network, p.policy.one_step),
         parameters,
         (
             load_network(critic.members, networks["critic"]),
-            load_network(parameters.policy.behaviour, networks["bc_flow"]),
+            load_network(parameters.policy.behaviour.network, networks["bc_flow"]),
             load_network(parameters.policy.one_step, networks["onestep_actor"]),
         ),
     )
@@ -277,7 +257,7 @@ def _replay_fql(
 ) -> Replay:
     config = fql.Config(critic=critic, **_common_settings(settings))
     state = fql.init(config, statistics_of(arrays), key=jax.random.key(0))
-    return _compare(
+    return compare(
         fql,
         config,
         _load_fql(state, arrays["params"]),

@@ -29,7 +29,7 @@ SMALL = {
     "evaluate": ["--episodes", "1", "--processes", "1"],
 }
 # Tests of their own run these: the demo's is below, the others in test_cli.py.
-ELSEWHERE = {"demo", "COMMAND", "train TASK"}
+ELSEWHERE = {"demo", "COMMAND", "train TASK", "resume RUN"}
 
 
 def commands() -> list[str]:

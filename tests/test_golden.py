@@ -10,10 +10,11 @@ FILES = sorted((Path(__file__).parent / "golden_data").glob("*.npz"))
 
 
 def test_there_are_recorded_updates():
-    """Every form of floq and of FQL that was recorded is there."""
+    """Every form of floq, of FQL and of the baselines that was recorded is there."""
     assert {path.stem for path in FILES} >= {
         *("default", "min_aggregation", "residual"),
         *("fql", "fql_residual", "iqn"),
+        *("rebrac", "iql", "ifql"),
     }
 
 

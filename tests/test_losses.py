@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from floq.losses import ema_update, td_target
+from floq.losses import advantage_weights, ema_update, expectile_loss, td_target
 
 
 def test_td_target_by_hand():
@@ -26,3 +26,22 @@ def test_moving_average_by_hand():
     slow, fast = {"a": jnp.array([0.0, 4.0])}, {"a": jnp.array([8.0, 8.0])}
     np.testing.assert_allclose(ema_update(slow, fast, 0.25)["a"], [2.0, 5.0])
     np.testing.assert_allclose(ema_update(slow, fast, 1.0)["a"], fast["a"])
+
+
+def test_advantage_weights_by_hand():
+    """exp(β A) up to the limit, also where exp is infinite, and without a gradient."""
+    advantages = jnp.array([0.0, jnp.log(2.0), 1e3, -1e3])
+    weights = advantage_weights(advantages, inverse_temperature=2.0, limit=100.0)
+    np.testing.assert_allclose(weights, [1, 4, 100, 0], rtol=1e-6)
+    gradient = jax.grad(
+        lambda a: jnp.sum(advantage_weights(a, inverse_temperature=2.0, limit=100.0))
+    )(advantages)
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_the_expectile_of_two_equally_likely_values_is_its_level():
+    """Of 0 and 1 the estimate that the loss is flat at is τ itself."""
+    targets = jnp.array([0.0, 1.0])
+    for level in (0.5, 0.9):
+        slope = jax.grad(lambda v, level=level: jnp.mean(expectile_loss(targets - v, level)))(level)
+        np.testing.assert_allclose(slope, 0, atol=1e-6)

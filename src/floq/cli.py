@@ -11,7 +11,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from floq.commands.inspect import Inspect
+from floq.commands.presets import Presets
 from floq.commands.signals import SAVED, signals_before_training
+from floq.commands.study import Study
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,7 +94,7 @@ class Train:
 
     Attributes:
         task: Task of OGBench, such as cube-double-play-singletask-v0.
-        algorithm: What learns.
+        algorithm: What learns: a method that `floq presets` lists.
         seeds: One or more; they train side by side in one program.
         steps: Updates in all.
         directory: New folder of the run; runs/TASK-ALGORITHM by default.
@@ -156,7 +159,9 @@ def _parse_train(arguments: list[str]) -> Train:
         frozen=True,
     )
     command.__doc__ = Train.__doc__
-    parsed = tyro.cli(command, args=arguments, prog="floq train")
+    parsed = tyro.cli(
+        command, args=arguments, prog="floq train", config=(tyro.conf.AvoidSubcommands,)
+    )
     print(f"Settings: {found.source}.")
     return parsed
 
@@ -205,6 +210,8 @@ class Evaluate:
         episodes: Episodes for each of its seeds.
         seed: Seed of the evaluation: the same one repeats the same episodes.
         bc: Also evaluate behaviour cloning, by the flow policy of the same run.
+        integration_steps: Read a flow critic at these numbers of steps K, and print a table of how
+            value error and success change with K in place of the lines.
         processes: Processes that step environments; by default one for each core.
     """
 
@@ -212,6 +219,7 @@ class Evaluate:
     episodes: int = 50
     seed: int = 0
     bc: bool = False
+    integration_steps: tuple[int, ...] = ()
     processes: int | None = None
 
     def run(self) -> int:
@@ -223,6 +231,8 @@ class Evaluate:
         run = load_run(self.directory)
         if run.config.environment is None:
             raise ValueError(f"{self.directory} was trained without an environment.")
+        if self.integration_steps:
+            return self._read_at_steps(run)
         acts = {run.config.algorithm: run.algorithm.act}
         if self.bc:
             behaviour = getattr(run.algorithm, "act_behaviour", None)
@@ -235,6 +245,20 @@ class Evaluate:
                     policy = make_policy(act, run.config.config, run.state_of(seed))
                     result = evaluator.evaluate(policy, episodes=self.episodes, seed=self.seed)
                     print(f"seed {seed}, {name}: {result}")
+        return 0
+
+    def _read_at_steps(self, run: Any) -> int:
+        from floq.commands.readings import print_readings
+
+        if self.bc:
+            raise ValueError("behaviour cloning has no critic: leave out --bc.")
+        print_readings(
+            run,
+            self.integration_steps,
+            episodes=self.episodes,
+            seed=self.seed,
+            processes=self.processes,
+        )
         return 0
 
 
@@ -418,10 +442,13 @@ class Doctor:
 _DATA_COMMANDS = {"generate": Generate, "download": Download, "check": Check, "info": Info}
 _COMMANDS: dict[str, Any] = {
     "demo": Demo,
+    "presets": Presets,
     "train": Train,
     "resume": Resume,
     "evaluate": Evaluate,
     "report": Report,
+    "inspect": Inspect,
+    "study": Study,
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
     "doctor": Doctor,
 }

@@ -13,7 +13,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -21,6 +21,7 @@ import numpy as np
 import scipy.stats
 
 from floq.envs.make import EnvironmentSpec, spec_of
+from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.types import Policy
 
@@ -109,6 +110,22 @@ class Evaluation:
         return f"{head} over {self.episodes} {many}{tail}, length {self.mean_length:.0f}"
 
 
+class Moment(NamedTuple):
+    """One step of all episodes that are going on, one row per episode.
+
+    Attributes:
+        episodes: Their numbers, int [batch].
+        observations: What the policy saw, float32 [batch, obs].
+        actions: What it did, float32 [batch, act] in [-1, 1].
+        steps: What came of it.
+    """
+
+    episodes: np.ndarray
+    observations: np.ndarray
+    actions: np.ndarray
+    steps: Steps
+
+
 def wilson_interval(rate: float, episodes: int) -> tuple[float, float]:
     """Wilson's 95 % interval for the chance of success, given the observed rate."""
     z = float(scipy.stats.norm.ppf((1 + _CONFIDENCE) / 2))
@@ -163,6 +180,7 @@ class Evaluator:
         seed: int = 0,
         should_stop: Callable[[], bool] | None = None,
         on_episode: Callable[[int], None] | None = None,
+        on_step: Callable[[Moment], None] | None = None,
     ) -> Evaluation | None:
         """Play episodes by a policy.
 
@@ -173,6 +191,7 @@ class Evaluator:
             seed: Together with an episode's number it fixes all that is random in it.
             should_stop: Asked before every step; once true, the evaluation is given up.
             on_episode: Called with the number of finished episodes whenever one is finished.
+            on_step: Called after every step, to keep what it wants of it.
 
         Returns:
             What happened, or None if `should_stop` turned true. An environment without a time
@@ -190,7 +209,7 @@ class Evaluator:
             while rollouts.active.size:
                 if should_stop is not None and should_stop():
                     return None
-                if rollouts.step():
+                if rollouts.step(on_step):
                     finished = rollouts.finished
                     if on_episode is not None:
                         on_episode(finished)
@@ -270,16 +289,18 @@ class _Rollouts:
         self.active = np.arange(min(environments.count, episodes))
         self._begin(self.active)
 
-    def step(self) -> bool:
+    def step(self, on_step: Callable[[Moment], None] | None = None) -> bool:
         """Step every active slot; whether an episode finished."""
         active = self.active
         actions = self._plans.actions(
             active, self._observations, self._seed, self._episode, self._time
         )
         steps = self._environments.step(active, actions[active])
+        episodes = self._episode[active]
+        if on_step is not None:
+            on_step(Moment(episodes, self._observations[active], actions[active], steps))
         self._observations[active] = steps.observations
         self._time[active] += 1
-        episodes = self._episode[active]
         self._returns[episodes] += steps.rewards
         self._lengths[episodes] += 1
         self._successes[episodes] = np.fmax(self._successes[episodes], steps.successes)

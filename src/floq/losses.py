@@ -47,6 +47,19 @@ def expectile_loss(
     return jnp.abs(level - (error < 0)) * jnp.square(error)
 
 
+def advantage_weights(
+    advantages: Float[Array, "*shape"], *, inverse_temperature: float, limit: float
+) -> Float[Array, "*shape"]:
+    """The weights min(exp(β A), limit) of actions, cut off from the gradient.
+
+    Args:
+        advantages: A = Q(s, a) − V(s), in units of return.
+        inverse_temperature: β (arXiv 2110.06169, equation 7).
+        limit: The largest weight.
+    """
+    return jax.lax.stop_gradient(jnp.minimum(jnp.exp(inverse_temperature * advantages), limit))
+
+
 def cross_entropy(
     logits: Float[Array, "*shape bins"], probabilities: Float[Array, "*#shape bins"]
 ) -> Float[Array, "*shape"]:

@@ -41,6 +41,17 @@ def task_names() -> list[str]:
     ]
 
 
+def check_task(name: str) -> None:
+    """Refuses what is not a benchmark task.
+
+    Raises:
+        ValueError: If it is none; the message names those that are close.
+    """
+    known = task_names()
+    if name not in known:
+        raise ValueError(_unknown(name, known))
+
+
 def load_task(
     name: str,
     *,
@@ -60,9 +71,7 @@ def load_task(
         ValueError: There is no such task, or its data file is unsound.
         FileNotFoundError: The data file is not there; the message holds the commands that make it.
     """
-    known = task_names()
-    if name not in known:
-        raise ValueError(_unknown(name, known))
+    check_task(name)
     path, _ = dataset_files(name, directory=directory)
     require_file(path, name)
     arrays = read_ogbench(path, simulation=simulation_fields(name))

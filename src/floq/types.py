@@ -22,6 +22,9 @@ class Batch(NamedTuple):
         masks: 1 − terminated: 0 where the next state has no value, at true ends only
             and never at a time limit.
         next_observations: The states s′ that followed.
+        next_actions: The actions that the data took at s′; None if the batch's source has none.
+        next_action_masks: 1 where the data has a next action, 0 where it has none, as at the end
+            of a trajectory; None means that every next action is there.
     """
 
     observations: Float[Array, "batch obs"]
@@ -29,6 +32,8 @@ class Batch(NamedTuple):
     rewards: Float[Array, " batch"]
     masks: Float[Array, " batch"]
     next_observations: Float[Array, "batch obs"]
+    next_actions: Float[Array, "batch act"] | None = None
+    next_action_masks: Float[Array, " batch"] | None = None
 
 
 class Statistics(NamedTuple):
@@ -89,6 +94,18 @@ class Critic(Protocol):
         /,
     ) -> Float[Array, " batch"]:
         """Q(s, a): the mean over samples of what the config makes of the members' samples."""
+        ...
+
+    def features(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "ensemble batch samples_each features"]:
+        """Each member's last hidden layer, from which the samples are read; a flow's as it starts.
+
+        Critics whose samples are all the same have it once for each action of a state.
+        """
         ...
 
     def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> Any:

@@ -2,23 +2,22 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mdp import MDP, evaluate_policy
 
 from floq.critics import FlowCritic, FlowCriticConfig
-from floq.losses import ema_update, td_target
 from floq.networks import NetworkConfig
-from floq.types import Statistics
+from floq.types import Batch, Statistics
 
 SMALL = FlowCriticConfig(
     integration_steps=4, noise_samples=8, network=NetworkConfig((32, 32), layer_norm=True)
 )
-STATES, ACTIONS = 5, 3
 
 
 def make_critic(config=SMALL, *, discount=0.9, obs=2, act=1, low=-1.0, high=0.0, seed=0):
@@ -26,72 +25,7 @@ def make_critic(config=SMALL, *, discount=0.9, obs=2, act=1, low=-1.0, high=0.0,
     return FlowCritic(statistics, config, discount=discount, key=jax.random.key(seed))
 
 
-class MDP:
-    """Five states and three actions at random; entering state 0 ends the episode."""
-
-    def __init__(self, seed: int):
-        random = np.random.default_rng(seed)
-        self.rewards = random.uniform(-1, 0, (STATES, ACTIONS))
-        self.following = random.integers(0, STATES, (STATES, ACTIONS))
-        self.masks = (self.following != 0).astype(np.float64)
-        self.policy = random.dirichlet(np.ones(ACTIONS), STATES)
-
-    def values(self, discount: float) -> np.ndarray:
-        """Q of the policy, by linear algebra: Q = r + γ M P Q."""
-        size = STATES * ACTIONS
-        transition = np.zeros((size, size))
-        for state in range(STATES):
-            for action in range(ACTIONS):
-                following = self.following[state, action]
-                columns = following * ACTIONS + np.arange(ACTIONS)
-                row = state * ACTIONS + action
-                transition[row, columns] = self.masks[state, action] * self.policy[following]
-        return np.linalg.solve(np.eye(size) - discount * transition, self.rewards.ravel())
-
-
-def evaluate_policy(mdp: MDP, config: FlowCriticConfig, discount: float, steps: int) -> np.ndarray:
-    """Q of the MDP's policy as a flow critic learns it from samples."""
-    pairs = np.stack(np.meshgrid(range(STATES), range(ACTIONS), indexing="ij"), -1).reshape(-1, 2)
-    observations = jnp.eye(STATES)[pairs[:, 0]]
-    actions = jnp.eye(ACTIONS)[pairs[:, 1]]
-    following = jnp.asarray(mdp.following.ravel())
-    rewards = jnp.asarray(mdp.rewards.ravel(), jnp.float32)
-    masks = jnp.asarray(mdp.masks.ravel(), jnp.float32)
-    logits = jnp.log(jnp.asarray(mdp.policy, jnp.float32))
-    size = STATES * ACTIONS
-    critic = make_critic(
-        config, discount=discount, obs=STATES, act=ACTIONS,
-        low=mdp.rewards.min(), high=mdp.rewards.max(),
-    )  # fmt: skip
-    optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
-
-    def update(carry, key):
-        critic, target, moments = carry
-        action_key, noise_key, draw_key = jax.random.split(key, 3)
-        shape = (size, config.noise_samples)
-        chosen = jax.random.categorical(action_key, logits[following][:, None], shape=shape)
-        next_values = target.values(
-            jnp.eye(STATES)[following],
-            jnp.eye(ACTIONS)[chosen],
-            critic.sample_noise(shape, key=noise_key),
-        )
-        targets = td_target(rewards, masks, next_values, discount)[:, None]
-        draws = critic.sample_draws(size, key=draw_key)
-        gradient = jax.grad(lambda c: c.loss(observations, actions, targets, draws))(critic)
-        updates, moments = optimizer.update(gradient, moments)
-        target = ema_update(target, critic, 0.02)
-        return (optax.apply_updates(critic, updates), target, moments), None
-
-    @jax.jit
-    def train(critic):
-        carry = (critic, critic, optimizer.init(critic))
-        (critic, _, _), _ = jax.lax.scan(update, carry, jax.random.split(jax.random.key(1), steps))
-        noise = critic.sample_noise((size, 256), key=jax.random.key(2))
-        return critic.values(observations, actions, noise)
-
-    return np.asarray(train(critic))
-
-
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("discount", [0.5, 0.9, 0.97])
 def test_learned_values_are_within_3_percent_of_the_exact_ones(discount):
     """Against linear algebra, with terminal states: at most 3 % of the range of Q, everywhere."""
@@ -104,6 +38,7 @@ def test_learned_values_are_within_3_percent_of_the_exact_ones(discount):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize(
     "change",
     [
@@ -116,6 +51,10 @@ def test_learned_values_are_within_3_percent_of_the_exact_ones(discount):
         {"time_embedding": "fourier", "fourier_frequencies": 8},
         {"time_embedding": "identity"},
         {"network": NetworkConfig((32,), residual_blocks=2, layer_norm=True)},
+        {"prediction": "endpoint"},
+        {"backup": "distributional"},
+        {"backup": "distributional", "coupling": "shared"},
+        {"backup": "distributional", "coupling": "shared", "control_variate": 0.5},
     ],
     ids=str,
 )
@@ -146,6 +85,94 @@ def test_loss_by_hand():
     by_hand = np.mean(np.sum((targets[:, None] - draws.initial_noise) ** 2, axis=1))
     loss = silent.loss(jnp.ones((6, 2)), jnp.ones((6, 1)), targets[:, None], draws)
     np.testing.assert_allclose(loss, by_hand, rtol=1e-5)
+
+
+def transitions(size=6):
+    """Random transitions, every second of them terminal, and two next actions for each."""
+    keys = jax.random.split(jax.random.key(5), 5)
+    batch = Batch(
+        jax.random.normal(keys[0], (size, 2)),
+        jax.random.uniform(keys[1], (size, 1)),
+        -jax.random.uniform(keys[2], (size,)),
+        jnp.tile(jnp.array([1.0, 0.0]), size // 2),
+        jax.random.normal(keys[3], (size, 2)),
+    )
+    return batch, jax.random.uniform(keys[4], (size, SMALL.noise_samples, 1))
+
+
+def test_the_expected_backup_averages_what_the_distributional_one_keeps_apart():
+    """One target a state, the mean of r + γ · mask · ψ(1, z₀′) over samples; or all of them."""
+    expected = make_critic()
+    apart = make_critic(dataclasses.replace(SMALL, backup="distributional"))
+    batch, next_actions = transitions()
+    draws = expected.sample_draws(6, key=jax.random.key(1))
+    _, one = expected.td_loss(expected, batch, next_actions, 0.9, draws)
+    _, many = apart.td_loss(apart, batch, next_actions, 0.9, draws)
+    assert one.shape == (6, 1)
+    assert many.shape == (6, 8)
+    np.testing.assert_allclose(one[:, 0], many.mean(axis=1), rtol=1e-5)
+    assert many[0].std() > 0
+    np.testing.assert_allclose(many[1], batch.rewards[1])  # Terminal.
+
+
+def test_shared_noise_starts_both_flows():
+    """Coupled, the sample and its target start from the same z₀; otherwise from different ones."""
+    shared = make_critic(
+        dataclasses.replace(SMALL, backup="distributional", coupling="shared")
+    ).sample_draws(6, key=jax.random.key(1))
+    np.testing.assert_array_equal(shared.initial_noise, shared.next_initial_noise)
+    draws = make_critic().sample_draws(6, key=jax.random.key(1))
+    assert (draws.initial_noise != draws.next_initial_noise).all()
+
+
+def test_the_control_variate_trades_the_sampled_velocity_for_the_fields_own():
+    """λ = 1 learns r − (1 − γ) z₀ + γ v̄(t, z′(t)) by hand, where the next state has a value."""
+    config = dataclasses.replace(
+        SMALL, backup="distributional", coupling="shared", control_variate=1.0, members=1
+    )
+    critic = make_critic(config)
+    batch, next_actions = transitions()
+    draws = critic.sample_draws(6, key=jax.random.key(1))
+    noise, time, _ = draws
+    ends = critic.return_samples(batch.next_observations, next_actions, noise)[0]
+    points = (1 - time) * noise + time * ends
+    field = critic.velocities(batch.next_observations, next_actions, points, time)[0]
+    shift = 0.9 * critic.control_variate(batch, next_actions, ends, draws)
+    targets = batch.rewards[:, None] + 0.9 * batch.masks[:, None] * ends
+    learned = targets - noise + shift
+    by_hand = batch.rewards[:, None] - 0.1 * noise + 0.9 * field
+    np.testing.assert_allclose(learned[::2], by_hand[::2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(shift[1::2], 0)  # Terminal.
+    silent = jax.tree.map(jnp.zeros_like, critic)
+    loss, _ = silent.td_loss(critic, batch, next_actions, 0.9, draws)
+    np.testing.assert_allclose(loss, np.mean(np.sum(learned**2, axis=1)), rtol=1e-4)
+
+
+def test_an_end_point_is_a_velocity_towards_it():
+    """A network that outputs 3 everywhere flows to 3 by any number of steps, and learns from y."""
+    critic = make_critic(dataclasses.replace(SMALL, prediction="endpoint"))
+    flat = jax.tree.map(jnp.zeros_like, critic)
+    flat = eqx.tree_at(
+        lambda c: c.members.network.head.bias,
+        flat,
+        jnp.full_like(critic.members.network.head.bias, 3.0),
+    )
+    noise = critic.sample_noise((4, 8), key=jax.random.key(0))
+    arguments = jnp.ones((4, 2)), jnp.zeros((4, 1)), noise
+    for steps in (1, 3, 8):
+        ends = flat.return_samples(*arguments, integration_steps=steps)
+        np.testing.assert_allclose(ends, 3.0, rtol=1e-5)
+    draws = critic.sample_draws(4, key=jax.random.key(1))
+    loss = flat.loss(*arguments[:2], jnp.full((4, 1), 1.0), draws)
+    np.testing.assert_allclose(loss, 8 * (3.0 - 1.0) ** 2, rtol=1e-5)
+
+
+def test_targets_without_an_axis_of_samples_are_refused():
+    """They would be broadcast over the wrong axis."""
+    critic = make_critic()
+    draws = critic.sample_draws(8, key=jax.random.key(1))
+    with pytest.raises((ValueError, TypeError), match="targets"):
+        critic.loss(jnp.ones((8, 2)), jnp.ones((8, 1)), jnp.ones(8), draws)
 
 
 def test_supervision_at_the_start_draws_time_zero_only():
@@ -254,6 +281,10 @@ def test_velocity_is_finite_for_every_finite_value(value):
         ({"noise_coverage": 0.0}, "noise_coverage"),
         ({"histogram_sigma": float("nan")}, "histogram_sigma"),
         ({"histogram_points": 2}, "histogram_points"),
+        ({"prediction": "endpoint", "method": "rk4"}, "rk4"),
+        ({"coupling": "shared"}, "distributional"),
+        ({"control_variate": 0.5}, "independent"),
+        ({"control_variate": 2.0}, "from 0 to 1"),
     ],
 )
 def test_impossible_settings_are_refused(change, named):

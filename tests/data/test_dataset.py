@@ -119,7 +119,9 @@ def test_transitions_come_back_exactly(breaks, ends, seed):
 def test_transitions_equal_the_trajectories_they_came_from(trajectories):
     """The same data gives the same dataset in either layout."""
     whole = Dataset.from_trajectories(**trajectories)
-    again = Dataset.from_transitions(**all_transitions(whole)._asdict())
+    batch = all_transitions(whole)._replace(next_actions=None, next_action_masks=None)
+    given = {field: values for field, values in batch._asdict().items() if values is not None}
+    again = Dataset.from_transitions(**given)
     for field in ("observations", "transitions"):
         np.testing.assert_array_equal(getattr(again, field), getattr(whole, field))
     assert_batches_equal(all_transitions(again), **all_transitions(whole)._asdict())
@@ -248,3 +250,25 @@ def test_n_step_targets_of_chunks_look_ahead_by_both(two_trajectories):
     np.testing.assert_array_equal(chunked.transitions, [0, 1, 4, 5])
     with pytest.raises(ValueError, match="once"):
         chunked.with_decisions(n_step=2, discount=0.5)
+
+
+def test_next_actions_are_those_of_the_transition_that_follows(two_trajectories):
+    """By hand, and masked where a trajectory ends: what its last row holds is not one."""
+    actions = np.asarray(two_trajectories.actions)
+    batch = all_transitions(two_trajectories)
+    np.testing.assert_array_equal(batch.next_action_masks, [1, 1, 0, 1, 1, 0])
+    np.testing.assert_array_equal(batch.next_actions[:2], actions[1:3])
+    np.testing.assert_array_equal(batch.next_actions[3:5], actions[5:7])
+    np.testing.assert_array_equal(batch.next_actions[5], 0)
+    ahead = all_transitions(two_trajectories.with_decisions(n_step=2, discount=0.5))
+    np.testing.assert_array_equal(ahead.next_action_masks, [0, 0, 1, 0, 0])
+    np.testing.assert_array_equal(ahead.next_actions[2], actions[6])
+    chunked = two_trajectories.with_decisions(action_chunk=2, discount=0.5)
+    np.testing.assert_array_equal(all_transitions(chunked).next_action_masks, 0)
+
+
+def test_shuffled_transitions_have_no_next_actions():
+    """Nothing says what followed: no row is taken for the next of another."""
+    states = np.arange(4, dtype=np.float32)[:, None]
+    dataset = Dataset.from_transitions(states, states / 4, states[:, 0], np.ones(4), states + 10)
+    np.testing.assert_array_equal(all_transitions(dataset).next_action_masks, 0)

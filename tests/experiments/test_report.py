@@ -1,28 +1,19 @@
-import base64
 import dataclasses
-import html.parser
 import json
-import re
-import shutil
 
 import jax.numpy as jnp
 import matplotlib
 import matplotlib._pylab_helpers
 import numpy as np
 import pytest
+from html_pages import Page, assert_stands_alone, read
 
-from floq.algorithms import floq
-from floq.critics.flow import FlowCriticConfig
-from floq.data.dataset import Dataset
-from floq.envs.make import EnvironmentSpec
 from floq.experiments import probe
-from floq.experiments.presets import small
 from floq.experiments.report import report
 from floq.experiments.results import metrics, results, summary
 from floq.recording import record
-from floq.training import Schedule, load_run, train
+from floq.training import load_run
 
-MAZE = EnvironmentSpec("pointmaze-medium-singletask-task5-v0", {"max_episode_steps": 20})
 SECTIONS = [
     "Learning curves",
     "The learned value",
@@ -32,86 +23,6 @@ SECTIONS = [
     "Results",
     "Settings, versions and speed",
 ]
-
-
-class Page(html.parser.HTMLParser):
-    """What a browser would find in a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.words, self.titles = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data):
-        if self.tags[-1:] == ["h2"] and data.strip():
-            self.titles.append(data)
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(self.words)
-
-    @property
-    def images(self):
-        return [value for name, value in self.attributes if name == "src"]
-
-
-def read(path):
-    return Page(path.read_text())
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished run of two seeds with action chunks, on made-up data of a real maze."""
-    generator = np.random.default_rng(0)
-    terminals = np.zeros(60)
-    terminals[19::20] = 1
-    dataset = Dataset.from_trajectories(
-        generator.uniform(0, 20, (60, 2)),
-        generator.uniform(-1, 1, (60, 2)),
-        -generator.integers(0, 2, 60).astype(float),
-        np.ones(60),
-        terminals,
-    )
-    critic = FlowCriticConfig(integration_steps=3, noise_samples=2)
-    config = floq.Config(critic=critic, batch_size=4, action_chunk=2)
-    return train(
-        small(config, width=8, depth=1),
-        dataset,
-        env=MAZE,
-        seeds=(3, 5),
-        steps=4,
-        directory=tmp_path_factory.mktemp("runs") / "finished",
-        schedule=Schedule(
-            log_interval=2,
-            evaluation_interval=2,
-            evaluation_episodes=2,
-            evaluate_bc=True,
-            checkpoint_interval=2,
-        ),
-        processes=0,
-        progress=False,
-    )
-
-
-@pytest.fixture
-def copy(finished, tmp_path):
-    """A copy of the run's directory, to be damaged."""
-
-    def make(name="copy", *, without=(), **changes):
-        path = tmp_path / name
-        shutil.copytree(finished.directory, path)
-        for part in without:
-            shutil.rmtree(path / part) if (path / part).is_dir() else (path / part).unlink()
-        config = json.loads((path / "config.json").read_text())
-        (path / "config.json").write_text(json.dumps(config | changes))
-        return path
-
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -132,17 +43,7 @@ def write_rows(path, rows):
 
 def test_page_fetches_nothing(written):
     """Every picture is in the page, there are no scripts or links, also inside the pictures."""
-    page = read(written)
-    assert not {"script", "link", "iframe", "a", "object"} & set(page.tags)
-    assert all(source.startswith("data:image/") for source in page.images)
-    assert "url(" not in written.read_text()
-    for source in page.images:
-        kind, content = source.split(";base64,")
-        if kind == "data:image/svg+xml":
-            drawing = base64.b64decode(content).decode()
-            links = re.findall(r"""(?:href|src)\s*=\s*["']([^"']*)|url\(([^)]*)\)""", drawing)
-            assert all("".join(link).startswith(("#", "data:")) for link in links)
-            assert "<script" not in drawing
+    assert_stands_alone(written)
 
 
 def test_page_has_each_part(written, finished):
@@ -226,7 +127,7 @@ def test_summary_is_of_the_last_step(copy):
     write_rows(path, rows)
     told = summary(load_run(path))
     assert list(told) == ["task", "steps", "seconds", "seeds", "algorithms"]
-    assert told["task"] == MAZE.id
+    assert told["task"] == "pointmaze-medium-singletask-task5-v0"
     assert (told["steps"], told["seeds"]) == (4, [3, 5])
     assert told["algorithms"]["floq"] == {
         "success": pytest.approx(0.5),
@@ -291,7 +192,7 @@ def test_no_run_is_refused(tmp_path):
 
 def test_values_do_not_depend_on_their_batch(finished):
     """The value of a state is the same alone and among more states than one call holds."""
-    critic = probe.flow_critic(finished, 3)
+    critic = probe.critic_of(finished, 3)
     states = np.random.default_rng(0).uniform(0, 20, (70, 2)).astype(np.float32)
     values, actions = probe.state_values(critic, finished.policy, states)
     alone, _ = probe.state_values(critic, finished.policy, states[:1])
@@ -305,9 +206,9 @@ def test_maze_is_the_right_way_up(finished):
 
     Cell (row 1, column 2) of the maze lies around x = 4, y = 0, four points wide a side.
     """
-    critic = probe.flow_critic(finished, 3)
-    recording = record(finished.policy, MAZE, seed=0, render=False)
-    view = probe.maze_view(critic, finished.policy, recording, MAZE, seed=0)
+    critic = probe.critic_of(finished, 3)
+    recording = record(finished.policy, finished.config.environment, seed=0, render=False)
+    view = probe.maze_view(critic, finished.policy, recording, finished.config.environment, seed=0)
     assert view.values.shape == (32, 32)
     assert view.extent == (-6.0, 26.0, -6.0, 26.0)
     assert np.isnan(view.values[:4]).all()
@@ -327,9 +228,9 @@ def test_maze_is_the_right_way_up(finished):
 
 def test_outcomes_are_discounted_returns(finished):
     """Rewards −1, −1, 0 at γ = ½ leave −1.5, −1, 0; without success nothing is claimed."""
-    critic = probe.flow_critic(finished, 3)
+    critic = probe.critic_of(finished, 3)
     recording = dataclasses.replace(
-        record(finished.policy, MAZE, seed=0, render=False),
+        record(finished.policy, finished.config.environment, seed=0, render=False),
         observations=np.zeros((4, 2), np.float32),
         actions=np.zeros((3, 2), np.float32),
         rewards=np.array([-1.0, -1.0, 0.0]),
@@ -344,15 +245,15 @@ def test_outcomes_are_discounted_returns(finished):
 
 def test_flow_view_ends_where_the_critic_does(finished):
     """Paths start evenly over the noise interval and end at the critic's return samples."""
-    critic = probe.flow_critic(finished, 3)
-    recording = record(finished.policy, MAZE, seed=0, render=False)
-    view = probe.flow_view(critic, finished.policy, recording, states=2, starts=3)
+    critic = probe.critic_of(finished, 3)
+    recording = record(finished.policy, finished.config.environment, seed=0, render=False)
+    view = probe.rollout_flow_view(critic, finished.policy, recording, states=2, starts=3)
     low, high = critic.noise_interval
-    assert view.steps.tolist() == [0, 19]
+    assert view.labels == ("step 0 of the rollout", "step 19 of the rollout")
     np.testing.assert_allclose(view.times, [0, 1 / 3, 2 / 3, 1])
     assert view.paths.shape == (2, 2, 4, 3)
     np.testing.assert_allclose(view.paths[0, 0, 0], [low, (low + high) / 2, high], rtol=1e-5)
-    observations = recording.observations[view.steps]
+    observations = recording.observations[[0, 19]]
     _, actions = probe.state_values(critic, finished.policy, observations)
     ends = critic.return_samples(
         *map(jnp.asarray, (observations, actions[:, 0], view.paths[:, 0, 0]))

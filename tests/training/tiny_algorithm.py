@@ -30,6 +30,7 @@ class Config:
     batch_size: int = 16
     discount: float = 0.9
     action_chunk: int = 1
+    n_step: int = 1
     learning_rate: float = 1e-2
     noise: float = 0.1
 

@@ -2,10 +2,17 @@
 
 from typing import Any
 
-from floq.algorithms import floq, fql
+from floq.algorithms import bc, floq, fql, ifql, iql, rebrac
 from floq.types import Algorithm
 
-ALGORITHMS: dict[str, Algorithm] = {"floq": floq, "fql": fql}
+ALGORITHMS: dict[str, Algorithm] = {
+    "floq": floq,
+    "fql": fql,
+    "rebrac": rebrac,
+    "iql": iql,
+    "ifql": ifql,
+    "bc": bc,
+}
 
 
 def algorithm_of(config: Any) -> tuple[str, Algorithm]:

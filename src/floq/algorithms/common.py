@@ -10,11 +10,14 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from floq.losses import ema_update
-from floq.policies.flow import FlowPolicy
+from floq.policies.flow import BehaviourFlow, FlowPolicy
 from floq.types import Batch, Critic, Metrics
 
 Loss = Callable[[Any, Any, Any, Batch, Any], tuple[Float[Array, ""], Metrics]]
 """The loss of an algorithm: (config, parameters, targets, batch, draws) to the loss and metrics."""
+
+
+_NORM_ROWS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,10 +134,28 @@ def gradient_step(
     gradients, metrics = jax.grad(loss, argnums=1, has_aux=True)(
         config, state.parameters, state.targets, batch, draws
     )
+    metrics |= feature_norms(state.parameters, batch)
     updates, optimizer = _optimizer(config).update(gradients, state.optimizer)
     parameters = jax.tree.map(jnp.add, state.parameters, updates)
     targets = ema_update(state.targets, averaged(state.parameters), config.target_rate)
     return State(parameters, targets, optimizer, state.step + 1), metrics
+
+
+def feature_norms(parameters: Any, batch: Batch) -> Metrics:
+    """The mean norm of each critic's last hidden layer: what grows as plasticity is lost.
+
+    On a few rows, so that it costs nothing beside the update (arXiv 2603.04333).
+    """
+    observations, actions = batch.observations[:_NORM_ROWS], batch.actions[:_NORM_ROWS]
+    norms = {}
+    for field in dataclasses.fields(parameters):
+        critic = getattr(parameters, field.name)
+        if isinstance(critic, Critic):
+            # The same noise in every update: the norm changes with the parameters alone.
+            noise = critic.sample_noise((len(actions), 1), key=jax.random.key(0))
+            features = critic.features(observations, actions, noise)
+            norms[f"{field.name}/feature_norm"] = jnp.mean(jnp.linalg.norm(features, axis=-1))
+    return norms
 
 
 def repeat_for_samples(
@@ -142,6 +163,30 @@ def repeat_for_samples(
 ) -> Float[Array, "batch samples obs"]:
     """Each observation once for each sample of a value."""
     return jnp.repeat(observations[:, None], samples, axis=1)
+
+
+def best_of_behaviour(
+    critic: Critic,
+    behaviour: BehaviourFlow,
+    candidates: int,
+    observations: Float[Array, "batch obs"],
+    keys: Key[Array, " batch"],
+) -> Float[Array, "batch act"]:
+    """Of `candidates` actions of the behaviour flow at each state, the one of the largest value."""
+
+    def best(observation: Float[Array, " obs"], key: Key[Array, ""]) -> Float[Array, " act"]:
+        action_key, value_key = jax.random.split(key)
+        actions = behaviour.candidates(observation, candidates, key=action_key)
+        # The same noise for all, so that candidates differ by their actions alone.
+        noise = critic.sample_noise((1, critic.noise_samples), key=value_key)
+        values = critic.values(
+            jnp.broadcast_to(observation, (candidates, observation.size)),
+            actions,
+            jnp.repeat(noise, candidates, axis=0),
+        )
+        return actions[jnp.argmax(values)]
+
+    return jax.vmap(best)(observations, keys)
 
 
 def act_by_flow_policy(
@@ -162,24 +207,12 @@ def act_by_flow_policy(
         observations: States.
         keys: One for each of them.
     """
-    critic: Critic = state.parameters.critic
     policy: FlowPolicy = state.parameters.policy
     if config.candidates == 0:
-        return policy.actions(observations, policy.action_noise(keys))
-
-    def best(observation: Float[Array, " obs"], key: Key[Array, ""]) -> Float[Array, " act"]:
-        action_key, value_key = jax.random.split(key)
-        actions = policy.candidates(observation, config.candidates, key=action_key)
-        # The same noise for all, so that candidates differ by their actions alone.
-        noise = critic.sample_noise((1, critic.noise_samples), key=value_key)
-        values = critic.values(
-            jnp.broadcast_to(observation, (config.candidates, observation.size)),
-            actions,
-            jnp.repeat(noise, config.candidates, axis=0),
-        )
-        return actions[jnp.argmax(values)]
-
-    return jax.vmap(best)(observations, keys)
+        return policy.actions(observations, policy.behaviour.action_noise(keys))
+    return best_of_behaviour(
+        state.parameters.critic, policy.behaviour, config.candidates, observations, keys
+    )
 
 
 def act_by_behaviour_flow(
@@ -190,8 +223,7 @@ def act_by_behaviour_flow(
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
     """Actions in [−1, 1] of the behaviour flow: behaviour cloning, of the same run."""
-    policy: FlowPolicy = state.parameters.policy
-    return policy.behaviour_actions(observations, policy.action_noise(keys))
+    return state.parameters.policy.behaviour(observations, keys)
 
 
 def _optimizer(config: TDConfig) -> optax.GradientTransformation:

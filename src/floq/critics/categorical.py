@@ -57,6 +57,24 @@ class CategoricalCriticConfig:
             raise ValueError(f"histogram_sigma is {self.histogram_sigma}: give a number above 0.")
 
 
+def _histogram_support(
+    statistics: Statistics, config: CategoricalCriticConfig, discount: float
+) -> ValueSupport:
+    """All returns, and room on either side for the normal distributions around them.
+
+    Without that room a target near an end would have its histogram's mean off to the inside, and
+    bootstrapping would multiply the error by 1 / (1 − γ). An episode that ends at once has a
+    return as small as a single reward.
+    """
+    low, high = value_support(statistics, discount)
+    low = min(low, float(statistics.reward_min))
+    high = max(high, float(statistics.reward_max))
+    bins = config.histogram_points - 1
+    room = min(3 * config.histogram_sigma, bins / 4)
+    width = (high - low) / (bins - 2 * room)
+    return ValueSupport(low - room * width, high + room * width)
+
+
 class CategoricalCritic(eqx.Module):
     """An ensemble of networks from (s, a) to a histogram of returns; a `floq.types.Critic`."""
 
@@ -83,7 +101,7 @@ class CategoricalCritic(eqx.Module):
         Raises:
             ValueError: If the discount or the range of rewards is impossible.
         """
-        self.support = value_support(statistics, discount)
+        self.support = _histogram_support(statistics, config, discount)
         self.config = config
         inputs = statistics.observation_dim + statistics.action_dim
         self.members = create_members(
@@ -112,6 +130,16 @@ class CategoricalCritic(eqx.Module):
     ) -> Float[Array, "ensemble batch actions_each bins"]:
         inputs = pair_inputs(observations, actions)
         return map_members(lambda member: member(inputs), self.members)
+
+    def features(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "ensemble batch actions_each features"]:
+        """Every member's last hidden layer, for each action of a state."""
+        inputs = pair_inputs(observations, actions)
+        return map_members(lambda member: member.features(member.first(inputs)), self.members)
 
     def return_samples(
         self,

@@ -1,7 +1,8 @@
 """The implicit quantile critic: a network that reads a level and gives that part of the return.
 
 An implicit quantile network (arXiv 1806.06923) with the squared error of the FQL-IQN baseline, so
-that what it learns at a level are expectiles of the return.
+that what it learns at a level are expectiles of the return. Their mean over levels is the expected
+return only where the return is symmetric: of a skewed return this critic's value is biased.
 """
 
 import dataclasses
@@ -122,14 +123,32 @@ class QuantileCritic(eqx.Module):
         noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples"]:
         """Every member's return of (s, a) at the levels `noise`."""
+        inputs = self._inputs(observations, actions, noise)
+        return map_members(lambda member: member(inputs)[..., 0], self.members)
+
+    def features(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "ensemble batch samples features"]:
+        """Every member's last hidden layer at the levels `noise`."""
+        inputs = self._inputs(observations, actions, noise)
+        return map_members(lambda member: member.features(member.first(inputs)), self.members)
+
+    def _inputs(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "batch samples inputs"]:
         pairs = pair_inputs(observations, actions)
         levels = embed_time(
             noise, kind=self.config.level_embedding, frequencies=self.config.frequencies
         )
-        inputs = jnp.concatenate(
+        return jnp.concatenate(
             [jnp.broadcast_to(pairs, (*noise.shape, pairs.shape[-1])), levels], axis=-1
         )
-        return map_members(lambda member: member(inputs)[..., 0], self.members)
 
     def values(
         self,

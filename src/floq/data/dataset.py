@@ -263,18 +263,31 @@ class Dataset:
         return digest.hexdigest()
 
     def take(self, positions: Int[Array, " batch"]) -> Batch:
-        """The transitions at `positions`, each in [0, `size`)."""
+        """The transitions at `positions`, each in [0, `size`).
+
+        A next action is that of the transition that starts where this one ends. Where none does,
+        it is 0 and masked: the action in a trajectory's last row may be padding.
+        """
         rows = self.transitions[positions]
         # After a terminal step near the end of the data this may lie outside: nobody reads it.
         following = jnp.minimum(rows + self.lookahead, len(self.rewards) - 1)
-        steps = rows[:, None] + jnp.arange(self.chunk)
+        # Within a trajectory the starts before another start are as many as the rows.
+        next_starts = self.transitions[jnp.minimum(positions + self.lookahead, self.size - 1)]
+        is_next = next_starts == rows + self.lookahead
         return Batch(
             observations=self.observations[rows],
-            actions=self.actions[steps].reshape(len(rows), -1),
+            actions=self._decision(rows),
             rewards=self.rewards[rows],
             masks=self.masks[rows],
             next_observations=self.observations[following],
+            next_actions=jnp.where(is_next[:, None], self._decision(next_starts), 0),
+            next_action_masks=is_next.astype(jnp.float32),
         )
+
+    def _decision(self, rows: Int[Array, " batch"]) -> Float[Array, "batch act"]:
+        """The actions in sequence of a decision at each of the rows."""
+        steps = rows[:, None] + jnp.arange(self.chunk)
+        return self.actions[steps].reshape(len(rows), -1)
 
     def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:
         """`batch_size` transitions, drawn uniformly with replacement."""

@@ -7,25 +7,26 @@ from typing import Any, NamedTuple
 
 import matplotlib.image
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import (
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullLocator,
-    PercentFormatter,
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from floq.experiments.probe import FlowView, MazeView, RolloutView, from_straight_lines
+from floq.experiments.style import (
+    COLOURS,
+    INK,
+    MUTED,
+    PALE,
+    WIDTH,
+    add_legend,
+    cycle,
+    log_axis,
+    new_figure,
+    number,
+    step_axis,
+    style_axes,
 )
-
-from floq.experiments.probe import FlowView, MazeView, RolloutView
-
-# Okabe and Ito's palette, which colour-blind people can tell apart.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7A7A00", "#000000")
-_INK, _MUTED, _GRID = "#222222", "#666666", "#E6E6E6"
-_WIDTH = 8.8
 
 
 class Curve(NamedTuple):
@@ -73,10 +74,10 @@ def learning_curves(curves: Sequence[Curve], *, name: str) -> Figure:
         curves: The lines.
         name: What is plotted: "success" is drawn as a share between 0 and 1.
     """
-    figure = _figure(3.7)
+    figure = new_figure(3.7)
     axes = figure.add_subplot()
     handles = []
-    for colour, curve in zip(_cycle(len(curves)), curves, strict=True):
+    for colour, curve in zip(cycle(len(curves)), curves, strict=True):
         line = "--" if curve.dashed else "-"
         axes.plot(curve.steps, curve.per_seed.T, color=colour, linewidth=0.8, alpha=0.4)
         if curve.band is not None and np.isfinite(curve.band).all():
@@ -85,15 +86,15 @@ def learning_curves(curves: Sequence[Curve], *, name: str) -> Figure:
         # A single point is no line.
         axes.plot(curve.steps, curve.mean, "o", color=colour, markersize=4.5, clip_on=False)
         handles.append(Line2D([], [], color=colour, linestyle=line, marker="o", markersize=4.5))
-    _style(axes)
-    _step_axis(axes)
+    style_axes(axes)
+    step_axis(axes)
     if name == "success":
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.set_ylabel("success rate of episodes")
     else:
         axes.set_ylabel(f"{name} of an episode (sum of rewards)")
-    _legend(figure, handles, [curve.label for curve in curves])
+    add_legend(figure, handles, [curve.label for curve in curves])
     return figure
 
 
@@ -107,77 +108,88 @@ def metric_panels(
     """
     columns = 3
     rows = math.ceil(len(panels) / columns)
-    figure = _figure(0.4 + 1.85 * rows)
+    figure = new_figure(0.4 + 1.85 * rows)
     labels: list[str] = []
-    colours = _cycle(max(len(curves) for _, curves in panels))
+    colours = cycle(max(len(curves) for _, curves in panels))
     for index, (name, curves) in enumerate(panels):
         axes = figure.add_subplot(rows, columns, index + 1)
         for colour, curve in zip(colours, curves, strict=False):
             axes.plot(curve.steps, curve.per_seed.T, color=colour, linewidth=0.8, alpha=0.4)
             axes.plot(curve.steps, curve.mean, color=colour, linewidth=1.6)
         positive = all((curve.per_seed > 0).all() for curve in curves)
-        _style(axes)
+        style_axes(axes)
         if positive:
-            _log_axis(axes)
-        axes.set_title(name, fontsize=8.5, color=_INK, loc="left", parse_math=False)
-        _step_axis(axes, label=index + columns >= len(panels), ticks=3)
+            log_axis(axes)
+        axes.set_title(name, fontsize=8.5, color=INK, loc="left", parse_math=False)
+        step_axis(axes, label=index + columns >= len(panels), ticks=3)
         labels = max(labels, [curve.label for curve in curves], key=len)
     if len(labels) > 1:
-        _legend(figure, [Line2D([], [], color=colour) for colour in colours], labels)
+        add_legend(figure, [Line2D([], [], color=colour) for colour in colours], labels)
     return figure
 
 
 def flow_trajectories(view: FlowView) -> Figure:
-    """The flow z(t) from noise to value, a panel for each state; grey lines are straight."""
-    columns = 3
-    rows = math.ceil(len(view.steps) / columns)
-    figure = _figure(0.5 + 2.4 * rows)
-    low, high = view.noise_interval
+    """The flow z(t) from noise to value, and below it what it differs from straight lines by."""
+    columns = min(len(view.labels), 3)
+    rows = math.ceil(len(view.labels) / columns)
+    figure = new_figure(0.5 + 3.3 * rows, width=WIDTH if columns == 3 else 0.33 * WIDTH * columns)
+    grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.8, 1] * rows)
     interval: dict[str, Any] = {"color": "#000000", "linewidth": 5, "alpha": 0.75}
     members = view.paths.shape[1]
     # The later ones are thinner, so that the ones below show where members agree.
     widths = np.linspace(2.2, 1.0, members) if members > 1 else [1.4]
-    first: Any = None
-    for index, (step, paths) in enumerate(zip(view.steps, view.paths, strict=True)):
-        axes = first = figure.add_subplot(rows, columns, index + 1, sharex=first, sharey=first)
-        axes.plot([0, 0], [low, high], solid_capstyle="butt", **interval)
-        for colour, width, member in zip(_cycle(members), widths, paths, strict=True):
-            axes.plot([0, 1], member[[0, -1]], color="#BBBBBB", linewidth=0.8, zorder=1)
-            axes.plot(view.times, member, color=colour, linewidth=width, zorder=3)
-        title = f"step {step:,} of the rollout; mean end {_number(float(paths[:, -1].mean()))}"
-        axes.set_title(title, fontsize=8.5, color=_INK, loc="left")
-        _style(axes)
-        axes.set_xlim(-0.04, 1.02)
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
-        axes.tick_params(labelbottom=index + columns >= len(view.steps))
-        axes.tick_params(labelleft=index % columns == 0)
-        if index + columns >= len(view.steps):
-            axes.set_xlabel("time t of the flow")
-        if index % columns == 0:
-            axes.set_ylabel("z (units of return)")
-    lines = zip(_cycle(members), widths, strict=True)
+    shared: list[Any] = [None, None]
+    for index, label in enumerate(view.labels):
+        row, column = divmod(index, columns)
+        paths = view.paths[index]
+        for part, curves in enumerate((paths, from_straight_lines(view.times, paths))):
+            place = grid[2 * row + part, column]
+            axes = figure.add_subplot(place, sharex=shared[0], sharey=shared[part])
+            shared[part] = axes
+            for colour, width, member in zip(cycle(members), widths, curves, strict=True):
+                axes.plot(view.times, member, color=colour, linewidth=width, zorder=3)
+            style_axes(axes)
+            axes.set_xlim(-0.04, 1.02)
+            axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+            axes.tick_params(labelbottom=part == 1, labelleft=column == 0)
+            if column == 0:
+                axes.set_ylabel("z − straight line" if part else "z (units of return)")
+            if part:
+                axes.axhline(0, color=PALE, linewidth=1, zorder=1)
+                axes.set_xlabel("time t of the flow")
+                continue
+            axes.plot([0, 0], view.noise_interval, solid_capstyle="butt", **interval)
+            axes.set_title(
+                f"{label}; mean end {number(float(paths[:, -1].mean()))}",
+                fontsize=8.5,
+                color=INK,
+                loc="left",
+            )
+            for member in paths:
+                axes.plot([0, 1], member[[0, -1]], color=PALE, linewidth=0.8, zorder=1)
+    lines = zip(cycle(members), widths, strict=True)
     handles = [Line2D([], [], color=colour, linewidth=width) for colour, width in lines]
-    handles += [Line2D([], [], color="#BBBBBB", linewidth=1), Line2D([], [], **interval)]
+    handles += [Line2D([], [], color=PALE, linewidth=1), Line2D([], [], **interval)]
     names = [f"member {index + 1}" for index in range(members)]
-    _legend(figure, handles, [*names, "straight line", "noise interval"])
+    add_legend(figure, handles, [*names, "straight line", "noise interval"])
     return figure
 
 
 def value_along(view: RolloutView) -> Figure:
     """The learned value along a rollout, beside what followed if that is known."""
-    figure = _figure(2.9)
+    figure = new_figure(2.9)
     axes = figure.add_subplot()
     handles = axes.plot(view.steps, view.values, color=COLOURS[0], linewidth=1.8)
     labels = ["learned value V(s)"]
     if view.outcomes is not None:
         handles += axes.plot(view.steps, view.outcomes, "--", color=COLOURS[4], linewidth=1.5)
         labels.append("discounted return that followed")
-    _style(axes)
+    style_axes(axes)
     axes.set_xlim(view.steps[0], max(view.steps[-1], 1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
     axes.set_xlabel("step of the rollout (environment steps)")
     axes.set_ylabel("value (units of return)")
-    _legend(figure, handles, labels)
+    add_legend(figure, handles, labels)
     return figure
 
 
@@ -185,8 +197,8 @@ def value_map(view: MazeView) -> Figure:
     """The learned value over a maze from above, with the policy's arrows and a rollout."""
     left, right, bottom, top = view.extent
     aspect = (top - bottom) / (right - left)
-    width = min(_WIDTH * 0.8, 6.4 / aspect)
-    figure = _figure(width * 0.73 * aspect + 0.85, width=width)
+    width = min(WIDTH * 0.8, 6.4 / aspect)
+    figure = new_figure(width * 0.73 * aspect + 0.85, width=width)
     axes = figure.add_subplot()
     place: dict[str, Any] = {"extent": view.extent, "origin": "lower", "interpolation": "nearest"}
     walls = np.where(np.isnan(view.values), 1.0, np.nan)
@@ -222,82 +234,11 @@ def value_map(view: MazeView) -> Figure:
     axes.set_ylim(bottom, top)
     axes.set_xlabel("x (simulator units)")
     axes.set_ylabel("y (simulator units)")
-    _style(axes)
+    style_axes(axes)
     axes.grid(False)
     bar = figure.colorbar(image, ax=axes, shrink=0.9, aspect=28, pad=0.02)
-    bar.set_label("learned value V(s) (units of return)", fontsize=8.5, color=_INK)
-    bar.ax.tick_params(labelsize=8, colors=_MUTED)
+    bar.set_label("learned value V(s) (units of return)", fontsize=8.5, color=INK)
+    bar.ax.tick_params(labelsize=8, colors=MUTED)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    _legend(figure, handles, labels)
+    add_legend(figure, handles, labels)
     return figure
-
-
-def _figure(height: float, *, width: float = _WIDTH) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _style(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#AAAAAA")
-    axes.grid(color=_GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8, colors=_MUTED, length=3)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set(fontsize=8.5, color=_INK)
-
-
-def _step_axis(axes: Axes, *, label: bool = True, ticks: int = 7) -> None:
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: _short(step)))
-    if label:
-        axes.set_xlabel("updates")
-
-
-def _log_axis(axes: Axes) -> None:
-    """A log scale with plain numbers on it, also where it spans less than a decade."""
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    if high / low < 2:
-        low, high = axes.set_ylim(low / 1.3, high * 1.3)
-    if high / low < 12:
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-    else:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 1e3 else (1, 2, 5)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    legend = figure.legend(
-        handles,
-        [str(index) for index in range(len(labels))],
-        loc="outside upper left",
-        ncols=min(len(labels), 5 if max(map(len, labels)) < 25 else 2),
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=_INK,
-    )
-    # Names come from folders: as labels, matplotlib would read formulas between dollar signs, and
-    # leave out names that begin with an underscore.
-    for text, label in zip(legend.get_texts(), labels, strict=True):
-        text.set_parse_math(False)
-        text.set_text(label)
-
-
-def _cycle(count: int) -> list[str]:
-    return [COLOURS[index % len(COLOURS)] for index in range(count)]
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
-
-
-def _short(step: float) -> str:
-    """1500 as 1.5k, 2000000 as 2M."""
-    for size, unit in ((1e6, "M"), (1e3, "k")):
-        if abs(step) >= size:
-            return f"{step / size:g}{unit}"
-    return f"{step:g}"

@@ -20,7 +20,12 @@ section { background: #fff; border: 1px solid #e3e6ea; border-radius: 10px; marg
 section > .note { color: #59636e; margin: 0 0 16px; max-width: 54em; font-size: 15px; }
 .missing { color: #6b4e00; background: #fff8e1; border-radius: 6px; padding: 8px 12px;
   margin: 12px 0 0; font-size: 15px; }
+.healthy { background: #eaf6ef; color: #14532d; border-radius: 6px; padding: 8px 12px;
+  margin: 12px 0 0; font-size: 15px; max-width: 100%; }
+.figures { overflow-x: auto; }
 .figure { display: block; max-width: 100%; height: auto; margin: 8px auto 0; }
+.pair { display: grid; gap: 4px 20px; grid-template-columns: repeat(2, minmax(0, 1fr)); }
+.pair .figure { margin: 8px 0 0; width: 100%; }
 .strip { display: grid; gap: 10px; grid-template-columns: repeat(4, 1fr); margin: 8px 0 0; }
 .strip figure { margin: 0; }
 .strip img { display: block; width: 100%; border-radius: 6px; }
@@ -33,10 +38,22 @@ th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid #e9
 th:last-child, td:last-child { padding-right: 0; }
 details td { overflow-wrap: anywhere; min-width: 8em; }
 details td:first-child { white-space: nowrap; }
-th { color: #59636e; font-weight: 600; white-space: nowrap; }
+td { white-space: nowrap; }
+th { color: #59636e; font-weight: 600; }
+details td { white-space: normal; }
 tr.differs td { font-weight: 600; }
 details { margin-top: 10px; }
 summary { cursor: pointer; font-weight: 600; font-size: 15px; }
+@media (max-width: 700px) {
+  main { padding: 28px 12px 56px; }
+  section { padding: 20px 16px; }
+  h1 { font-size: 25px; }
+  .lead { font-size: 17px; }
+  .figures > .figure { min-width: 640px; max-width: none; }
+  td:first-child, td:last-child { white-space: normal; }
+  .pair { grid-template-columns: minmax(0, 1fr); }
+  .strip { grid-template-columns: repeat(2, 1fr); }
+}
 @media print { body { background: #fff; } section { break-inside: avoid; border: 0; padding: 0; } }
 """
 
@@ -71,7 +88,13 @@ def heading(text: str) -> str:
 
 
 def paragraph(text: str, *, kind: str = "small") -> str:
-    """A paragraph: "lead", "small", "note", or "missing" for what could not be shown."""
+    """A paragraph.
+
+    Args:
+        text: What it says.
+        kind: "lead", "small", "note", "healthy" for what a picture should look like, or "missing"
+            for what could not be shown.
+    """
     return f'<p class="{kind}">{html.escape(text)}</p>'
 
 
@@ -81,8 +104,13 @@ def section(title: str, *parts: str) -> str:
 
 
 def image(svg: bytes, *, description: str) -> str:
-    """A figure, with what a reader who cannot see it is told."""
-    return f'<img class="figure" alt="{html.escape(description)}" src="{_data("svg+xml", svg)}">'
+    """A figure as wide as the page, with what a reader who cannot see it is told."""
+    return f'<div class="figures">{_image(svg, description)}</div>'
+
+
+def pair(*panels: tuple[bytes, str]) -> str:
+    """Figures of half the page's width with their descriptions: side by side if there is room."""
+    return '<div class="pair">' + "".join(_image(*panel) for panel in panels) + "</div>"
 
 
 def strip(pictures: Sequence[tuple[bytes, str]]) -> str:
@@ -118,6 +146,22 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, mark: bool = 
 def details(title: str, *parts: str) -> str:
     """Parts that open on a click."""
     return f"<details><summary>{html.escape(title)}</summary>{''.join(parts)}</details>"
+
+
+def number(value: float) -> str:
+    """A number in words of about three digits."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    # Rounded first, and no −0.
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
+
+
+def count(many: int, noun: str) -> str:
+    """A number of things, such as "1 seed" and "2 seeds"."""
+    return f"{many:,} {noun}" if many == 1 else f"{many:,} {noun}s"
+
+
+def _image(svg: bytes, description: str) -> str:
+    return f'<img class="figure" alt="{html.escape(description)}" src="{_data("svg+xml", svg)}">'
 
 
 def _data(kind: str, content: bytes) -> str:

@@ -1,13 +1,13 @@
-"""Published settings: what floq uses for each of the paper's tasks (arXiv 2509.06863)."""
+"""Published settings: what each method uses for each of the paper's tasks (arXiv 2509.06863)."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from floq.algorithms import floq
-from floq.critics.flow import FlowCriticConfig
-from floq.critics.scalar import ScalarCriticConfig
+from floq.algorithms import bc, floq, fql, ifql, iql, rebrac
+from floq.critics import CategoricalCriticConfig, QuantileCriticConfig, ScalarCriticConfig
 from floq.data.paths import dataset_name
 from floq.networks import NetworkConfig
+from floq.policies import GaussianPolicyConfig
 
 
 class Preset(NamedTuple):
@@ -16,82 +16,286 @@ class Preset(NamedTuple):
     Attributes:
         config: The algorithm's config.
         source: Who says so, for people to read.
+        published: Whether they are published for this very task.
     """
 
-    config: floq.Config
+    config: Any
     source: str
+    published: bool
 
+
+class Method(NamedTuple):
+    """A method that has presets.
+
+    Attributes:
+        summary: What it is, in a line.
+        source: Where its settings come from.
+        configs: Its settings by the exact name of the dataset, all of whose tasks share them.
+        start: Its settings on any other task.
+        advice: What to do with those.
+    """
+
+    summary: str
+    source: str
+    configs: dict[str, Any]
+    start: Any
+    advice: str
+
+
+class Domain(NamedTuple):
+    """What the paper's methods share on a dataset.
+
+    Attributes:
+        default_task: The task that a name without a task's number means.
+        discount: γ.
+        batch_size: Transitions an update.
+        aggregation: How the members of the critic become one in targets.
+        bc_coefficient: α of floq and of FQL.
+    """
+
+    default_task: int
+    bc_coefficient: float
+    discount: float = 0.99
+    batch_size: int = 256
+    aggregation: Any = "mean"
+
+
+DOMAINS = {
+    "antmaze-large-navigate-v0": Domain(1, 10.0),
+    "antmaze-giant-navigate-v0": Domain(1, 10.0, 0.995, 512, "min"),
+    "humanoidmaze-medium-navigate-v0": Domain(1, 30.0, 0.995),
+    "humanoidmaze-large-navigate-v0": Domain(1, 20.0, 0.995, 512),
+    "antsoccer-arena-navigate-v0": Domain(4, 10.0, 0.995),
+    "cube-single-play-v0": Domain(2, 300.0),
+    "cube-double-play-v0": Domain(2, 300.0),
+    "scene-play-v0": Domain(2, 300.0),
+    "puzzle-3x3-play-v0": Domain(4, 1000.0),
+    "puzzle-4x4-play-v0": Domain(4, 1000.0),
+}
+"""The paper's ten domains, by the exact name of the dataset."""
 
 _TWO_LAYERS = NetworkConfig((512, 512), layer_norm=True)
 
-# By exact name of the dataset; every task of it has the same settings.
+
+def _configs(
+    base: Any, changes: dict[str, dict[str, Any]] | None = None, *, only_changed: bool = False
+) -> dict[str, Any]:
+    """`base` for every domain, with the domain's own settings and then with `changes`.
+
+    A change named `critic` holds changes of the critic's config.
+    """
+    configs = {}
+    for name, domain in DOMAINS.items():
+        if only_changed and name not in (changes or {}):
+            continue
+        change = dict((changes or {}).get(name, {}))
+        critic = {"aggregation": domain.aggregation, **change.pop("critic", {})}
+        configs[name] = dataclasses.replace(
+            base,
+            critic=dataclasses.replace(base.critic, **critic),
+            **{
+                "discount": domain.discount,
+                "batch_size": domain.batch_size,
+                "bc_coefficient": domain.bc_coefficient,
+                **change,
+            },
+        )
+    return configs
+
+
+def _discounted(base: Any) -> dict[str, Any]:
+    """`base` for every domain, with the domain's own discount and batch size."""
+    return {
+        name: dataclasses.replace(base, discount=domain.discount, batch_size=domain.batch_size)
+        for name, domain in DOMAINS.items()
+    }
+
+
 _FLOQ = {
-    "antmaze-large-navigate-v0": floq.Config(bc_coefficient=10.0),
-    "antmaze-giant-navigate-v0": floq.Config(
-        bc_coefficient=10.0,
-        discount=0.995,
-        batch_size=512,
-        critic=FlowCriticConfig(aggregation="min"),
-    ),
-    "humanoidmaze-medium-navigate-v0": floq.Config(bc_coefficient=30.0, discount=0.995),
-    "humanoidmaze-large-navigate-v0": floq.Config(
-        bc_coefficient=20.0, discount=0.995, batch_size=512
-    ),
-    "antsoccer-arena-navigate-v0": floq.Config(bc_coefficient=10.0, discount=0.995),
-    "cube-single-play-v0": floq.Config(
-        bc_coefficient=300.0, critic=FlowCriticConfig(network=_TWO_LAYERS)
-    ),
-    "cube-double-play-v0": floq.Config(
-        bc_coefficient=300.0, critic=FlowCriticConfig(network=_TWO_LAYERS)
-    ),
-    "scene-play-v0": floq.Config(bc_coefficient=300.0),
-    "puzzle-3x3-play-v0": floq.Config(bc_coefficient=1000.0),
-    "puzzle-4x4-play-v0": floq.Config(bc_coefficient=1000.0),
+    "cube-single-play-v0": {"critic": {"network": _TWO_LAYERS}},
+    "cube-double-play-v0": {"critic": {"network": _TWO_LAYERS}},
 }
+_FQL = {"humanoidmaze-large-navigate-v0": {"bc_coefficient": 30.0}}
+_START = {"normalize_q": True, "bc_coefficient": 0.3}
+_ADVICE = "tune bc_coefficient in 0.03, 0.1, 0.3, 1, 3, 10"
+_FLOQ_ADVICE = f"{_ADVICE}, then critic.integration_steps in 4, 8, 16 and noise_coverage in .1, .25"
+_PAPER = "arXiv 2509.06863"
 
 
-def preset(algorithm: str, task: str) -> floq.Config:
-    """The settings of an algorithm for a task.
+_UNTUNED = "nothing here was tuned for it"
+
+
+def _residual(depth: int, blocks: int) -> NetworkConfig:
+    return NetworkConfig((512,) * depth, residual_blocks=blocks, layer_norm=True)
+
+
+METHODS = {
+    "floq": Method(
+        "flow critic with a distilled critic, one setting of K and κ for all tasks",
+        f"{_PAPER}, the default settings of its tables",
+        _configs(floq.Config(), _FLOQ),
+        floq.Config(**_START),
+        _FLOQ_ADVICE,
+    ),
+    "floq-best": Method(
+        "floq with K and κ chosen for each domain",
+        f"{_PAPER}, the settings of its column of best results",
+        _configs(
+            floq.Config(),
+            _FLOQ
+            | {
+                "antmaze-giant-navigate-v0": {"critic": {"integration_steps": 4}},
+                "puzzle-4x4-play-v0": {"critic": {"noise_coverage": 0.25}},
+            },
+        ),
+        floq.Config(**_START),
+        _FLOQ_ADVICE,
+    ),
+    "floq-online": Method(
+        "floq for offline-to-online fine-tuning, the same settings in both phases",
+        f"{_PAPER}, offline-to-online",
+        _configs(
+            floq.Config(),
+            _FLOQ
+            | {
+                "antmaze-giant-navigate-v0": {"critic": {"integration_steps": 4}},
+                "humanoidmaze-large-navigate-v0": {"critic": {"integration_steps": 16}},
+                "antsoccer-arena-navigate-v0": {"bc_coefficient": 30.0},
+                "puzzle-4x4-play-v0": {"critic": {"noise_coverage": 0.25}},
+            },
+        ),
+        floq.Config(**_START),
+        _FLOQ_ADVICE,
+    ),
+    "fql": Method(
+        "the same policy with a plain critic",
+        f"{_PAPER}, its FQL baseline",
+        _configs(fql.Config(), _FQL),
+        fql.Config(**_START),
+        _ADVICE,
+    ),
+    "fql-online": Method(
+        "FQL for offline-to-online fine-tuning",
+        f"{_PAPER}, its FQL baseline offline-to-online",
+        _configs(fql.Config(), {"humanoidmaze-large-navigate-v0": {"bc_coefficient": 40.0}}),
+        fql.Config(**_START),
+        _ADVICE,
+    ),
+    "fql-resnet": Method(
+        "FQL with a residual critic",
+        f"{_PAPER}, its FQL-ResNet baseline",
+        _configs(
+            fql.Config(),
+            {
+                "antmaze-giant-navigate-v0": {"critic": {"network": _residual(4, 2)}},
+                "humanoidmaze-large-navigate-v0": {
+                    "critic": {"network": _residual(2, 4)},
+                    "bc_coefficient": 20.0,
+                },
+            },
+            only_changed=True,
+        ),
+        fql.Config(critic=ScalarCriticConfig(network=_residual(2, 4)), **_START),
+        _ADVICE,
+    ),
+    "fql-iqn": Method(
+        "FQL with an implicit quantile critic",
+        f"{_PAPER}, its FQL-IQN baseline",
+        _configs(fql.Config(critic=QuantileCriticConfig()), _FQL),
+        fql.Config(critic=QuantileCriticConfig(), **_START),
+        _ADVICE,
+    ),
+    "fql-categorical": Method(
+        "FQL with a categorical critic, trained by HL-Gauss cross-entropy",
+        "no published settings",
+        {},
+        fql.Config(critic=CategoricalCriticConfig(), **_START),
+        _ADVICE,
+    ),
+    "rebrac": Method(
+        "TD3 held to the data in policy and critic",
+        f"{_PAPER}, its ReBRAC baseline",
+        {
+            "humanoidmaze-medium-navigate-v0": rebrac.Config(
+                discount=0.995, bc_coefficient=0.01, critic_bc_coefficient=0.01
+            )
+        },
+        rebrac.Config(),
+        "tune bc_coefficient and critic_bc_coefficient, each in .003, .01, .03, .1",
+    ),
+    "iql": Method(
+        "implicit Q-learning with advantage-weighted regression",
+        f"{_PAPER}, its IQL baseline",
+        _discounted(iql.Config()),
+        iql.Config(),
+        "tune inverse_temperature in .3, 1, 3, 10",
+    ),
+    "ifql": Method(
+        "implicit Q-learning that acts by the best of a behaviour flow's actions",
+        f"{_PAPER}, its IFQL baseline",
+        _discounted(ifql.Config()),
+        ifql.Config(),
+        "tune candidates in 8, 32, 128",
+    ),
+    "bc": Method(
+        "behaviour cloning by flow matching",
+        "no published settings",
+        {},
+        bc.Config(),
+        _UNTUNED,
+    ),
+    "bc-gaussian": Method(
+        "behaviour cloning by a Gaussian's likelihood",
+        "no published settings",
+        {},
+        bc.Config(policy=GaussianPolicyConfig()),
+        _UNTUNED,
+    ),
+}
+"""Every method with presets, by the name that `--algorithm` takes."""
+
+
+def preset(algorithm: str, task: str) -> Any:
+    """The settings of a method for a task.
 
     Args:
-        algorithm: Its name, such as `floq`.
+        algorithm: The method's name, such as `floq` or `fql-iqn`: a key of `METHODS`.
         task: A task or a dataset, such as `cube-double-play-singletask-v0`.
 
     Returns:
         The published settings if there are any; otherwise the advised starting point.
 
     Raises:
-        ValueError: If there is no such algorithm.
+        ValueError: If there is no such method.
     """
     return find_preset(algorithm, task).config
 
 
 def find_preset(algorithm: str, task: str) -> Preset:
     """The settings of `preset`, with their source."""
-    if algorithm != "floq":
-        raise ValueError(f"No algorithm is called {algorithm!r}: there is floq.")
-    published = _FLOQ.get(dataset_name(task))
+    method = METHODS.get(algorithm)
+    if method is None:
+        raise ValueError(f"No algorithm is called {algorithm!r}: there is {', '.join(METHODS)}.")
+    published = method.configs.get(dataset_name(task))
     if published is not None:
-        return Preset(published, "arXiv 2509.06863, the default settings of its tables")
-    return Preset(
-        floq.Config(normalize_q=True, bc_coefficient=0.3),
-        f"no published settings for {task}: the advised starting point for new tasks, to be tuned "
-        "with bc_coefficient in 0.03, 0.1, 0.3, 1, 3, 10",
-    )
+        return Preset(published, method.source, published=True)
+    source = f"no published settings for {task}: a starting point for new tasks; {method.advice}"
+    return Preset(method.start, source, published=False)
 
 
-def small(config: floq.Config, *, width: int = 64, depth: int = 3) -> floq.Config:
+def small(config: Any, *, width: int = 64, depth: int = 3) -> Any:
     """The same method with small networks, for a CPU.
 
     Args:
-        config: The settings to shrink.
+        config: The settings of any algorithm.
         width: Width of every hidden layer.
         depth: Number of hidden layers.
     """
-    sizes = (width,) * depth
-    critic = dataclasses.replace(config.critic, network=NetworkConfig(sizes, layer_norm=True))
-    policy = dataclasses.replace(config.policy, network=NetworkConfig(sizes))
-    distilled = ScalarCriticConfig(
-        members=config.distilled.members, network=NetworkConfig(sizes, layer_norm=True)
-    )
-    return dataclasses.replace(config, critic=critic, policy=policy, distilled=distilled)
+    changes = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, NetworkConfig):
+            changes[field.name] = dataclasses.replace(value, hidden_sizes=(width,) * depth)
+        elif dataclasses.is_dataclass(value):
+            changes[field.name] = small(value, width=width, depth=depth)
+    return dataclasses.replace(config, **changes)

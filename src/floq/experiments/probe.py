@@ -1,6 +1,7 @@
 """Looking into a trained critic: along a rollout, over a maze, and inside its flow."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from floq.envs.slots import Slots
 from floq.evaluation import episode_seed
 from floq.recording import Recording
 from floq.training.run import Run
-from floq.types import Policy
+from floq.types import Critic, Policy
 
 _SAMPLES = 16
 """Actions and starts of the flow that a value is averaged over."""
@@ -25,21 +26,47 @@ _CELL_POINTS = 4
 """Points on each side of a maze's cell at which the value is looked up."""
 
 
-def flow_critic(run: Run, seed: int) -> FlowCritic | None:
-    """A seed's flow critic; None if its algorithm has no such critic."""
-    critic = getattr(getattr(run.state_of(seed), "parameters", None), "critic", None)
-    return critic if isinstance(critic, FlowCritic) else None
+def critic_of(run: Run, seed: int) -> Critic | None:
+    """A seed's critic; None if its algorithm has none."""
+    return getattr(getattr(run.state_of(seed), "parameters", None), "critic", None)
 
 
 @jax.jit
-def _policy_values(
-    critic: FlowCritic, observations: jax.Array, actions: jax.Array, noise: jax.Array
+def _values(
+    critic: Critic, observations: jax.Array, actions: jax.Array, noise: jax.Array
 ) -> jax.Array:
     return critic.values(observations, actions, noise)
 
 
+def decision_values(critic: Critic, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """Q(s, a) of many decisions, averaged over the same noise for each.
+
+    Args:
+        critic: A critic of any kind.
+        observations: States, [decisions, obs].
+        actions: Actions, [decisions, act].
+
+    Returns:
+        The values, [decisions].
+    """
+    noise = critic.sample_noise((1, _SAMPLES), key=jax.random.key(0))
+    noise = jnp.tile(noise, (_ROWS * _SAMPLES, 1))
+    blocks = zip(
+        _blocks(observations, _ROWS * _SAMPLES), _blocks(actions, _ROWS * _SAMPLES), strict=True
+    )
+    values = [np.asarray(_values(critic, *map(jnp.asarray, block), noise)) for block in blocks]
+    return np.concatenate(values)[: len(observations)]
+
+
+@jax.jit
+def _trajectories(
+    critic: FlowCritic, observations: jax.Array, actions: jax.Array, noise: jax.Array
+) -> jax.Array:
+    return critic.return_trajectories(observations, actions, noise)
+
+
 def state_values(
-    critic: FlowCritic, policy: Policy, observations: np.ndarray
+    critic: Critic, policy: Policy, observations: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """V(s) = Q(s, μ(s, ε)) averaged over ε, and the policy's actions behind it.
 
@@ -56,35 +83,78 @@ def state_values(
     noise = jnp.tile(critic.sample_noise((1, _SAMPLES), key=noise_key), (_ROWS, 1))
     keys = jnp.tile(jax.random.split(key, _SAMPLES), _ROWS)
     count = len(observations)
-    padded = np.concatenate([observations, np.repeat(observations[-1:], -count % _ROWS, axis=0)])
     values, actions = [], []
-    for rows in padded.astype(np.float32).reshape(-1, _ROWS, padded.shape[1]):
+    for rows in _blocks(observations, _ROWS):
         # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
         drawn: Any = policy(np.repeat(rows, _SAMPLES, axis=0), keys)  # pyright: ignore
         drawn = drawn.reshape(_ROWS, _SAMPLES, -1)
-        values.append(np.asarray(_policy_values(critic, rows, drawn, noise)))  # pyright: ignore
+        values.append(np.asarray(_values(critic, rows, drawn, noise)))  # pyright: ignore
         actions.append(np.asarray(drawn))
     return np.concatenate(values)[:count], np.concatenate(actions)[:count]
 
 
+def _blocks(rows: np.ndarray, size: int) -> np.ndarray:
+    """The rows, the last one repeated, as blocks of one size: [blocks, size, entries]."""
+    padded = np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % size, axis=0)])
+    return padded.astype(np.float32).reshape(-1, size, rows.shape[1])
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class FlowView:
-    """The flow's way from noise to value, in some states of a rollout.
+    """The flow's way from noise to value, for some states and actions.
 
     Attributes:
-        steps: The rollout's steps at which the states were seen, [states].
+        labels: What to call them, [states].
         times: Times t of the points, [points].
-        paths: The values z(t), [states, ensemble, points, samples].
+        paths: The values z(t), [states, ensemble, points, starts].
         noise_interval: Where the starts lie.
     """
 
-    steps: np.ndarray
+    labels: Sequence[str]
     times: np.ndarray
     paths: np.ndarray
     noise_interval: tuple[float, float]
 
 
+def from_straight_lines(times: np.ndarray, paths: np.ndarray) -> np.ndarray:
+    """What paths z(t) differ by from the straight lines between their ends.
+
+    Args:
+        times: The times from 0 to 1, [points].
+        paths: The values, [..., points, starts].
+    """
+    weight = times[:, None]
+    return paths - ((1 - weight) * paths[..., :1, :] + weight * paths[..., -1:, :])
+
+
 def flow_view(
+    critic: FlowCritic,
+    observations: np.ndarray,
+    actions: np.ndarray,
+    labels: Sequence[str],
+    *,
+    starts: int = 5,
+) -> FlowView:
+    """The flow of some states and actions.
+
+    Args:
+        critic: The critic.
+        observations: The states, [states, obs].
+        actions: The actions, [states, act].
+        labels: What to call them.
+        starts: Starts of the flow, spread evenly over the noise interval.
+    """
+    noise = np.linspace(*critic.noise_interval, starts, dtype=np.float32)
+    paths = _trajectories(critic, observations, actions, np.tile(noise, (len(observations), 1)))
+    return FlowView(
+        labels=tuple(labels),
+        times=np.linspace(0.0, 1.0, paths.shape[1]),
+        paths=np.moveaxis(np.asarray(paths), 2, 0),
+        noise_interval=critic.noise_interval,
+    )
+
+
+def rollout_flow_view(
     critic: FlowCritic, policy: Policy, recording: Recording, *, states: int = 6, starts: int = 5
 ) -> FlowView:
     """The flow in states spread over a rollout, at an action of the policy.
@@ -94,22 +164,14 @@ def flow_view(
         policy: The policy.
         recording: The rollout.
         states: How many states, at most.
-        starts: Starts of the flow, spread evenly over the noise interval.
+        starts: Starts of the flow.
     """
     length = len(recording.actions)
     steps = np.unique(np.linspace(0, length - 1, states).round().astype(int))
     observations = recording.observations[steps]
     _, actions = state_values(critic, policy, observations)
-    noise = np.tile(np.linspace(*critic.noise_interval, starts, dtype=np.float32), (len(steps), 1))
-    paths = critic.return_trajectories(
-        jnp.asarray(observations), jnp.asarray(actions[:, 0]), jnp.asarray(noise)
-    )
-    return FlowView(
-        steps=steps,
-        times=np.linspace(0.0, 1.0, paths.shape[1]),
-        paths=np.moveaxis(np.asarray(paths), 2, 0),
-        noise_interval=critic.noise_interval,
-    )
+    labels = [f"step {step:,} of the rollout" for step in steps]
+    return flow_view(critic, observations, actions[:, 0], labels, starts=starts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,7 +191,7 @@ class RolloutView:
 
 
 def rollout_view(
-    critic: FlowCritic,
+    critic: Critic,
     policy: Policy,
     recording: Recording,
     *,
@@ -169,7 +231,7 @@ class MazeView:
 
 
 def maze_view(
-    critic: FlowCritic,
+    critic: Critic,
     policy: Policy,
     recording: Recording,
     environment: EnvironmentSpec,

@@ -15,6 +15,7 @@ from floq.training.configuration import to_json
 from floq.training.files import json_bytes, replace_bytes
 from floq.training.run import Run, load_run
 from floq.training.run_directory import CONFIG, read_config, read_versions
+from floq.types import Critic
 
 _ROLLOUT_SEED = 0
 _FRAMES = 8
@@ -23,11 +24,11 @@ _PERCENT = "\N{NO-BREAK SPACE}%"
 _FLOW_NOTE = (
     "Each curve carries one start, drawn from the noise interval at t = 0, to a sample of the "
     "return at t = 1. The states are spread over the rollout above, the actions are the policy's. "
-    "Where curves leave their straight grey lines, more "
-    "integration steps give another answer; where they all follow them, one step would do."
+    "The lower panels show what the curves differ from straight lines by: where they do, more "
+    "integration steps give another answer; where all are straight, one step would do."
 )
 _VALUE_NOTE = (
-    "V(s) is Q(s, a) averaged over actions of the final policy and over starts of the flow. The "
+    "V(s) is Q(s, a) averaged over actions of the final policy and over the critic's noise. The "
     "rollout was picked before anything was seen of it: the first seed's policy, episode 0 of "
     f"rollout seed {_ROLLOUT_SEED}."
 )
@@ -107,8 +108,8 @@ def _headline(runs: dict[str, Run]) -> Iterable[str]:
         sentence = "No evaluation yet."
         if last:
             words = "; ".join(_in_words(result) for result in last)
-            seeds = _count(len(run.config.seeds), "seed")
-            episodes = _count(last[0].episodes, "episode")
+            seeds = page.count(len(run.config.seeds), "seed")
+            episodes = page.count(last[0].episodes, "episode")
             sentence = f"{words}, after {last[0].step:,} updates ({seeds}, {episodes} each)."
         yield page.paragraph(prefix + sentence, kind="lead")
         if run.step < run.config.steps:
@@ -194,27 +195,33 @@ def _picture_sections(run: Run) -> list[str]:
     recording, reason = _rollout(run)
     if recording is None:
         return [page.section(title, page.paragraph(reason, kind="missing")) for title in titles]
-    critic = probe.flow_critic(run, run.config.seeds[0])
+    critic = probe.critic_of(run, run.config.seeds[0])
     frames = _frames_section(titles[1], recording)
     if critic is None:
-        reason = f"{run.config.algorithm} has no flow critic to look into."
-        missing = page.paragraph(reason, kind="missing")
+        missing = page.paragraph(f"{run.config.algorithm} has no critic.", kind="missing")
         return [page.section(titles[0], missing), frames, page.section(titles[2], missing)]
-    view = probe.flow_view(critic, run.policy, recording)
-    steps = _count(critic.config.integration_steps, "integration step")
+    value = _value_section(titles[0], run, critic, recording)
+    if not isinstance(critic, FlowCritic):
+        missing = page.paragraph(f"A {type(critic).__name__} is no flow.", kind="missing")
+        return [value, frames, page.section(titles[2], missing)]
+    return [value, frames, _flow_section(titles[2], run, critic, recording)]
+
+
+def _flow_section(title: str, run: Run, critic: FlowCritic, recording: Recording) -> str:
+    view = probe.rollout_flow_view(critic, run.policy, recording)
+    steps = page.count(critic.config.integration_steps, "integration step")
     note = (
         f"{_FLOW_NOTE} Here there are {steps}, and Q(s, a) is the mean over starts of the members' "
-        f"{critic.config.aggregation}."
+        f"{critic.config.aggregation}. `floq inspect` looks further into this critic."
     )
-    flow = page.section(
-        titles[2],
+    return page.section(
+        title,
         page.paragraph(note, kind="note"),
         page.image(
             figures.to_svg(figures.flow_trajectories(view)),
             description="paths of the flow from noise to value, one panel for each state",
         ),
     )
-    return [_value_section(titles[0], run, critic, recording), frames, flow]
 
 
 def _rollout(run: Run) -> tuple[Recording | None, str]:
@@ -230,7 +237,7 @@ def _rollout(run: Run) -> tuple[Recording | None, str]:
         return None, f"The policy cannot be played here: {error}"
 
 
-def _value_section(title: str, run: Run, critic: FlowCritic, recording: Recording) -> str:
+def _value_section(title: str, run: Run, critic: Critic, recording: Recording) -> str:
     environment = run.config.environment
     assert environment is not None
     parts = [page.paragraph(_VALUE_NOTE, kind="note")]
@@ -258,9 +265,10 @@ def _value_section(title: str, run: Run, critic: FlowCritic, recording: Recordin
 def _frames_section(title: str, recording: Recording) -> str:
     length = len(recording.actions)
     outcome = {True: ", with success", False: ", without success", None: ""}[recording.success]
+    total = page.number(float(recording.rewards.sum()))
     text = (
-        f"{_count(length, 'step')}{outcome}; return {_number(float(recording.rewards.sum()))}. It "
-        "is the rollout whose value is shown above."
+        f"{page.count(length, 'step')}{outcome}; return {total}. It is the rollout whose value is "
+        "shown above."
     )
     parts = [page.paragraph(text, kind="note")]
     frames = recording.frames
@@ -289,7 +297,7 @@ def _results_section(runs: dict[str, Run]) -> str:
             cells = [name] if len(runs) > 1 else []
             cells += [_policy_name(policy), f"{last.step:,}", f"{last.figure} {figure}"]
             cells += [interval, per_seed, f"{len(last.per_seed)} × {last.episodes}"]
-            rows.append([*cells, _number(last.mean_return), _number(last.mean_length)])
+            rows.append([*cells, page.number(last.mean_return), page.number(last.mean_length)])
     note = "At the last evaluation of each run. The seeds stand in the order of the settings below."
     if not rows:
         return page.section("Results", page.paragraph("No evaluation yet.", kind="missing"))
@@ -301,7 +309,9 @@ def _settings_section(runs: dict[str, Run]) -> str:
     for name, run in runs.items():
         seconds, rate = timing(run)
         updates = f"{run.step:,} of {run.config.steps:,}"
-        speed.append([name, updates, _duration(seconds), "–" if rate is None else _number(rate)])
+        speed.append(
+            [name, updates, _duration(seconds), "–" if rate is None else page.number(rate)]
+        )
     settings = [_flat(to_json(run.config)) for run in runs.values()]
     # The newest entry: a run that went on elsewhere has several.
     versions = [_flat(read_versions(run.directory)[-1]) for run in runs.values()]
@@ -358,16 +368,7 @@ def _figures_of(result: Result) -> tuple[str, str]:
 
 
 def _formatted(value: float, figure: str) -> str:
-    return f"{100 * value:.0f}{_PERCENT}" if figure == "success" else _number(value)
-
-
-def _number(value: float) -> str:
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}".replace("-", "−")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{100 * value:.0f}{_PERCENT}" if figure == "success" else page.number(value)
 
 
 def _duration(seconds: float | None) -> str:

@@ -1,5 +1,24 @@
 """Policies: what chooses actions."""
 
-from floq.policies.flow import FlowPolicy, FlowPolicyConfig, FlowPolicyDraws
+from floq.policies.deterministic import DeterministicPolicy, DeterministicPolicyConfig
+from floq.policies.flow import (
+    BehaviourDraws,
+    BehaviourFlow,
+    FlowPolicy,
+    FlowPolicyConfig,
+    FlowPolicyDraws,
+)
+from floq.policies.gaussian import GaussianPolicy, GaussianPolicyConfig, GaussianPolicyDraws
 
-__all__ = ["FlowPolicy", "FlowPolicyConfig", "FlowPolicyDraws"]
+__all__ = [
+    "BehaviourDraws",
+    "BehaviourFlow",
+    "DeterministicPolicy",
+    "DeterministicPolicyConfig",
+    "FlowPolicy",
+    "FlowPolicyConfig",
+    "FlowPolicyDraws",
+    "GaussianPolicy",
+    "GaussianPolicyConfig",
+    "GaussianPolicyDraws",
+]

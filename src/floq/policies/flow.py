@@ -20,7 +20,7 @@ class FlowPolicyConfig:
 
     Attributes:
         flow_steps: Euler steps of the behaviour flow.
-        network: The network of the behaviour flow, and of the one-step policy.
+        network: The network of the behaviour flow, and of the one-step policy if there is one.
     """
 
     flow_steps: int = 10
@@ -32,27 +32,123 @@ class FlowPolicyConfig:
             raise ValueError(f"flow_steps is {self.flow_steps}: give a whole number, 1 or more.")
 
 
+class BehaviourDraws(NamedTuple):
+    """The random numbers of a behaviour flow's loss.
+
+    Attributes:
+        noise: Start of the straight path, standard normal.
+        time: Time on that path, uniform over [0, 1].
+    """
+
+    noise: Float[Array, "batch act"]
+    time: Float[Array, " batch"]
+
+
 class FlowPolicyDraws(NamedTuple):
     """The random numbers of one policy loss.
 
     Attributes:
-        behaviour_noise: Start of the behaviour flow's straight path, standard normal.
-        behaviour_time: Time on that path, uniform over [0, 1].
+        behaviour: Those of the behaviour flow's loss.
         one_step_noise: Noise ε that both policies turn into an action, standard normal.
     """
 
-    behaviour_noise: Float[Array, "batch act"]
-    behaviour_time: Float[Array, " batch"]
+    behaviour: BehaviourDraws
     one_step_noise: Float[Array, "batch act"]
+
+
+class BehaviourFlow(eqx.Module):
+    """A velocity field that carries noise to the data's actions: behaviour cloning by a flow.
+
+    It is a `floq.types.Policy` by itself.
+    """
+
+    network: MLP
+    action_dim: int = eqx.field(static=True)
+    config: FlowPolicyConfig = eqx.field(static=True)
+
+    def __init__(
+        self,
+        statistics: Statistics,
+        config: FlowPolicyConfig = FlowPolicyConfig(),
+        *,
+        key: Key[Array, ""],
+    ):
+        """Initialises the network for a dataset's shapes.
+
+        Args:
+            statistics: Sizes of observations and actions.
+            config: Settings.
+            key: Key of the initialisation.
+        """
+        inputs = statistics.observation_dim + statistics.action_dim + 1
+        self.network = MLP(inputs, statistics.action_dim, config.network, key=key)
+        self.action_dim = statistics.action_dim
+        self.config = config
+
+    def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> BehaviourDraws:
+        """All random numbers that the loss needs for a batch."""
+        noise_key, time_key = jax.random.split(key)
+        return BehaviourDraws(
+            jax.random.normal(noise_key, (batch_size, self.action_dim)),
+            jax.random.uniform(time_key, (batch_size,)),
+        )
+
+    def velocity(
+        self,
+        observations: Float[Array, "*shape obs"],
+        actions: Float[Array, "*shape act"],
+        time: Float[Array, "*shape 1"],
+    ) -> Float[Array, "*shape act"]:
+        """The velocity at a point `actions` of the flow."""
+        return self.network(jnp.concatenate([observations, actions, time], axis=-1))
+
+    def actions(
+        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+    ) -> Float[Array, "*shape act"]:
+        """Actions in [−1, 1]: the clipped ends of the flow from `noise`."""
+        actions = integrate(
+            lambda time, point: self.velocity(
+                observations, point, jnp.broadcast_to(time, (*point.shape[:-1], 1))
+            ),
+            noise,
+            steps=self.config.flow_steps,
+        )
+        return jnp.clip(actions, -1, 1)
+
+    def loss(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Float[Array, "batch act"],
+        draws: BehaviourDraws,
+    ) -> Float[Array, ""]:
+        """The flow-matching loss on the data's actions."""
+        noise, time = draws.noise, draws.time[:, None]
+        predicted = self.velocity(observations, interpolate(noise, actions, time), time)
+        return jnp.mean(jnp.square(predicted - target_velocity(noise, actions)))
+
+    def action_noise(self, keys: Key[Array, " batch"]) -> Float[Array, "batch act"]:
+        """Noise of an action for each key."""
+        return jax.vmap(lambda key: jax.random.normal(key, (self.action_dim,)))(keys)
+
+    def __call__(
+        self, observations: Float[Array, "batch obs"], keys: Key[Array, " batch"], /
+    ) -> Float[Array, "batch act"]:
+        """Actions in [−1, 1], each drawn with the key of its own row."""
+        return self.actions(observations, self.action_noise(keys))
+
+    def candidates(
+        self, observation: Float[Array, " obs"], count: int, *, key: Key[Array, ""]
+    ) -> Float[Array, "candidates act"]:
+        """Actions in [−1, 1] at one state."""
+        noise = jax.random.normal(key, (count, self.action_dim))
+        return self.actions(jnp.broadcast_to(observation, (count, observation.size)), noise)
 
 
 class FlowPolicy(eqx.Module):
     """Two networks: a flow that clones the data's actions, and its one-step student."""
 
-    behaviour: MLP
+    behaviour: BehaviourFlow
     one_step: MLP
-    action_dim: int = eqx.field(static=True)
-    config: FlowPolicyConfig = eqx.field(static=True)
 
     def __init__(
         self,
@@ -69,42 +165,23 @@ class FlowPolicy(eqx.Module):
             key: Key of the initialisation.
         """
         behaviour_key, one_step_key = jax.random.split(key)
-        self.action_dim = statistics.action_dim
         inputs = statistics.observation_dim + statistics.action_dim
-        self.config = config
-        self.behaviour = MLP(inputs + 1, statistics.action_dim, config.network, key=behaviour_key)
+        self.behaviour = BehaviourFlow(statistics, config, key=behaviour_key)
         self.one_step = MLP(inputs, statistics.action_dim, config.network, key=one_step_key)
+
+    @property
+    def action_dim(self) -> int:
+        """Number of entries of an action."""
+        return self.behaviour.action_dim
 
     def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> FlowPolicyDraws:
         """All random numbers that the losses need for a batch."""
-        behaviour_key, time_key, one_step_key = jax.random.split(key, 3)
+        noise_key, time_key, one_step_key = jax.random.split(key, 3)
         shape = (batch_size, self.action_dim)
-        return FlowPolicyDraws(
-            jax.random.normal(behaviour_key, shape),
-            jax.random.uniform(time_key, (batch_size,)),
-            jax.random.normal(one_step_key, shape),
+        behaviour = BehaviourDraws(
+            jax.random.normal(noise_key, shape), jax.random.uniform(time_key, (batch_size,))
         )
-
-    def _behaviour_velocity(
-        self,
-        observations: Float[Array, "*shape obs"],
-        actions: Float[Array, "*shape act"],
-        time: Float[Array, "*shape 1"],
-    ) -> Float[Array, "*shape act"]:
-        return self.behaviour(jnp.concatenate([observations, actions, time], axis=-1))
-
-    def behaviour_actions(
-        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
-    ) -> Float[Array, "*shape act"]:
-        """Actions in [−1, 1] of the behaviour flow: behaviour cloning."""
-        actions = integrate(
-            lambda time, point: self._behaviour_velocity(
-                observations, point, jnp.broadcast_to(time, (*point.shape[:-1], 1))
-            ),
-            noise,
-            steps=self.config.flow_steps,
-        )
-        return jnp.clip(actions, -1, 1)
+        return FlowPolicyDraws(behaviour, jax.random.normal(one_step_key, shape))
 
     def _one_step_unclipped(
         self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
@@ -117,23 +194,12 @@ class FlowPolicy(eqx.Module):
         """Actions μ(s, ε) in [−1, 1] of the one-step policy."""
         return jnp.clip(self._one_step_unclipped(observations, noise), -1, 1)
 
-    def behaviour_loss(
-        self,
-        observations: Float[Array, "batch obs"],
-        actions: Float[Array, "batch act"],
-        draws: FlowPolicyDraws,
-    ) -> Float[Array, ""]:
-        """The flow-matching loss of the behaviour flow on the data's actions."""
-        noise, time = draws.behaviour_noise, draws.behaviour_time[:, None]
-        predicted = self._behaviour_velocity(observations, interpolate(noise, actions, time), time)
-        return jnp.mean(jnp.square(predicted - target_velocity(noise, actions)))
-
     def distillation_loss(
         self, observations: Float[Array, "batch obs"], draws: FlowPolicyDraws
     ) -> Float[Array, ""]:
         """The squared distance ‖μ(s, ε) − flow(s, ε)‖² of the student to the (fixed) flow."""
         noise = draws.one_step_noise
-        taught = jax.lax.stop_gradient(self.behaviour_actions(observations, noise))
+        taught = jax.lax.stop_gradient(self.behaviour.actions(observations, noise))
         return jnp.mean(jnp.square(self._one_step_unclipped(observations, noise) - taught))
 
     def loss(
@@ -158,7 +224,7 @@ class FlowPolicy(eqx.Module):
             bc_coefficient: α.
             normalize_q: Whether to divide the last term by the batch's mean |Q|.
         """
-        bc_loss = self.behaviour_loss(observations, actions, draws)
+        bc_loss = self.behaviour.loss(observations, actions, draws.behaviour)
         distillation_loss = self.distillation_loss(observations, draws)
         values = value_of(self.actions(observations, draws.one_step_noise))
         value_loss = -jnp.mean(values)
@@ -171,16 +237,3 @@ class FlowPolicy(eqx.Module):
             "policy/value": jnp.mean(values),
         }
         return bc_loss + bc_coefficient * distillation_loss + value_loss, metrics
-
-    def action_noise(self, keys: Key[Array, " batch"]) -> Float[Array, "batch act"]:
-        """Noise ε of an action for each key."""
-        return jax.vmap(lambda key: jax.random.normal(key, (self.action_dim,)))(keys)
-
-    def candidates(
-        self, observation: Float[Array, " obs"], count: int, *, key: Key[Array, ""]
-    ) -> Float[Array, "candidates act"]:
-        """Actions of the behaviour flow at one state."""
-        noise = jax.random.normal(key, (count, self.action_dim))
-        return self.behaviour_actions(
-            jnp.broadcast_to(observation, (count, observation.size)), noise
-        )

@@ -1,6 +1,7 @@
 """Settings as JSON: frozen dataclasses out, and back in without guessing."""
 
 import dataclasses
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -36,8 +37,9 @@ def to_json(value: Any) -> Any:
 def from_json(kind: type[Settings], data: Any, *, name: str = "config") -> Settings:
     """Settings from what `to_json` made of them.
 
-    Nothing is converted and nothing is filled in: each field must be there with a value of its
-    type, so that a file of another version, or an edited one, fails at once.
+    Nothing is filled in, and only whole numbers are converted, where a float is due: each field
+    must be there with a value of its type, so that a file of another version, or an edited one,
+    fails at once.
 
     Args:
         kind: The dataclass or named tuple to build.
@@ -75,10 +77,11 @@ def _parse(kind: Any, data: Any, name: str) -> Any:
         return {key: _parse(arguments[1], item, f"{name}.{key}") for key, item in data.items()}
     if isinstance(kind, type) and (dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")):
         return _parse_fields(kind, data, name)
-    # JSON has one kind of number, and Python takes an int wherever it takes a float.
-    accepted = (int, float) if kind is float else kind
+    # JSON has one kind of number, and spells 1.0 as people do: 1.
+    if kind is float and type(data) is int and abs(data) <= sys.float_info.max:
+        return float(data)
     simple = kind in (bool, int, float, str, type(None))
-    if simple and isinstance(data, accepted) and (kind is bool or not isinstance(data, bool)):
+    if simple and isinstance(data, kind) and (kind is bool or not isinstance(data, bool)):
         return data
     expected = getattr(kind, "__name__", str(kind))
     raise ValueError(f"{name} is {data!r}: it must be of type {expected}.")

@@ -85,7 +85,7 @@ def train(
         reason = "there is no env" if env is None else f"{name} has no behaviour policy"
         raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
     fingerprint = dataset.fingerprint()
-    dataset = _decisions(dataset, config)
+    dataset = as_decisions(dataset, config)
     statistics = dataset.statistics
     spec = None if env is None else spec_of(env)
     if spec is not None:
@@ -150,7 +150,7 @@ def resume(
         if checkpoint is not None and step == config.steps and done == config.rows_per_step.keys():
             print(f"{path} is finished: all {step:,} updates are done.")
             return Run(path, config, step, checkpoint.state)
-        dataset = _decisions(_verified_dataset(path, config, dataset), config.config)
+        dataset = as_decisions(verified_dataset(path, config, dataset), config.config)
         files.check_versions(step)
         files.write_config(config)
         if checkpoint is not None:
@@ -169,7 +169,7 @@ def _check_numbers(seeds: Sequence[int], steps: int) -> None:
         raise ValueError(f"steps is {steps}: give a whole number from 1 to {_LIMIT - 1}.")
 
 
-def _decisions(dataset: Dataset, config: Any) -> Dataset:
+def as_decisions(dataset: Dataset, config: Any) -> Dataset:
     """The dataset with one transition for each decision of the algorithm."""
     if config.action_chunk == config.n_step == 1:
         return dataset
@@ -193,14 +193,27 @@ def _check_environment(spec: EnvironmentSpec, statistics: Statistics, action_chu
         )
 
 
-def _verified_dataset(path: Path, config: RunConfig, dataset: Dataset | None) -> Dataset:
-    """The run's dataset, and no other."""
+def verified_dataset(
+    path: Path, config: RunConfig, dataset: Dataset | None, *, directory: Path | None = None
+) -> Dataset:
+    """The run's dataset, and no other.
+
+    Args:
+        path: The run.
+        config: What its `config.json` says.
+        dataset: The data; that of the run's task by default.
+        directory: Folder of the task's dataset files; the usual one by default.
+
+    Raises:
+        FileNotFoundError: If the task's data file is not there.
+        ValueError: If the run has no task and no dataset is given, or it is another one.
+    """
     if dataset is None:
         if config.task is None:
             raise ValueError(
                 f"{path} was not started from one of floq's tasks: give its data as `dataset`."
             )
-        dataset, env = load_task(config.task)
+        dataset, env = load_task(config.task, directory=directory)
         env.close()
     fingerprint = dataset.fingerprint()
     if fingerprint != config.fingerprint:

@@ -1,0 +1,94 @@
+"""Behaviour cloning, by flow matching or by a Gaussian's likelihood: no values at all."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array, Float, Key
+
+from floq.algorithms.common import State, TDConfig, gradient_step, initial_state
+from floq.policies.flow import BehaviourFlow, FlowPolicyConfig
+from floq.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
+from floq.types import Batch, Metrics, Statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TDConfig):
+    """Settings of behaviour cloning.
+
+    Of the settings that all algorithms have, those of targets do nothing here.
+
+    Attributes:
+        policy: A flow policy, of which the behaviour flow is trained, or a Gaussian one.
+    """
+
+    policy: FlowPolicyConfig | GaussianPolicyConfig = FlowPolicyConfig()
+
+
+class Parameters(eqx.Module):
+    """Everything that the optimizer moves."""
+
+    policy: BehaviourFlow | GaussianPolicy
+
+
+class Draws(NamedTuple):
+    """All randomness of one update.
+
+    Attributes:
+        policy: The random numbers of the policy's loss, in its own named tuple.
+    """
+
+    policy: Any
+
+
+def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
+    """The state before the first update.
+
+    Args:
+        config: Settings.
+        statistics: Shapes of the data.
+        key: Key of the initialisation.
+    """
+    match config.policy:
+        case FlowPolicyConfig():
+            policy = BehaviourFlow(statistics, config.policy, key=key)
+        case GaussianPolicyConfig():
+            policy = GaussianPolicy(statistics, config.policy, key=key)
+    return initial_state(config, Parameters(policy), ())
+
+
+def sample_draws(parameters: Parameters, batch_size: int, *, key: Key[Array, ""]) -> Draws:
+    """All random numbers of an update on `batch_size` transitions."""
+    return Draws(parameters.policy.sample_draws(batch_size, key=key))
+
+
+def loss(
+    config: Config, parameters: Parameters, targets: tuple[()], batch: Batch, draws: Draws
+) -> tuple[Float[Array, ""], Metrics]:
+    """The policy's own loss on the data's actions: flow matching, or −log π(a | s)."""
+    loss = parameters.policy.loss(batch.observations, batch.actions, draws.policy)
+    return loss, {"policy/loss": loss}
+
+
+def apply_update(config: Config, state: State, batch: Batch, draws: Draws) -> tuple[State, Metrics]:
+    """One Adam step on the loss, given every random number of it."""
+    return gradient_step(loss, config, state, batch, draws, averaged=lambda p: ())
+
+
+def update(
+    config: Config, state: State, batch: Batch, *, key: Key[Array, ""]
+) -> tuple[State, Metrics]:
+    """The state after one update on `batch`, and what to log of it."""
+    draws = sample_draws(state.parameters, batch.rewards.shape[0], key=key)
+    return apply_update(config, state, batch, draws)
+
+
+def act(
+    config: Config,
+    state: State,
+    observations: Float[Array, "batch obs"],
+    *,
+    keys: Key[Array, " batch"],
+) -> Float[Array, "batch act"]:
+    """Actions in [−1, 1]: samples of the flow, or the Gaussian's means whatever the keys."""
+    return state.parameters.policy(observations, keys)

@@ -1,0 +1,46 @@
+"""`floq inspect`: what the inside of a trained critic looks like."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspect:
+    """Write a page of pictures about the inside of a trained critic.
+
+    Attributes:
+        directory: The run.
+        output: The page; it holds everything that it shows.
+        seed: Which of the run's seeds to look into; its first by default.
+        data: Folder of the dataset files; $FLOQ_DATA or ~/.ogbench/data by default.
+        episodes: Episodes of the policy that values are compared with.
+        integration_steps: The K at which a flow critic is read again.
+        processes: Processes that step environments; by default one for each core.
+    """
+
+    directory: tyro.conf.Positional[Path]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("inspection.html")
+    seed: int | None = None
+    data: Path | None = None
+    episodes: int = 20
+    integration_steps: tuple[int, ...] = (1, 2, 4, 8, 16)
+    processes: int | None = None
+
+    def run(self) -> int:
+        """Writes the page."""
+        from floq.experiments.inspection import inspect
+
+        page = inspect(
+            self.directory,
+            output=self.output,
+            seed=self.seed,
+            data=self.data,
+            episodes=self.episodes,
+            integration_steps=self.integration_steps,
+            processes=self.processes,
+        )
+        print(f"Wrote {page}")
+        return 0

@@ -1,0 +1,65 @@
+"""`floq presets`: the published settings."""
+
+import dataclasses
+from typing import Any
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Presets:
+    """List the methods and the settings that are published for each task.
+
+    Without a task: every method, where its settings come from, and the datasets that it has
+    published settings for. With one: what each method changes there from its algorithm's defaults.
+
+    Attributes:
+        task: A task, such as cube-double-play-singletask-task3-v0.
+    """
+
+    task: tyro.conf.Positional[str] = ""
+
+    def run(self) -> int:
+        """Prints them."""
+        from floq.experiments.presets import METHODS, find_preset
+        from floq.tasks import check_task
+
+        if self.task:
+            check_task(self.task)
+        for name, method in METHODS.items():
+            print(f"{name}: {method.summary}")
+            if self.task:
+                found = find_preset(name, self.task)
+                print(f"  {found.source}")
+                print(f"  {_changes(found.config)}")
+                continue
+            print(f"  from {method.source}")
+            for dataset, config in method.configs.items():
+                print(f"  {dataset:32s} {_changes(config)}")
+            print(f"  {'any other':32s} {_changes(method.start)}")
+            print(f"  {'':32s} {method.advice}")
+        if not self.task:
+            print("Each dataset has the tasks singletask-task1 to task5; singletask alone names")
+            print("the default one. `floq train TASK --algorithm NAME` uses these settings.")
+        return 0
+
+
+def _changes(config: Any) -> str:
+    """The settings that are not the algorithm's defaults, as the command line spells them."""
+    changes = _differences(config, type(config)(), "")
+    return ", ".join(changes) or "the defaults"
+
+
+def _differences(config: Any, default: Any, prefix: str) -> list[str]:
+    found = []
+    for field in dataclasses.fields(config):
+        value, usual = getattr(config, field.name), getattr(default, field.name, None)
+        name = f"{prefix}{field.name}"
+        if type(value) is type(usual) and dataclasses.is_dataclass(value):
+            found += _differences(value, usual, f"{name}.")
+        elif dataclasses.is_dataclass(value):
+            found.append(f"{name} {type(value).__name__}")
+            found += _differences(value, type(value)(), f"{name}.")
+        elif value != usual:
+            found.append(f"{name} {value}")
+    return found
