@@ -17,6 +17,7 @@ from floq.commands.presets import Presets
 from floq.commands.signals import SAVED, signals_before_training
 from floq.commands.study import Study
 from floq.commands.training import OnlineOptions, ScheduleOptions, run_training
+from floq.commands.sweep import Sweep
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -431,6 +432,7 @@ _COMMANDS: dict[str, Any] = {
     "report": Report,
     "inspect": Inspect,
     "study": Study,
+    "sweep": Sweep,
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
     "doctor": Doctor,
 }

@@ -75,7 +75,7 @@ class Checkpoint(NamedTuple):
 def checkpoint_paths(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
     paths = folder.iterdir() if folder.is_dir() else ()
-    return sorted((path for path in paths if _NAME.fullmatch(path.name)), key=_step_of)
+    return sorted((path for path in paths if _NAME.fullmatch(path.name)), key=step_of)
 
 
 def rows_folder(folder: Path) -> Path:
@@ -166,7 +166,7 @@ def load_checkpoint(path: Path, template: Any, *, with_rows: bool = False) -> Ch
         arrays = _decode(contents[_STATE], record["arrays"])
         extra = safetensors.numpy.load(contents[_EXTRA]) if _EXTRA in contents else {}
         step, details = record["step"], record["details"]
-        if (record["format"], step, type(details)) != (_FORMAT, _step_of(path), dict):
+        if (record["format"], step, type(details)) != (_FORMAT, step_of(path), dict):
             raise ValueError(f"format {record['format']}, step {step} in a folder of another name")
     except (
         KeyError,
@@ -207,13 +207,18 @@ def newest_checkpoint(folder: Path, template: Any, *, with_rows: bool = False) -
 def set_aside_after(checkpoint: Checkpoint) -> None:
     """Renames the damaged checkpoints after an intact one: new ones will take their names."""
     for path in checkpoint_paths(checkpoint.path.parent):
-        if _step_of(path) > checkpoint.step:
+        if step_of(path) > checkpoint.step:
             aside = path.with_name(f"damaged_{path.name}")
             shutil.rmtree(aside, ignore_errors=True)
             path.rename(aside)
 
 
-def _step_of(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """The step of a checkpoint, from its folder's name.
+
+    Raises:
+        ValueError: If that is not the name of one.
+    """
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise ValueError(f"{path} is not a checkpoint: its name must be like step_000020000.")

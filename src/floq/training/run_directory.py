@@ -1,7 +1,6 @@
 """The folder that a run leaves behind."""
 
 import dataclasses
-import fcntl
 import json
 import math
 import os
@@ -16,6 +15,7 @@ from floq.envs.make import EnvironmentSpec
 from floq.training.checkpoint import clean_up
 from floq.training.configuration import from_json, to_json
 from floq.training.files import json_bytes, read_json, replace_bytes, sync_folder
+from floq.training.locks import hold
 from floq.training.versions import differences, versions
 from floq.types import Statistics
 
@@ -181,19 +181,11 @@ class RunDirectory:
         """Takes hold of an existing folder.
 
         Raises:
-            RuntimeError: If another process is at work in it.
+            HeldFolder: If another process is at work in it.
         """
         self.path = path
         self.checkpoints = path / "checkpoints"
-        # The lock goes when the process does, however it ends.
-        self._lock = (path / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise RuntimeError(
-                f"Another process is training in {path}: wait for it, or stop it first."
-            ) from error
+        self._lock = hold(path, what="training")
         clean_up(self.checkpoints)
 
     @classmethod
@@ -262,11 +254,9 @@ class RunDirectory:
             The files that have all their rows of that step. If one has only some, those are
             removed too.
         """
-        complete = set()
-        for name, count in expected.items():
+        complete = complete_files(self.path, expected, step)
+        for name in expected:
             rows = read_rows(self.path / name)
-            if sum(row["step"] == step for row in rows) == count:
-                complete.add(name)
             kept = [row for row in rows if row["step"] < step + (name in complete)]
             content = "".join(json.dumps(row) + "\n" for row in kept)
             replace_bytes(self.path / name, content.encode())
@@ -277,6 +267,21 @@ class RunDirectory:
                 content = "".join(json.dumps(row) + "\n" for row in kept)
                 replace_bytes(self.path / name, content.encode())
         return complete
+
+
+def complete_files(path: Path, expected: Mapping[str, int], step: int) -> set[str]:
+    """The files of a run that have all their rows of a step.
+
+    Args:
+        path: The run.
+        expected: For each file, the rows of a step that has rows at all.
+        step: The step.
+    """
+    return {
+        name
+        for name, count in expected.items()
+        if sum(row["step"] == step for row in read_rows(path / name)) == count
+    }
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
