@@ -31,7 +31,7 @@ SMALL = {
     "inspect": "--episodes 1 --processes 1 --integration-steps 1".split(),
 }
 # Tests of their own run these: the demo's is below, the others in test_cli.py and test_online.py.
-ELSEWHERE = {"demo", "COMMAND", "train TASK", "resume RUN", "finetune runs/NAME"}
+ELSEWHERE = {"demo", "sweep", "COMMAND", "train TASK", "resume RUN", "finetune runs/NAME"}
 
 
 def commands() -> list[str]:

@@ -16,8 +16,8 @@ from floq.commands.inspect import Inspect
 from floq.commands.presets import Presets
 from floq.commands.signals import SAVED, signals_before_training
 from floq.commands.study import Study
-from floq.commands.training import OnlineOptions, ScheduleOptions, run_training
 from floq.commands.sweep import Sweep
+from floq.commands.training import OnlineOptions, ScheduleOptions, run_training
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -50,8 +50,7 @@ class Sweep:
         if failures:
             message = f"{len(failures):,} runs failed, as said above; call again to try them again."
             print(message, file=sys.stderr)
-        print(f"{table} is written. Look at it with")
-        print(f"  floq report {directory} -o {directory / 'report.html'}")
+        print(f"{table} is written; {table.with_suffix('.md').name} beside it is for reading.")
         return 1 if failures else 0
 
 
