@@ -40,7 +40,7 @@ def count_parameters(tree: Any) -> int:
 
 
 def _flops_of(jaxpr: Any) -> float:
-    return sum(_flops_of_equation(equation) for equation in jaxpr.eqns)
+    return sum((_flops_of_equation(equation) for equation in jaxpr.eqns), start=0.0)
 
 
 def _flops_of_equation(equation: Any) -> float:

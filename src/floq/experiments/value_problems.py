@@ -221,7 +221,7 @@ class Maze:
         cells = _cells(self.side)
         while True:
             walls = random.random(len(cells)) < self.walls
-            goal = random.choice(np.flatnonzero(~walls))
+            goal = int(random.choice(np.flatnonzero(~walls)))
             moved = cells[:, None] + _MOVES
             outside = ((moved < 0) | (moved >= self.side)).any(axis=-1)
             reached = _index(np.clip(moved, 0, self.side - 1), self.side)

@@ -17,7 +17,7 @@ class ReadValues:
     """The critic's own values."""
 
     name: str = "values"
-    place: float | None = None
+    place: int | float | None = None
 
     def __call__(self, reader: Reader) -> Float[Array, " batch"]:
         """The values of the pairs."""

@@ -38,7 +38,7 @@ class Row(NamedTuple):
     reading: str
     panel: str
     line: str
-    place: float | None
+    place: int | float | None
     seeds: int
     interval: Interval
     difference: Interval | None

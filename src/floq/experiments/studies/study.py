@@ -41,7 +41,7 @@ class Variant:
     probes: tuple[Probe, ...] = ()
     panel: str = ""
     line: str = ""
-    place: float | None = None
+    place: int | float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Base:
             self, training=dataclasses.replace(self.training, updates=updates)
         )
 
-    def wider(self, compute: float) -> NetworkConfig:
+    def wider(self, compute: int | float) -> NetworkConfig:
         """The network so much wider that a layer costs about `compute` times as much."""
         sizes = self.flow.network.hidden_sizes
         wider = tuple(round(size * compute**0.5) for size in sizes)
