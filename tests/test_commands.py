@@ -41,7 +41,8 @@ def commands() -> list[str]:
         text = page.read_text()
         blocks = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
         lines = [line for block in blocks for line in block.splitlines()]
-        lines += re.findall(r"`(floq [^`\n]+)`", text)
+        # Inline, a command without arguments is only its name.
+        lines += re.findall(r"`(floq (?:data )?[a-z]+ [^`\n]+)`", text)
         found += [line.split("#")[0].strip() for line in lines if line.startswith("floq ")]
     return list(dict.fromkeys(found))
 

@@ -112,7 +112,7 @@ def _run_threads(
     """
     rounds = program.training.rounds
     arguments = [(ground, jnp.uint32(seed)) for ground, seed in zip(grounds, seeds, strict=True)]
-    run = jax.jit(program.run).lower(*arguments[0], jnp.int32(rounds)).compile()
+    run = jax.jit(program.run)
 
     def timed(index: int, rounds: int) -> tuple[Any, float]:
         started = time.perf_counter()
@@ -120,6 +120,7 @@ def _run_threads(
         return measured, time.perf_counter() - started
 
     cost = _cost(program, grounds[0])
+    timed(0, 0)  # Compiles.
     _, beside = timed(0, 0)
     measured, whole = timed(0, rounds)
     seconds = max(whole - beside, 0.0) / program.training.updates
@@ -140,12 +141,12 @@ def _run_batch(
 ) -> Iterator[tuple[int, Result]]:
     """All seeds as one batch."""
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *grounds)
-    rounds = jnp.int32(program.training.rounds)
-    arguments = stacked, jnp.array(seeds, jnp.uint32), rounds
-    run = jax.jit(jax.vmap(program.run, (0, 0, None))).lower(*arguments).compile()
+    arguments = stacked, jnp.array(seeds, jnp.uint32)
+    run = jax.jit(jax.vmap(program.run, (0, 0, None)))
+    jax.block_until_ready(run(*arguments, jnp.int32(0)))  # Compiles.
     cost = _cost(program, grounds[0])
     started = time.perf_counter()
-    measured = jax.device_get(run(*arguments))
+    measured = jax.device_get(run(*arguments, jnp.int32(program.training.rounds)))
     seconds = (time.perf_counter() - started) / program.training.updates / len(seeds)
     for index, (seed, ground) in enumerate(zip(seeds, grounds, strict=True)):
         own = jax.tree.map(lambda leaf, index=index: leaf[index], measured)
