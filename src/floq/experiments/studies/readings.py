@@ -40,7 +40,7 @@ class ReadAtSteps:
         return f"read at K={self.steps}"
 
     @property
-    def place(self) -> float:
+    def place(self) -> int | float:
         """Its place on an axis."""
         return self.steps
 
@@ -70,7 +70,7 @@ class ReadStale:
         return f"{self.share:.0%} stale"
 
     @property
-    def place(self) -> float:
+    def place(self) -> int | float:
         """Its place on an axis."""
         return self.share
 
