@@ -19,7 +19,7 @@ _ENDLESS = [
 ]
 _OFFLINE = [
     *"--steps 6000 --log-interval 500 --evaluation-interval 2000".split(),
-    *"--evaluation-episodes 1 --checkpoint-interval 700".split(),
+    *"--evaluation-episodes 1 --checkpoint-interval 700 --seeds 3 5".split(),
 ]
 _GRACE = 10.0
 """Seconds between a signal and the end."""
@@ -126,7 +126,7 @@ ROWS = [
         "SIGKILL at random times, saving every 100 updates",
         "resumes from a checkpoint at least as new as the last announced one",
         100,
-        2,
+        1,
         _kills,
     ),
     Row(
@@ -142,7 +142,7 @@ ROWS = [
         "SIGTERM and SIGINT at random times",
         "saved, exit status 75, at most 10 s, no step lost",
         50,
-        2,
+        1,
         _signals,
     ),
 ]

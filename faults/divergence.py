@@ -159,7 +159,7 @@ ROWS = [
         "caught within a log interval, never saved; the run stops with what, where and the last "
         "good checkpoint",
         30,
-        3,
+        1,
         _poisonings,
     ),
 ]

@@ -15,11 +15,11 @@ import numpy as np
 from floq.algorithms import floq
 from floq.data.info import check_file, describe
 from floq.data.paths import dataset_files
-from floq.training import checkpoint
 from floq.training.checkpoint import checkpoint_paths, load_checkpoint
 from floq.training.files import json_bytes
 from floq.training.program import state_template
 from floq.training.run_directory import read_config, read_rows, read_versions
+from floq.training.shards import fingerprint
 
 
 class Run:
@@ -38,7 +38,7 @@ class Run:
     def spoil(self, name: str, content: bytes) -> None:
         """Puts a file into the newest checkpoint, and makes the manifest agree."""
         (self.newest / name).write_bytes(content)
-        self.agree(name, checkpoint._fingerprint(content))
+        self.agree(name, fingerprint(content))
 
     def agree(self, name: str, fingerprint: dict[str, Any]) -> None:
         """Makes the manifest say something of a file."""

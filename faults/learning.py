@@ -17,7 +17,7 @@ from floq.critics.scalar import ScalarCriticConfig
 from floq.data.dataset import Dataset
 from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
-from floq.training import Run, Schedule, loop, offline, resume, run, train
+from floq.training import Run, Schedule, offline, phases, resume, run, train
 
 _NETWORK = NetworkConfig((8,), layer_norm=True)
 CONFIG = floq.Config(
@@ -71,8 +71,8 @@ def kept_programs() -> Iterator[None]:
 
     What is kept are functions of their arguments alone: nothing of a run is in them.
     """
-    keep, kind = functools.cache, loop.Program
-    initial_state = keep(loop.initial_state)
+    keep, kind = functools.cache, phases.Program
+    initial_state = keep(phases.initial_state)
     make_program = keep(
         lambda algorithm, config, seeds, log_interval: kind(
             algorithm, config, make_dataset(), seeds, log_interval=log_interval
@@ -91,8 +91,8 @@ def kept_programs() -> Iterator[None]:
 
     patch = unittest.mock.patch.object
     with (
-        patch(loop, "Program", program),
-        patch(loop, "initial_state", copied_state),
+        patch(phases, "Program", program),
+        patch(phases, "initial_state", copied_state),
         patch(offline, "state_template", keep(offline.state_template)),
         patch(run, "state_template", keep(run.state_template)),
     ):

@@ -1,10 +1,12 @@
 """floq's command line in processes of its own, at a size at which a start is most of the time."""
 
+import functools
 import hashlib
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,20 +25,26 @@ SMALL = [
 _SECONDS = 120
 
 
+@functools.cache
+def _shared() -> tempfile.TemporaryDirectory[str]:
+    """A folder for the data and the compiled programs of all rows, which goes with the process."""
+    return tempfile.TemporaryDirectory(prefix="floq-faults-shared-")
+
+
 class Programs:
     """Starts commands on a generated dataset, in a folder where all of them work."""
 
     def __init__(self, folder: Path):
-        """Makes the data.
+        """Makes the data, unless it is there.
 
         Args:
-            folder: Where data, runs and the compiled programs lie.
+            folder: Where the runs lie.
         """
-        self.folder = folder
+        self.folder, shared = folder, Path(_shared().name)
         # Compiled once for all processes: a start is then mostly imports.
         self.environment = os.environ | {
-            "FLOQ_DATA": str(folder / "data"),
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+            "FLOQ_DATA": str(shared / "data"),
+            "JAX_COMPILATION_CACHE_DIR": str(shared / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),

@@ -1,19 +1,16 @@
-"""A disk that is full or broken at one write after another: `python -m faults.writes`.
+"""A disk that is full or broken at one write after another.
 
-In a process of its own, since it stands between Python and the operating system: every call that
-opens a file to write, writes, flushes, makes or renames a name or waits for the disk is counted,
-and one of them fails.
+The disk is watched between Python and the operating system: every call that opens a file to write,
+writes, flushes, makes, renames or removes a name or waits for the disk is counted, and one of them
+fails.
 """
 
 import builtins
 import contextlib
 import errno
 import io
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from faults.learning import kept_programs, resume_small, train_small
-from faults.programs import ROOT, announced, end_of
+from faults.learning import resume_small, train_small
+from faults.programs import announced, end_of
 from faults.trials import ALL, Row, Trial, hold
 from floq.data.generation import parts
 from floq.experiments.report import report
@@ -149,9 +146,17 @@ def _report_and_store(folder: Path) -> None:
 
 
 def _trial(
-    folder: Path, live: Callable[[Path], None], expected: dict[str, str], number: int, kind: str
-) -> str:
-    """Fails a call; what did not hold, or nothing."""
+    folder: Path,
+    ready: Path,
+    live: Callable[[Path], None],
+    expected: dict[str, str],
+    number: int,
+    random: np.random.Generator,
+) -> None:
+    """Fails a call in a life that goes on from `ready`."""
+    kind = str(random.choice(list(_ERRORS)))
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ready, folder)
     disk, said = Disk(folder, fail=number, error=_ERRORS[kind]), None
     with disk.watched():
         try:
@@ -159,8 +164,8 @@ def _trial(
         except OSError as error:
             said = str(error)
     what = f"{kind} at {disk.calls[number]}"
-    if said and not (os.strerror(_ERRORS[kind]) in said and str(folder) in said):
-        return f"{what}: the error does not name the file and the reason: {said}"
+    clear = not said or (os.strerror(_ERRORS[kind]) in said and str(folder) in said)
+    hold(clear, f"{what}: the error does not name the file and the reason: {said}")
     saved = checkpoint_paths(folder / "run" / "checkpoints")
     if saved:
         template = load_run(folder / "run").state
@@ -169,53 +174,27 @@ def _trial(
     # Without an error nothing may be missing; after one, the same commands must mend it.
     if said:
         live(folder)
-    return "" if end_of(folder / "run") == expected else f"{what}: it ended differently"
-
-
-def main(folder: Path, wanted: int) -> None:
-    """Counts the calls of each life, then fails them one by one; prints a line of JSON a trial."""
-    for live in (_train_and_go_on, _report_and_store):
-        ready, place = folder / f"before{live.__name__}", folder / f"counted{live.__name__}"
-        ready.mkdir()
-        if live is _report_and_store:
-            _train_and_go_on(ready)
-        shutil.copytree(ready, place)
-        disk = Disk(place)
-        with disk.watched():
-            live(place)
-        expected = end_of(place / "run")
-        # Either error at each call, by a coin that always falls the same way.
-        coin = np.random.default_rng(0).choice(list(_ERRORS), len(disk.calls))
-        for number in range(0, len(disk.calls), max(1, 2 * len(disk.calls) // wanted)):
-            kind = str(coin[number])
-            again = folder / "again"
-            shutil.rmtree(again, ignore_errors=True)
-            shutil.copytree(ready, again)
-            try:
-                wrong = _trial(again, live, expected, number, kind)
-            except Exception as error:
-                wrong = f"{kind} at {disk.calls[number]}: {type(error).__name__}: {error}"
-            print(json.dumps([len(disk.calls), wrong]), file=sys.__stdout__, flush=True)
+    hold(end_of(folder / "run") == expected, f"{what}: it ended differently")
 
 
 @contextlib.contextmanager
 def _writes(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
-    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    done = subprocess.run(
-        [sys.executable, "-m", "faults.writes", str(folder), str(wanted)],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=1800,
-    )
-    hold(done.returncode == 0, done.stderr)
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-
-    def trial(calls: int, wrong: str, random: np.random.Generator) -> dict[str, float]:
-        hold(not wrong, wrong)
-        return {"calls that write": calls}
-
-    yield [partial(trial, *line) for line in lines]
+    trials: list[Trial] = []
+    for live in (_train_and_go_on, _report_and_store):
+        ready, counted = folder / f"before{live.__name__}", folder / f"counted{live.__name__}"
+        ready.mkdir()
+        if live is _report_and_store:
+            _train_and_go_on(ready)
+        shutil.copytree(ready, counted)
+        disk = Disk(counted)
+        with disk.watched():
+            live(counted)
+        expected = end_of(counted / "run")
+        # Every call in a full draw, evenly spread ones in a small draw.
+        stride = max(1, 2 * len(disk.calls) // wanted)
+        for number in range(len(disk.calls))[::stride]:
+            trials.append(partial(_trial, folder / "again", ready, live, expected, number))
+    yield trials
 
 
 ROWS = [
@@ -224,11 +203,7 @@ ROWS = [
         "disk full and I/O errors at each write of training, resuming, report and data",
         "the old checkpoint intact, a clear error, and going on ends in the uncut run's bits",
         ALL,
-        12,
+        6,
         _writes,
     ),
 ]
-
-if __name__ == "__main__":
-    with kept_programs(), contextlib.redirect_stdout(io.StringIO()):
-        main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from benchmarks import plain
 from floq.algorithms import floq
@@ -21,6 +22,7 @@ CONFIG = floq.Config(
 )
 
 
+@pytest.mark.slow
 def test_the_plain_form_has_the_same_loss_and_gradient():
     """Loss to 1e-5 and each gradient to 1e-4 of its largest entry, on the same draws."""
     init_key, draws_key, *keys = jax.random.split(jax.random.key(0), 7)

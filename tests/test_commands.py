@@ -24,12 +24,14 @@ TRAINING = [
     *"--config.distilled.network.hidden-sizes 16".split(),
 ]
 SMALL = {
+    "study": ["--seeds", "0", "--updates", "12", "--variants", "K=1"],
     "data generate": ["--episodes", "1"],
     "train": TRAINING,
     "evaluate": ["--episodes", "1", "--processes", "1"],
+    "inspect": "--episodes 1 --processes 1 --integration-steps 1".split(),
 }
-# Tests of their own run these: the demo's is below, the others in test_cli.py.
-ELSEWHERE = {"demo", "COMMAND", "train TASK", "resume RUN"}
+# Tests of their own run these: the demo's is below, the others in test_cli.py and test_online.py.
+ELSEWHERE = {"demo", "sweep", "COMMAND", "train TASK", "resume RUN", "finetune runs/NAME"}
 
 
 def commands() -> list[str]:
@@ -39,7 +41,8 @@ def commands() -> list[str]:
         text = page.read_text()
         blocks = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
         lines = [line for block in blocks for line in block.splitlines()]
-        lines += re.findall(r"`(floq [^`\n]+)`", text)
+        # Inline, a command without arguments is only its name.
+        lines += re.findall(r"`(floq (?:data )?[a-z]+ [^`\n]+)`", text)
         found += [line.split("#")[0].strip() for line in lines if line.startswith("floq ")]
     return list(dict.fromkeys(found))
 

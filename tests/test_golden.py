@@ -6,6 +6,9 @@ import golden
 import numpy as np
 import pytest
 
+# Tolerances are those of what users compile: fewer optimisations round differently.
+pytestmark = pytest.mark.usefixtures("optimised")
+
 FILES = sorted((Path(__file__).parent / "golden_data").glob("*.npz"))
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from floq.algorithms.floq import Config as FloqConfig
+    from floq.critics import create_critic
     from floq.critics.flow import FlowCritic, FlowCriticConfig
     from floq.critics.scalar import ScalarCritic, ScalarCriticConfig
     from floq.data.dataset import Dataset
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from floq.policies.flow import FlowPolicy, FlowPolicyConfig
     from floq.recording import record
     from floq.tasks import load_task
+    from floq.training.finetune import finetune
     from floq.training.offline import resume, train
     from floq.training.run import Run, load_run
+    from floq.training.run_directory import Online, Schedule
     from floq.types import Batch, Policy, Statistics
 
 __version__ = "0.1.0"
@@ -34,13 +37,17 @@ _HOMES = {
     "FlowPolicy": "floq.policies.flow",
     "FlowPolicyConfig": "floq.policies.flow",
     "NetworkConfig": "floq.networks.mlp",
+    "Online": "floq.training.run_directory",
     "Policy": "floq.types",
     "Run": "floq.training.run",
     "ScalarCritic": "floq.critics.scalar",
     "ScalarCriticConfig": "floq.critics.scalar",
+    "Schedule": "floq.training.run_directory",
     "Statistics": "floq.types",
+    "create_critic": "floq.critics",
     "ema_update": "floq.losses",
     "evaluate": "floq.evaluation",
+    "finetune": "floq.training.finetune",
     "load_run": "floq.training.run",
     "load_task": "floq.tasks",
     "make_env": "floq.envs.make",
@@ -63,13 +70,17 @@ __all__ = [
     "FlowPolicy",
     "FlowPolicyConfig",
     "NetworkConfig",
+    "Online",
     "Policy",
     "Run",
     "ScalarCritic",
     "ScalarCriticConfig",
+    "Schedule",
     "Statistics",
+    "create_critic",
     "ema_update",
     "evaluate",
+    "finetune",
     "load_run",
     "load_task",
     "make_env",

@@ -11,9 +11,13 @@ from typing import Annotated, Any
 
 import tyro
 
+from floq.commands.finetune import Finetune
 from floq.commands.inspect import Inspect
 from floq.commands.presets import Presets
 from floq.commands.signals import SAVED, signals_before_training
+from floq.commands.study import Study
+from floq.commands.sweep import Sweep
+from floq.commands.training import OnlineOptions, ScheduleOptions, run_training
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,27 +71,6 @@ def _overview() -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class ScheduleOptions:
-    """What training does at which updates.
-
-    Attributes:
-        log_interval: Updates between rows of metrics.
-        evaluation_interval: Updates between evaluations.
-        evaluation_episodes: Episodes of an evaluation, for each policy and seed.
-        evaluate_bc: Also evaluate behaviour cloning, by the flow policy of the same run.
-        checkpoint_interval: Updates between checkpoints.
-        keep: Checkpoints that are kept.
-    """
-
-    log_interval: int = 5_000
-    evaluation_interval: int = 20_000
-    evaluation_episodes: int = 50
-    evaluate_bc: bool = False
-    checkpoint_interval: int = 20_000
-    keep: int = 2
-
-
-@dataclasses.dataclass(frozen=True)
 class Train:
     """Train on a task, with the published settings by default.
 
@@ -95,17 +78,24 @@ class Train:
         task: Task of OGBench, such as cube-double-play-singletask-v0.
         algorithm: What learns: a method that `floq presets` lists.
         seeds: One or more; they train side by side in one program.
-        steps: Updates in all.
+        steps: Updates on the task's data alone; 0 starts in the environment at once.
+        online_steps: Steps in the environment, of each seed, that follow.
+        online: How it learns there.
+        reward_range: Least and greatest reward of a step, which set noise interval and histogram;
+            by default those of the data. Needed where none is used.
         directory: New folder of the run; runs/TASK-ALGORITHM by default.
         processes: Processes that step environments; by default one for each core.
-        schedule: What happens at which updates.
+        schedule: What happens at which steps.
         config: Settings of the algorithm; the defaults are the task's.
     """
 
     task: tyro.conf.Positional[str]
     algorithm: str = "floq"
     seeds: tuple[int, ...] = (0,)
-    steps: int = 2_000_000
+    steps: Annotated[int, tyro.conf.arg(aliases=["--offline-steps"])] = 2_000_000
+    online_steps: int = 0
+    online: tyro.conf.OmitArgPrefixes[OnlineOptions] = OnlineOptions()
+    reward_range: tuple[float, float] | None = None
     directory: Path | None = None
     processes: int | None = None
     schedule: tyro.conf.OmitArgPrefixes[ScheduleOptions] = ScheduleOptions()
@@ -117,15 +107,20 @@ class Train:
         from floq.training import Schedule, train
 
         directory = self.directory or Path("runs") / f"{self.task}-{self.algorithm}"
-        dataset, env = load_task(self.task)
-        env.close()
-        return _training(
+        online = self.online.settings(self.online_steps) if self.online_steps else None
+        dataset = None
+        if self.steps or online is None or online.buffer != "online":
+            dataset, env = load_task(self.task)
+            env.close()
+        return run_training(
             lambda: train(
                 self.config,
                 dataset,
                 env=self.task,
                 seeds=self.seeds,
                 steps=self.steps,
+                online=online,
+                reward_range=self.reward_range,
                 directory=directory,
                 schedule=Schedule(**dataclasses.asdict(self.schedule)),
                 processes=self.processes,
@@ -165,27 +160,13 @@ def _parse_train(arguments: list[str]) -> Train:
     return parsed
 
 
-def _training(train: Any) -> int:
-    """Runs a training; an interrupted one says how to go on."""
-    from floq.training import Interrupted
-
-    try:
-        run = train()
-    except Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
-        return SAVED
-    print(f"{run.directory}: {run.step:,} updates are done. Look at them with")
-    print(f"  floq report {run.directory} -o {run.directory / 'report.html'}")
-    return 0
-
-
 @dataclasses.dataclass(frozen=True)
 class Resume:
     """Go on with a run that was cut, to the same bits as an uncut one.
 
     Attributes:
         directory: The run.
-        steps: Updates in all, if not those that it was started with.
+        steps: Steps in all, offline and online, if not those that it was started with.
         processes: Processes that step environments; by default one for each core.
     """
 
@@ -197,7 +178,9 @@ class Resume:
         """Goes on with the run."""
         from floq.training import resume
 
-        return _training(lambda: resume(self.directory, steps=self.steps, processes=self.processes))
+        return run_training(
+            lambda: resume(self.directory, steps=self.steps, processes=self.processes)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -443,10 +426,13 @@ _COMMANDS: dict[str, Any] = {
     "demo": Demo,
     "presets": Presets,
     "train": Train,
+    "finetune": Finetune,
     "resume": Resume,
     "evaluate": Evaluate,
     "report": Report,
     "inspect": Inspect,
+    "study": Study,
+    "sweep": Sweep,
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
     "doctor": Doctor,
 }

@@ -236,7 +236,9 @@ class Evaluator:
         current = self._environments
         if current is None or current.closed or current.count < slots:
             self.close()
-            processes = min(_cores() if self._processes is None else self._processes, slots)
+            processes = min(
+                available_cores() if self._processes is None else self._processes, slots
+            )
             current = VectorEnvironment(self.spec, count=slots, processes=processes)
             self._environments = current
         return current
@@ -274,7 +276,8 @@ class _Rollouts:
     """
 
     def __init__(self, policy: Policy, environments: VectorEnvironment, episodes: int, seed: int):
-        self._plans = Plans(policy, environments.action_dim)
+        self._policy = policy
+        self._plans = Plans(BATCH, environments.action_dim)
         self._environments = environments
         self._seed = seed
         self._returns = np.zeros(episodes)
@@ -292,9 +295,7 @@ class _Rollouts:
     def step(self, on_step: Callable[[Moment], None] | None = None) -> bool:
         """Step every active slot; whether an episode finished."""
         active = self.active
-        actions = self._plans.actions(
-            active, self._observations, self._seed, self._episode, self._time
-        )
+        actions = self._plans.actions(active, self._time, self._ask)
         steps = self._environments.step(active, actions[active])
         episodes = self._episode[active]
         if on_step is not None:
@@ -310,6 +311,12 @@ class _Rollouts:
         self._begin(free[:waiting])
         self.active = np.setdiff1d(active, free[waiting:])
         return free.size > 0
+
+    def _ask(self) -> Any:
+        """The policy's actions for all rows at their present steps."""
+        # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
+        keys = step_keys(self._seed, self._episode, self._time)
+        return self._policy(self._observations, keys)  # pyright: ignore
 
     def result(self) -> Evaluation:
         """The finished evaluation."""
@@ -349,57 +356,49 @@ def episode_seed(seed: int, episode: int) -> int:
 class Plans:
     """What every row does next.
 
-    A policy may return several actions at once, an action chunk [batch, length · act]: they are
+    A policy may return several actions at once, an action chunk [rows, length · act]: they are
     carried out one after the other before it is asked again.
+
+    Attributes:
+        ahead: The actions that were planned last, float32 [rows, length, act].
     """
 
-    def __init__(self, policy: Policy, action_dim: int):
+    def __init__(self, rows: int, action_dim: int):
         """Starts without a plan.
 
         Args:
-            policy: What makes the plans.
+            rows: Environments, or places for them.
             action_dim: Entries of one action of the environment.
         """
-        self._policy = policy
-        self._action_dim = action_dim
-        self._plans = np.zeros((BATCH, 1, action_dim), np.float32)
+        self.ahead = np.zeros((rows, 1, action_dim), np.float32)
 
-    def actions(
-        self,
-        active: np.ndarray,
-        observations: np.ndarray,
-        seed: int,
-        episodes: np.ndarray,
-        times: np.ndarray,
-    ) -> np.ndarray:
-        """The actions of step `times` of `episodes`, float32 [batch, act] in [-1, 1].
+    def actions(self, active: np.ndarray, times: np.ndarray, ask: Callable[[], Any]) -> np.ndarray:
+        """The actions of step `times` of every row's episode, float32 [rows, act] in [-1, 1].
 
         Args:
             active: The rows that are in an episode; only theirs mean anything.
-            observations: What the policy sees, [batch, obs].
-            seed: Seed of the evaluation.
-            episodes: The rows' episodes, [batch].
-            times: The rows' steps in them, [batch].
-        """
-        length = self._plans.shape[1]
-        due = times % length == 0
-        if due[active].any():
-            planned = self._ask(observations, step_keys(seed, episodes, times))
-            length = planned.shape[1]
-            # The length shows with the first plan, which is made for all rows at their step 0.
-            self._plans = np.where(due[:, None, None], planned, self._plans)
-        return self._plans[np.arange(BATCH), times % length]
+            times: The rows' steps in their episodes, [rows].
+            ask: Gives the policy's actions for all rows now. Asked where a plan is used up.
 
-    def _ask(self, observations: np.ndarray, keys: jax.Array) -> np.ndarray:
-        """The policy's plans, float32 [batch, length, act], checked and clipped to [-1, 1]."""
-        # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
-        actions = np.asarray(self._policy(observations, keys), np.float32)  # pyright: ignore
-        rows, dim = len(observations), self._action_dim
+        Raises:
+            ValueError: If the policy's actions have a wrong shape or are not finite.
+        """
+        due = times % self.ahead.shape[1] == 0
+        if due[active].any():
+            planned = self._checked(ask())
+            # The length shows with the first plan, which is made for all rows at their step 0.
+            self.ahead = np.where(due[:, None, None], planned, self.ahead)
+        return self.ahead[np.arange(len(times)), times % self.ahead.shape[1]]
+
+    def _checked(self, planned: Any) -> np.ndarray:
+        """The policy's plans, float32 [rows, length, act], clipped to [-1, 1]."""
+        actions = np.asarray(planned, np.float32)
+        rows, _, dim = self.ahead.shape
         if actions.ndim != 2 or len(actions) != rows or actions.shape[1] % dim or actions.size == 0:
             raise ValueError(
-                f"the policy returned actions of shape {actions.shape} for observations of shape "
-                f"{observations.shape}: it must return ({rows}, {dim}), or a multiple of {dim} "
-                "entries a row for several actions in sequence."
+                f"the policy returned actions of shape {actions.shape} for {rows} observations: it "
+                f"must return ({rows}, {dim}), or a multiple of {dim} entries a row for several "
+                "actions in sequence."
             )
         if not np.isfinite(actions).all():
             raise ValueError(
@@ -409,7 +408,7 @@ class Plans:
         return np.clip(actions, -1.0, 1.0).reshape(rows, -1, dim)
 
 
-def _cores() -> int:
+def available_cores() -> int:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -1,6 +1,7 @@
 """Recording: one episode of an evaluation again, with all that was seen and done."""
 
 import dataclasses
+from functools import partial
 
 import gymnasium
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from floq.envs.make import EnvironmentSpec, spec_of
 from floq.envs.rendering import Camera, rendering_slots
 from floq.envs.slots import Slots
-from floq.evaluation import BATCH, Plans, episode_seed
+from floq.evaluation import BATCH, Plans, episode_seed, step_keys
 from floq.types import Policy
 
 
@@ -67,12 +68,14 @@ def record(
     slot, episodes = np.zeros(1, np.int64), np.full(BATCH, episode, np.int32)
     rows = np.zeros((BATCH, slots.observation_dim), np.float32)
     rows[:1] = slots.reset(slot, np.array([episode_seed(seed, episode)]))
-    plans = Plans(policy, slots.action_dim)
+    plans = Plans(BATCH, slots.action_dim)
     observations, actions, taken = [rows[0].copy()], [], []
     camera.look()
     while not (taken and (taken[-1].terminated[0] or taken[-1].truncated[0])):
         times = np.full(BATCH, len(taken), np.int32)
-        actions.append(plans.actions(slot, rows, seed, episodes, times)[0])
+        keys = step_keys(seed, episodes, times)
+        ask = partial(policy, rows, keys)  # pyright: ignore  (numpy's arrays, see evaluation)
+        actions.append(plans.actions(slot, times, ask)[0])
         taken.append(slots.step(slot, actions[-1][None]))
         rows[:1] = taken[-1].observations
         observations.append(rows[0].copy())

@@ -47,9 +47,8 @@ def check_task(name: str) -> None:
     Raises:
         ValueError: If it is none; the message names those that are close.
     """
-    known = task_names()
-    if name not in known:
-        raise ValueError(_unknown(name, known))
+    if name not in task_names():
+        raise ValueError(unknown_task(name))
 
 
 def load_task(
@@ -88,7 +87,9 @@ def load_task(
     return dataset, env
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def unknown_task(name: str) -> str:
+    """Says that there is no such task, and what may have been meant."""
+    known = task_names()
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
     if close:
         hint = f"did you mean {', '.join(close)}?"

@@ -96,6 +96,18 @@ class Critic(Protocol):
         """Q(s, a): the mean over samples of what the config makes of the members' samples."""
         ...
 
+    def features(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "ensemble batch samples_each features"]:
+        """Each member's last hidden layer, from which the samples are read; a flow's as it starts.
+
+        Critics whose samples are all the same have it once for each action of a state.
+        """
+        ...
+
     def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> Any:
         """All random numbers that `loss` and `td_loss` need for a batch, in a named tuple."""
         ...

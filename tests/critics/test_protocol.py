@@ -57,6 +57,30 @@ def test_values_average_samples_over_members_or_take_their_minimum(config, batch
 
 
 @every_critic
+def test_the_last_layer_reads_the_features(config, batch):
+    """The features through the last layer are the samples, or for a flow its first velocities."""
+    critic = make(config)
+    noise = critic.sample_noise((6, 4), key=jax.random.key(2))
+    arguments = (batch.observations, batch.actions, noise)
+    features = critic.features(*arguments)
+    networks = critic.members.network if hasattr(critic.members, "network") else critic.members
+    outputs = jnp.einsum("e...f,efo->e...o", features, networks.head.kernel)
+    outputs += networks.head.bias[:, None, None]
+    expected = critic.return_samples(*arguments)
+    if isinstance(config, FlowCriticConfig):
+        outputs = outputs[..., 0]
+        expected = critic.velocities(*arguments, jnp.zeros_like(noise))
+    elif isinstance(config, CategoricalCriticConfig):
+        edges = jnp.linspace(*critic.support, config.histogram_points)
+        outputs = jax.nn.softmax(outputs) @ ((edges[1:] + edges[:-1]) / 2)
+    else:
+        outputs = outputs[..., 0]
+    np.testing.assert_allclose(
+        jnp.broadcast_to(outputs, expected.shape), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+@every_critic
 def test_one_action_a_sample_equals_one_action_repeated(config, batch):
     """An action for each sample is read as that sample's own."""
     critic = make(config)

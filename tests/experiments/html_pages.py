@@ -1,8 +1,12 @@
-"""What a browser would find in the pages that floq writes."""
+"""What a browser would find in the pages that floq writes, and what they are about."""
 
 import base64
 import html.parser
 import re
+
+from floq.envs.make import EnvironmentSpec
+
+MAZE = EnvironmentSpec("pointmaze-medium-singletask-task5-v0", {"max_episode_steps": 20})
 
 
 class Page(html.parser.HTMLParser):

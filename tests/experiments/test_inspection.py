@@ -1,11 +1,17 @@
 import json
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from html_pages import assert_stands_alone, read
 
+from floq.algorithms.common import feature_norms
 from floq.cli import main
 from floq.data.dataset import Dataset
 from floq.experiments.inspection import inspect
+from floq.experiments.report import report
+from floq.training.preparation import as_decisions
 
 SECTIONS = [
     "In numbers",
@@ -42,14 +48,16 @@ def test_page_has_each_part(near, maze_data, tmp_path):
         output=output,
         dataset=maze_data,
         episodes=2,
-        integration_steps=(1, 2),
+        integration_steps=(1,),
         processes=0,
     )
     assert_stands_alone(output)
     page = read(output)
     assert page.titles == SECTIONS
     assert page.text.count("Healthy: ") == len(SECTIONS) - 1
-    assert ("class", "missing") not in page.attributes
+    # The policy never arrives, so that one thing cannot be told.
+    assert page.attributes.count(("class", "missing")) == 1
+    assert "All returns are equal" in page.text
     # Pairs of panels, the trajectories, and the norms.
     assert len(page.images) == 5 * 2 + 2
     assert all(dict(page.attributes)["alt"] for _ in page.images)
@@ -87,6 +95,42 @@ def test_without_both_it_is_said(near, tmp_path):
     assert page.titles == WITHOUT_FLOW
     assert "no environment" in page.text
     assert "give its data as `dataset`" in page.text
+
+
+def test_other_critics_have_what_makes_sense(near, finished, maze_data, tmp_path, monkeypatch):
+    """A scalar critic has values against returns and feature norms; the page says why no more."""
+    distilled = finished.state_of(3).parameters.distilled
+    monkeypatch.setattr("floq.experiments.probe.critic_of", lambda run, seed: distilled)
+    output = tmp_path / "page.html"
+    inspect(near(), output=output, dataset=maze_data, episodes=1, processes=0)
+    page = read(output)
+    assert page.titles == WITHOUT_FLOW
+    assert len(page.images) == 3
+    assert "A ScalarCritic is no flow" in page.text
+    # A report shows the value of every critic.
+    page = read(report([finished.directory], output=output))
+    assert "A ScalarCritic is no flow" in page.text
+    assert "learned value along the rollout" in [value for _, value in page.attributes]
+
+
+def test_feature_norms_are_those_of_the_critics(finished, maze_data):
+    """Lengths of the features, a mean over rows and members; every update of a run logs them."""
+    parameters = finished.state_of(3).parameters
+    batch = as_decisions(maze_data, finished.config.config).take(jnp.arange(4))
+    norms = feature_norms(parameters, batch)
+    assert set(norms) == {"critic/feature_norm", "distilled/feature_norm"}
+    for name in ("critic", "distilled"):
+        critic = getattr(parameters, name)
+        noise = critic.sample_noise((4, 1), key=jax.random.key(0))
+        features = np.asarray(critic.features(batch.observations, batch.actions, noise))
+        expected = np.sqrt(np.square(features).sum(axis=-1)).mean()
+        assert float(norms[f"{name}/feature_norm"]) == pytest.approx(expected, rel=1e-5)
+    # Four updates from random networks move the norm of eight features by little.
+    logged = finished.metrics[-2]
+    assert logged["seed"] == 3
+    assert logged["critic/feature_norm"] == pytest.approx(
+        float(norms["critic/feature_norm"]), rel=0.1
+    )
 
 
 def test_wrong_input_is_refused(near, maze_data, tmp_path):

@@ -192,7 +192,7 @@ def test_no_run_is_refused(tmp_path):
 
 def test_values_do_not_depend_on_their_batch(finished):
     """The value of a state is the same alone and among more states than one call holds."""
-    critic = probe.flow_critic(finished, 3)
+    critic = probe.critic_of(finished, 3)
     states = np.random.default_rng(0).uniform(0, 20, (70, 2)).astype(np.float32)
     values, actions = probe.state_values(critic, finished.policy, states)
     alone, _ = probe.state_values(critic, finished.policy, states[:1])
@@ -206,7 +206,7 @@ def test_maze_is_the_right_way_up(finished):
 
     Cell (row 1, column 2) of the maze lies around x = 4, y = 0, four points wide a side.
     """
-    critic = probe.flow_critic(finished, 3)
+    critic = probe.critic_of(finished, 3)
     recording = record(finished.policy, finished.config.environment, seed=0, render=False)
     view = probe.maze_view(critic, finished.policy, recording, finished.config.environment, seed=0)
     assert view.values.shape == (32, 32)
@@ -228,7 +228,7 @@ def test_maze_is_the_right_way_up(finished):
 
 def test_outcomes_are_discounted_returns(finished):
     """Rewards −1, −1, 0 at γ = ½ leave −1.5, −1, 0; without success nothing is claimed."""
-    critic = probe.flow_critic(finished, 3)
+    critic = probe.critic_of(finished, 3)
     recording = dataclasses.replace(
         record(finished.policy, finished.config.environment, seed=0, render=False),
         observations=np.zeros((4, 2), np.float32),
@@ -245,7 +245,7 @@ def test_outcomes_are_discounted_returns(finished):
 
 def test_flow_view_ends_where_the_critic_does(finished):
     """Paths start evenly over the noise interval and end at the critic's return samples."""
-    critic = probe.flow_critic(finished, 3)
+    critic = probe.critic_of(finished, 3)
     recording = record(finished.policy, finished.config.environment, seed=0, render=False)
     view = probe.rollout_flow_view(critic, finished.policy, recording, states=2, starts=3)
     low, high = critic.noise_interval

@@ -18,6 +18,7 @@ from floq.training.checkpoint import (
     save_checkpoint,
     set_aside_after,
 )
+from floq.training.shards import fingerprint
 
 
 class Pair(NamedTuple):
@@ -170,7 +171,7 @@ def rewrite(path, content):
     """Replaces the arrays and makes the manifest agree, as somebody with intent can."""
     (path / "state.safetensors").write_bytes(content)
     manifest = json.loads((path / "manifest.json").read_text())
-    manifest["files"]["state.safetensors"] = module._fingerprint(content)
+    manifest["files"]["state.safetensors"] = fingerprint(content)
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 

@@ -17,6 +17,9 @@ Loss = Callable[[Any, Any, Any, Batch, Any], tuple[Float[Array, ""], Metrics]]
 """The loss of an algorithm: (config, parameters, targets, batch, draws) to the loss and metrics."""
 
 
+_NORM_ROWS = 16
+
+
 @dataclasses.dataclass(frozen=True)
 class TDConfig:
     """Settings of every algorithm that learns from transitions; the defaults are the paper's.
@@ -131,10 +134,28 @@ def gradient_step(
     gradients, metrics = jax.grad(loss, argnums=1, has_aux=True)(
         config, state.parameters, state.targets, batch, draws
     )
+    metrics |= feature_norms(state.parameters, batch)
     updates, optimizer = _optimizer(config).update(gradients, state.optimizer)
     parameters = jax.tree.map(jnp.add, state.parameters, updates)
     targets = ema_update(state.targets, averaged(state.parameters), config.target_rate)
     return State(parameters, targets, optimizer, state.step + 1), metrics
+
+
+def feature_norms(parameters: Any, batch: Batch) -> Metrics:
+    """The mean norm of each critic's last hidden layer: what grows as plasticity is lost.
+
+    On a few rows, so that it costs nothing beside the update (arXiv 2603.04333).
+    """
+    observations, actions = batch.observations[:_NORM_ROWS], batch.actions[:_NORM_ROWS]
+    norms = {}
+    for field in dataclasses.fields(parameters):
+        critic = getattr(parameters, field.name)
+        if isinstance(critic, Critic):
+            # The same noise in every update: the norm changes with the parameters alone.
+            noise = critic.sample_noise((len(actions), 1), key=jax.random.key(0))
+            features = critic.features(observations, actions, noise)
+            norms[f"{field.name}/feature_norm"] = jnp.mean(jnp.linalg.norm(features, axis=-1))
+    return norms
 
 
 def repeat_for_samples(

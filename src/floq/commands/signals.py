@@ -9,7 +9,7 @@ from collections.abc import Iterator
 SAVED = 75
 """Exit status of a training that was stopped and lost nothing: `floq.training` documents it."""
 
-_TRAININGS = {"train", "resume", "finetune"}
+_TRAININGS = {"train", "resume", "finetune", "study"}
 
 
 @contextlib.contextmanager

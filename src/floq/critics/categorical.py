@@ -131,6 +131,16 @@ class CategoricalCritic(eqx.Module):
         inputs = pair_inputs(observations, actions)
         return map_members(lambda member: member(inputs), self.members)
 
+    def features(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "ensemble batch actions_each features"]:
+        """Every member's last hidden layer, for each action of a state."""
+        inputs = pair_inputs(observations, actions)
+        return map_members(lambda member: member.features(member.first(inputs)), self.members)
+
     def return_samples(
         self,
         observations: Float[Array, "batch obs"],

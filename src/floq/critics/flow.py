@@ -184,6 +184,15 @@ class VelocityField(eqx.Module):
         time: Float[Array, "*#shape"],
     ) -> Float[Array, "*shape"]:
         """What the network outputs: the velocity, or the end point of the path."""
+        return self.network.head(self.features(condition, value, time))[..., 0]
+
+    def features(
+        self,
+        condition: Float[Array, "*#shape width"],
+        value: Float[Array, "*shape"],
+        time: Float[Array, "*#shape"],
+    ) -> Float[Array, "*shape features"]:
+        """The last hidden layer at `value` and `time`."""
         config = self.config
         after_condition = self.network.first.kernel[self.condition_size :]
         embedded_value = embed_value(
@@ -201,7 +210,7 @@ class VelocityField(eqx.Module):
             + embedded_value @ after_condition[: self.value_size]
             + embedded_time @ after_condition[self.value_size :]
         )
-        return self.network.head(self.network.features(hidden))[..., 0]
+        return self.network.features(hidden)
 
 
 class FlowCritic(eqx.Module):
@@ -351,6 +360,19 @@ class FlowCritic(eqx.Module):
             observations, actions, initial_noise, integration_steps=integration_steps
         )
         return jnp.mean(self.aggregate(samples), axis=-1)
+
+    def features(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "ensemble batch samples features"]:
+        """Every member's last hidden layer where the flow starts: at t = 0, in `noise`."""
+        start = jnp.zeros_like(noise)
+        return map_members(
+            lambda member: member.features(member.condition(observations, actions), noise, start),
+            self.members,
+        )
 
     def velocities(
         self,

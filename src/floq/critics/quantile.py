@@ -123,14 +123,32 @@ class QuantileCritic(eqx.Module):
         noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples"]:
         """Every member's return of (s, a) at the levels `noise`."""
+        inputs = self._inputs(observations, actions, noise)
+        return map_members(lambda member: member(inputs)[..., 0], self.members)
+
+    def features(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "ensemble batch samples features"]:
+        """Every member's last hidden layer at the levels `noise`."""
+        inputs = self._inputs(observations, actions, noise)
+        return map_members(lambda member: member.features(member.first(inputs)), self.members)
+
+    def _inputs(
+        self,
+        observations: Float[Array, "batch obs"],
+        actions: Actions,
+        noise: Float[Array, "batch samples"],
+    ) -> Float[Array, "batch samples inputs"]:
         pairs = pair_inputs(observations, actions)
         levels = embed_time(
             noise, kind=self.config.level_embedding, frequencies=self.config.frequencies
         )
-        inputs = jnp.concatenate(
+        return jnp.concatenate(
             [jnp.broadcast_to(pairs, (*noise.shape, pairs.shape[-1])), levels], axis=-1
         )
-        return map_members(lambda member: member(inputs)[..., 0], self.members)
 
     def values(
         self,

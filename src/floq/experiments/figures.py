@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import matplotlib.image
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -78,14 +79,7 @@ def learning_curves(curves: Sequence[Curve], *, name: str) -> Figure:
     axes = figure.add_subplot()
     handles = []
     for colour, curve in zip(cycle(len(curves)), curves, strict=True):
-        line = "--" if curve.dashed else "-"
-        axes.plot(curve.steps, curve.per_seed.T, color=colour, linewidth=0.8, alpha=0.4)
-        if curve.band is not None and np.isfinite(curve.band).all():
-            axes.fill_between(curve.steps, *curve.band, color=colour, alpha=0.13, linewidth=0)
-        axes.plot(curve.steps, curve.mean, line, color=colour, linewidth=2.2, clip_on=False)
-        # A single point is no line.
-        axes.plot(curve.steps, curve.mean, "o", color=colour, markersize=4.5, clip_on=False)
-        handles.append(Line2D([], [], color=colour, linestyle=line, marker="o", markersize=4.5))
+        handles.append(draw_curve(axes, colour, curve))
     style_axes(axes)
     step_axis(axes)
     if name == "success":
@@ -96,6 +90,18 @@ def learning_curves(curves: Sequence[Curve], *, name: str) -> Figure:
         axes.set_ylabel(f"{name} of an episode (sum of rewards)")
     add_legend(figure, handles, [curve.label for curve in curves])
     return figure
+
+
+def draw_curve(axes: Axes, colour: str, curve: Curve) -> Line2D:
+    """Draws seeds as thin lines, their mean as a thick one and its band; gives a handle for it."""
+    line = "--" if curve.dashed else "-"
+    axes.plot(curve.steps, curve.per_seed.T, color=colour, linewidth=0.8, alpha=0.4)
+    if curve.band is not None and np.isfinite(curve.band).all():
+        axes.fill_between(curve.steps, *curve.band, color=colour, alpha=0.13, linewidth=0)
+    axes.plot(curve.steps, curve.mean, line, color=colour, linewidth=2.2, clip_on=False)
+    # A single point is no line.
+    axes.plot(curve.steps, curve.mean, "o", color=colour, markersize=4.5, clip_on=False)
+    return Line2D([], [], color=colour, linestyle=line, marker="o", markersize=4.5)
 
 
 def metric_panels(

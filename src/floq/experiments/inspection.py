@@ -14,7 +14,7 @@ from floq.experiments.inspection_page import Findings, inspection_page
 from floq.experiments.integration_steps import read_at_steps
 from floq.experiments.returns import Decisions, calibration, data_decisions, run_decisions
 from floq.training.files import replace_bytes
-from floq.training.offline import as_decisions, verified_dataset
+from floq.training.preparation import as_decisions, verified_dataset
 from floq.training.run import Run, load_run
 
 STEPS = (1, 2, 4, 8, 16)
@@ -59,6 +59,8 @@ def inspect(
         ValueError: If the run has no critic or no such seed, the dataset is another one than the
             run's, or a number is below 1.
     """
+    if not integration_steps:
+        raise ValueError("integration_steps is empty: give one K or more, such as 1 2 4 8 16.")
     for name, value in (("episodes", episodes), ("integration_steps", min(integration_steps))):
         if value < 1:
             raise ValueError(f"{name} is {value}: give 1 or more.")

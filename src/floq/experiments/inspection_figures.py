@@ -100,7 +100,7 @@ def slopes(shape: FlowShape, fitted: Damping) -> Figure:
         axes.fill_between(fine, low, bound, color=COLOURS[2], alpha=0.13, linewidth=0, zorder=0)
         axes.plot(fine, bound, color=COLOURS[2], linewidth=1.2)
         handles.append(Patch(color=COLOURS[2], alpha=0.25))
-        names.append(f"≤ −c / (1 − t), c = {number(fitted.bound)}")
+        names.append(f"≤ −{number(fitted.bound)} / (1 − t)")
     axes.set_ylim(bottom=low)
     _time_axis(axes)
     axes.set_ylabel("∂v/∂z")

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from floq.algorithms import rebrac
+from floq.algorithms.implicit import ImplicitConfig
 from floq.critics.flow import FlowCritic
 from floq.experiments import figures, page
 from floq.experiments import inspection_figures as panels
@@ -127,14 +129,7 @@ def _returns_section(found: Findings) -> str:
     if found.source == "policy":
         note = f"Each point is one of {many} of the policy. {_HORIZON_NOTE}"
         parts.append(page.paragraph(note, kind="note"))
-        if getattr(found.run.config.config, "candidates", 0):
-            parts.append(
-                page.paragraph(
-                    "The policy acts by the best of several candidates, but the critic learned "
-                    "the values of the one-step policy: returns above the values are what choosing "
-                    "wins."
-                )
-            )
+        parts.append(page.paragraph(_whose_values(found.run.config.config)))
     else:
         note = f"Each point is one of {many} of the data. {_HORIZON_NOTE.split(';')[0]}."
         caveat = (
@@ -160,6 +155,26 @@ def _returns_section(found: Findings) -> str:
         "line. Below the line, values promise more than came."
     )
     return page.section(title, *parts, _healthy(healthy))
+
+
+def _whose_values(config: Any) -> str:
+    """Where the critic's values are not quite those of the policy that plays: why."""
+    if isinstance(config, ImplicitConfig):
+        return (
+            "The critic learned from the data's actions alone, by expectiles: its values are those "
+            "of nearly the best of these actions, and not those of the policy that plays."
+        )
+    if isinstance(config, rebrac.Config):
+        return (
+            "The critic's targets were lowered where the policy leaves the data's actions, so "
+            "values below the returns are meant."
+        )
+    if getattr(config, "candidates", 0):
+        return (
+            "The policy acts by the best of several candidates, but the critic learned the values "
+            "of the one-step policy: returns above the values are what choosing wins."
+        )
+    return "The critic learned the values of the policy that plays."
 
 
 def _paths_section(view: FlowView, found: Findings) -> str:
@@ -191,8 +206,8 @@ def _curvature_section(shape: FlowShape) -> str:
         "between the curve's own ends, so one step of Euler shows no curve at all."
     )
     healthy = (
-        "clearly bent beside the width of the noise. Where the flow is straight, one step carries "
-        "it as well as many, and more steps bring nothing: widen the noise interval."
+        "not 0. Where the flow is straight, one step carries it as well as many, and more steps "
+        "bring nothing: a wider noise interval bends it (arXiv 2509.06863)."
     )
     return page.section(
         "Curvature",
@@ -312,11 +327,11 @@ def _norms_section(run: Run) -> str:
         if name.endswith(NORM)
     ]
     if not shown:
-        reason = "The run logged no feature norms: it is from before they were, or logged nothing."
+        reason = "The run logged no feature norms."
         return page.section(title, page.paragraph(reason, kind="missing"))
     note = (
-        "Mean length of the last hidden layer's features, on decisions of the data, at each log; "
-        "thin lines are the run's seeds."
+        "Mean length of the last hidden layer's features over the updates since the point before; "
+        "thin lines are the run's seeds. A flow's are taken where it starts."
     )
     healthy = (
         "level once the values have settled. A norm that keeps growing goes with lost plasticity: "

@@ -103,9 +103,16 @@ def section(title: str, *parts: str) -> str:
     return f"<section>\n<h2>{html.escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
-def image(svg: bytes, *, description: str) -> str:
-    """A figure as wide as the page, with what a reader who cannot see it is told."""
-    return f'<div class="figures">{_image(svg, description)}</div>'
+def image(svg: bytes, *, description: str, shrinks: bool = False) -> str:
+    """A figure as wide as the page.
+
+    Args:
+        svg: The figure.
+        description: What a reader who cannot see it is told.
+        shrinks: Whether a narrow screen shows all of it, smaller, instead of a part that scrolls.
+    """
+    picture = _image(svg, description)
+    return picture if shrinks else f'<div class="figures">{picture}</div>'
 
 
 def pair(*panels: tuple[bytes, str]) -> str:

@@ -14,7 +14,7 @@ from floq.envs.slots import Slots
 from floq.evaluation import episode_seed
 from floq.recording import Recording
 from floq.training.run import Run
-from floq.types import Policy
+from floq.types import Critic, Policy
 
 _SAMPLES = 16
 """Actions and starts of the flow that a value is averaged over."""
@@ -26,25 +26,19 @@ _CELL_POINTS = 4
 """Points on each side of a maze's cell at which the value is looked up."""
 
 
-def critic_of(run: Run, seed: int) -> Any:
+def critic_of(run: Run, seed: int) -> Critic | None:
     """A seed's critic; None if its algorithm has none."""
     return getattr(getattr(run.state_of(seed), "parameters", None), "critic", None)
 
 
-def flow_critic(run: Run, seed: int) -> FlowCritic | None:
-    """A seed's flow critic; None if its algorithm has no such critic."""
-    critic = critic_of(run, seed)
-    return critic if isinstance(critic, FlowCritic) else None
-
-
 @jax.jit
 def _values(
-    critic: FlowCritic, observations: jax.Array, actions: jax.Array, noise: jax.Array
+    critic: Critic, observations: jax.Array, actions: jax.Array, noise: jax.Array
 ) -> jax.Array:
     return critic.values(observations, actions, noise)
 
 
-def decision_values(critic: Any, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+def decision_values(critic: Critic, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """Q(s, a) of many decisions, averaged over the same noise for each.
 
     Args:
@@ -64,8 +58,15 @@ def decision_values(critic: Any, observations: np.ndarray, actions: np.ndarray) 
     return np.concatenate(values)[: len(observations)]
 
 
+@jax.jit
+def _trajectories(
+    critic: FlowCritic, observations: jax.Array, actions: jax.Array, noise: jax.Array
+) -> jax.Array:
+    return critic.return_trajectories(observations, actions, noise)
+
+
 def state_values(
-    critic: FlowCritic, policy: Policy, observations: np.ndarray
+    critic: Critic, policy: Policy, observations: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """V(s) = Q(s, μ(s, ε)) averaged over ε, and the policy's actions behind it.
 
@@ -144,9 +145,7 @@ def flow_view(
         starts: Starts of the flow, spread evenly over the noise interval.
     """
     noise = np.linspace(*critic.noise_interval, starts, dtype=np.float32)
-    paths = critic.return_trajectories(
-        jnp.asarray(observations), jnp.asarray(actions), jnp.tile(noise, (len(observations), 1))
-    )
+    paths = _trajectories(critic, observations, actions, np.tile(noise, (len(observations), 1)))
     return FlowView(
         labels=tuple(labels),
         times=np.linspace(0.0, 1.0, paths.shape[1]),
@@ -192,7 +191,7 @@ class RolloutView:
 
 
 def rollout_view(
-    critic: FlowCritic,
+    critic: Critic,
     policy: Policy,
     recording: Recording,
     *,
@@ -232,7 +231,7 @@ class MazeView:
 
 
 def maze_view(
-    critic: FlowCritic,
+    critic: Critic,
     policy: Policy,
     recording: Recording,
     environment: EnvironmentSpec,

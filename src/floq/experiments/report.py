@@ -15,6 +15,7 @@ from floq.training.configuration import to_json
 from floq.training.files import json_bytes, replace_bytes
 from floq.training.run import Run, load_run
 from floq.training.run_directory import CONFIG, read_config, read_versions
+from floq.types import Critic
 
 _ROLLOUT_SEED = 0
 _FRAMES = 8
@@ -23,11 +24,11 @@ _PERCENT = "\N{NO-BREAK SPACE}%"
 _FLOW_NOTE = (
     "Each curve carries one start, drawn from the noise interval at t = 0, to a sample of the "
     "return at t = 1. The states are spread over the rollout above, the actions are the policy's. "
-    "Where curves leave their straight grey lines, more "
-    "integration steps give another answer; where they all follow them, one step would do."
+    "The lower panels show what the curves differ from straight lines by: where they do, more "
+    "integration steps give another answer; where all are straight, one step would do."
 )
 _VALUE_NOTE = (
-    "V(s) is Q(s, a) averaged over actions of the final policy and over starts of the flow. The "
+    "V(s) is Q(s, a) averaged over actions of the final policy and over the critic's noise. The "
     "rollout was picked before anything was seen of it: the first seed's policy, episode 0 of "
     f"rollout seed {_ROLLOUT_SEED}."
 )
@@ -194,27 +195,33 @@ def _picture_sections(run: Run) -> list[str]:
     recording, reason = _rollout(run)
     if recording is None:
         return [page.section(title, page.paragraph(reason, kind="missing")) for title in titles]
-    critic = probe.flow_critic(run, run.config.seeds[0])
+    critic = probe.critic_of(run, run.config.seeds[0])
     frames = _frames_section(titles[1], recording)
     if critic is None:
-        reason = f"{run.config.algorithm} has no flow critic to look into."
-        missing = page.paragraph(reason, kind="missing")
+        missing = page.paragraph(f"{run.config.algorithm} has no critic.", kind="missing")
         return [page.section(titles[0], missing), frames, page.section(titles[2], missing)]
+    value = _value_section(titles[0], run, critic, recording)
+    if not isinstance(critic, FlowCritic):
+        missing = page.paragraph(f"A {type(critic).__name__} is no flow.", kind="missing")
+        return [value, frames, page.section(titles[2], missing)]
+    return [value, frames, _flow_section(titles[2], run, critic, recording)]
+
+
+def _flow_section(title: str, run: Run, critic: FlowCritic, recording: Recording) -> str:
     view = probe.rollout_flow_view(critic, run.policy, recording)
     steps = page.count(critic.config.integration_steps, "integration step")
     note = (
         f"{_FLOW_NOTE} Here there are {steps}, and Q(s, a) is the mean over starts of the members' "
-        f"{critic.config.aggregation}."
+        f"{critic.config.aggregation}. The command floq inspect looks further into it."
     )
-    flow = page.section(
-        titles[2],
+    return page.section(
+        title,
         page.paragraph(note, kind="note"),
         page.image(
             figures.to_svg(figures.flow_trajectories(view)),
             description="paths of the flow from noise to value, one panel for each state",
         ),
     )
-    return [_value_section(titles[0], run, critic, recording), frames, flow]
 
 
 def _rollout(run: Run) -> tuple[Recording | None, str]:
@@ -230,7 +237,7 @@ def _rollout(run: Run) -> tuple[Recording | None, str]:
         return None, f"The policy cannot be played here: {error}"
 
 
-def _value_section(title: str, run: Run, critic: FlowCritic, recording: Recording) -> str:
+def _value_section(title: str, run: Run, critic: Critic, recording: Recording) -> str:
     environment = run.config.environment
     assert environment is not None
     parts = [page.paragraph(_VALUE_NOTE, kind="note")]
@@ -240,7 +247,8 @@ def _value_section(title: str, run: Run, critic: FlowCritic, recording: Recordin
         if maze.arrows is not None:
             note += " Arrows are the policy's mean first action, the longest being full speed."
         picture = figures.to_svg(figures.value_map(maze))
-        parts.append(page.image(picture, description="learned value over the maze"))
+        words = "learned value over the maze"
+        parts.append(page.image(picture, description=words, shrinks=True))
         parts.append(page.paragraph(note))
     view = probe.rollout_view(critic, run.policy, recording, discount=run.config.config.discount)
     picture = figures.to_svg(figures.value_along(view))

@@ -1,7 +1,11 @@
-"""Intervals over seeds, sound for the three or so seeds that experiments have."""
+"""Figures over seeds and tasks, with intervals that are sound for the few seeds experiments have.
+
+Aggregates over tasks are those of Agarwal et al., "Deep Reinforcement Learning at the Edge of the
+Statistical Precipice", 2021 (arXiv 2108.13264), for scores on one scale, such as success rates.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +14,10 @@ import scipy.stats
 from floq.evaluation import wilson_interval
 
 CONFIDENCE = 0.95
+RESAMPLES = 2_000
+
+Scores = Mapping[str, np.ndarray]
+"""The scores of a method by task, [..., seeds]; tasks may have different numbers of seeds."""
 
 
 class Interval(NamedTuple):
@@ -74,3 +82,81 @@ def success_interval(rates: Sequence[float], episodes: int) -> Interval:
     if len(rates) == 1:
         return Interval(mean, wilson_low, wilson_high)
     return Interval(mean, min(max(low, 0.0), wilson_low), max(min(high, 1.0), wilson_high))
+
+
+def task_mean(scores: Scores) -> np.ndarray:
+    """The mean over tasks of the mean over seeds, [...]."""
+    return np.asarray(np.mean([values.mean(axis=-1) for values in scores.values()], axis=0))
+
+
+def interquartile_mean(scores: Scores) -> np.ndarray:
+    """The mean of the middle half of all runs of all tasks together, [...] (section 4.3).
+
+    A quarter of the runs, rounded down, is cut off at either end, so that neither a task that
+    everything solves nor a single lucky run decides.
+    """
+    runs = np.concatenate(list(scores.values()), axis=-1)
+    return np.asarray(scipy.stats.trim_mean(runs, 0.25, axis=-1))
+
+
+def improvement_probability(scores: Scores, others: Scores) -> np.ndarray:
+    """How probably a run of one method beats one of another, [...], both on one random task.
+
+    The mean over tasks of P(X > Y) + P(X = Y) / 2 (section 4.3; the Mann-Whitney U statistic
+    divided by the number of pairs).
+
+    Raises:
+        ValueError: If the methods have not been run on the same tasks.
+    """
+    if scores.keys() != others.keys():
+        missing = sorted(scores.keys() ^ others.keys())
+        raise ValueError(f"Only one of the two methods has {', '.join(missing)}.")
+    wins = []
+    for task, values in scores.items():
+        first, second = values[..., :, None], others[task][..., None, :]
+        wins.append(np.mean((first > second) + 0.5 * (first == second), axis=(-2, -1)))
+    return np.asarray(np.mean(wins, axis=0))
+
+
+def performance_profile(scores: Scores, thresholds: np.ndarray) -> np.ndarray:
+    """The share of runs that score above each threshold, [..., thresholds] (section 4.2).
+
+    Every task counts the same: it is the mean over tasks of the share of their runs.
+    """
+    shares = [
+        np.mean(values[..., None, :] > thresholds[:, None], axis=-1) for values in scores.values()
+    ]
+    return np.asarray(np.mean(shares, axis=0))
+
+
+def bootstrap_interval(
+    statistic: Callable[..., np.ndarray],
+    *methods: Scores,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A statistic with its 95 % interval by the stratified bootstrap (section 4.1).
+
+    Seeds are drawn anew, with replacement, within each task of each method; tasks are not drawn,
+    because they are what the statistic is about. The interval is that of the percentiles.
+
+    Args:
+        statistic: A function of scores, such as `interquartile_mean`, over leading axes.
+        methods: Its arguments.
+        resamples: Times to draw.
+        seed: Of the draws: the same one gives the same interval.
+
+    Returns:
+        The statistic, and the lower and the upper end.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = [
+        {
+            task: values[generator.integers(values.size, size=(resamples, values.size))]
+            for task, values in scores.items()
+        }
+        for scores in methods
+    ]
+    tail = (1 - CONFIDENCE) / 2
+    ends = np.quantile(statistic(*drawn), [tail, 1 - tail], axis=0)
+    return statistic(*methods), np.asarray(ends[0]), np.asarray(ends[1])

@@ -34,7 +34,7 @@ def to_json(value: Any) -> Any:
     )
 
 
-def from_json(kind: type[Settings], data: Any, *, name: str = "config") -> Settings:
+def from_json(kind: type[Settings] | Any, data: Any, *, name: str = "config") -> Settings:
     """Settings from what `to_json` made of them.
 
     Nothing is filled in, and only whole numbers are converted, where a float is due: each field
@@ -42,7 +42,7 @@ def from_json(kind: type[Settings], data: Any, *, name: str = "config") -> Setti
     fails at once.
 
     Args:
-        kind: The dataclass or named tuple to build.
+        kind: The dataclass or named tuple to build, or the type of a single setting.
         data: What was read.
         name: What the settings are called in errors.
 

@@ -1,22 +1,20 @@
-"""The training loop: dispatches the compiled program and does what is due between."""
+"""The training loop: drives a phase, and does what is due between its steps."""
 
-import contextlib
 import math
 import time
 from collections.abc import Collection
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from floq.algorithms import ALGORITHMS
-from floq.data.dataset import Dataset
+from floq.envs.vector import WorkerError
 from floq.evaluation import Evaluator
-from floq.training.checkpoint import Checkpoint, checkpoint_paths, named_leaves, save_checkpoint
-from floq.training.program import Carry, Program, initial_state
+from floq.training.checkpoint import checkpoint_paths, named_leaves, save_checkpoint
+from floq.training.phases import Phase
 from floq.training.progress import ProgressDisplay
-from floq.training.run import Run, make_policy, state_at
+from floq.training.run import make_policy, state_at
 from floq.training.run_directory import (
     EVALUATIONS,
     METRICS,
@@ -25,10 +23,7 @@ from floq.training.run_directory import (
     RunDirectory,
     read_rows,
 )
-from floq.training.signals import Interrupted, StopRequest, interruptions
-
-_DISPATCH_SECONDS = 1.0
-"""Aim for one call of the program: long enough to cost nothing, short enough to stop soon."""
+from floq.training.signals import Interrupted, StopRequest
 
 
 class Diverged(RuntimeError):  # noqa: N818 - what happened, not an error of the program
@@ -36,86 +31,69 @@ class Diverged(RuntimeError):  # noqa: N818 - what happened, not an error of the
 
 
 class Loop:
-    """One process's share of a run: up to the last step, or to a signal."""
+    """One process's share of a phase: up to its last step, or to a signal."""
 
     def __init__(
         self,
         files: RunDirectory,
         config: RunConfig,
-        dataset: Dataset,
+        phase: Phase,
+        evaluator: Evaluator | None,
         *,
-        checkpoint: Checkpoint | None = None,
         done: Collection[str] = (),
-        processes: int | None = None,
+        is_saved: bool,
     ):
-        """Prepares to go on from a checkpoint, or to start.
+        """Prepares to go on where the phase is.
 
         Args:
             files: The run's directory.
             config: What to do.
-            dataset: The run's data.
-            checkpoint: Where to go on; None starts.
-            done: Files that have their rows of the checkpoint's step already.
-            processes: Processes that step environments.
-
-        Raises:
-            ValueError: If the checkpoint's metrics are not those of this algorithm.
+            phase: What makes the steps.
+            evaluator: What evaluates; None does not.
+            done: Files that have their rows of the phase's present step already.
+            is_saved: Whether there is a checkpoint of that step.
         """
-        self._files, self._config = files, config
+        self._files, self._config, self._phase = files, config, phase
         self._algorithm = ALGORITHMS[config.algorithm]
-        self._interval = config.schedule.log_interval
-        self._program = Program(
-            self._algorithm, config.config, dataset, config.seeds, log_interval=self._interval
-        )
-        if checkpoint is None:
-            self._step, self._saved_step = 0, -1
-            self._carry = self._program.start(
-                initial_state(self._algorithm, config.config, config.statistics, config.seeds)
-            )
-        else:
-            self._step = self._saved_step = checkpoint.step
-            self._carry = _restore(self._program.start(checkpoint.state), checkpoint)
-        self._logged_step = self._step if METRICS in done else -1
-        self._evaluated_step = self._step if EVALUATIONS in done else -1
-        self._evaluator = None
-        if config.environment is not None:
-            self._evaluator = Evaluator(config.environment, processes=processes)
+        self._evaluator = evaluator
+        self._saved_step = phase.step if is_saved else -1
+        self._logged_step = phase.step if METRICS in done else -1
+        self._evaluated_step = phase.step if EVALUATIONS in done else -1
         timings = read_rows(files.path / TIMINGS)
         self._earlier_seconds = timings[-1]["seconds"] if timings else 0.0
         self._started = time.perf_counter()
-        self._window_updates, self._window_seconds = 0, 0.0
-        self._chunk, self._compiled, self._rate = 1, False, 0.0
 
-    def run(self, *, progress: bool) -> Run:
-        """Trains to the last step.
+    def run(self, display: ProgressDisplay, stop: StopRequest) -> None:
+        """Goes to the phase's last step.
 
         Raises:
             Interrupted: If a signal asked to stop; everything is saved.
             Diverged: If a metric or a parameter is no longer finite.
+            WorkerError: If an environment failed; everything before is saved.
         """
-        config = self._config
-        with (
-            self._evaluator or contextlib.nullcontext(),
-            ProgressDisplay(config.steps, start=self._step, bar=progress) as display,
-            interruptions() as stop,
-        ):
-            while True:
-                self._between_updates(display, stop)
-                if stop.requested:
-                    raise Interrupted(self._files.path, self._step)
-                if self._step == config.steps:
-                    return Run(self._files.path, config, self._step, self._carry.state)
-                self._advance()
-                display.update(self._step, self._rate)
+        phase = self._phase
+        while True:
+            self._between_steps(display, stop)
+            if stop.requested:
+                raise Interrupted(self._files.path, phase.step)
+            if phase.step == phase.last:
+                return
+            try:
+                phase.advance(self._next_due(), stop)
+            except WorkerError:
+                self._save()
+                raise
+            self._check_metrics()
+            display.update(phase.step, phase.rate)
 
-    def _between_updates(self, display: ProgressDisplay, stop: StopRequest) -> None:
+    def _between_steps(self, display: ProgressDisplay, stop: StopRequest) -> None:
         """Logs, evaluates and saves what is due at this step and not done yet."""
-        schedule = self._config.schedule
-        if self._is_due(schedule.log_interval) and self._logged_step < self._step:
+        schedule, step = self._config.schedule, self._phase.step
+        if self._is_due(schedule.log_interval) and self._logged_step < step:
             self._log()
-            display.log(self._step, self._rate)
+            display.log(step, self._phase.rate)
         try:
-            if self._is_due(schedule.evaluation_interval) and self._evaluated_step < self._step:
+            if self._is_due(schedule.evaluation_interval) and self._evaluated_step < step:
                 self._evaluate(display, stop)
         finally:
             # Also if the evaluation fails: training must not be lost to a simulator's fault.
@@ -123,38 +101,33 @@ class Loop:
                 self._save()
 
     def _is_due(self, interval: int) -> bool:
-        return self._step > 0 and (self._step % interval == 0 or self._step == self._config.steps)
+        """Whether the phase has come to, or just past, a multiple of the interval, or to its end.
 
-    def _advance(self) -> None:
-        """One dispatch: up to the next step at which something is due, or about a second."""
+        At the very first step of an online phase the offline one has done all that was due.
+        """
+        phase = self._phase
+        if phase.step == phase.first:
+            return False
+        return phase.step % interval < phase.stride or phase.step == phase.last
+
+    def _next_due(self) -> int:
+        """The next step at which something is due."""
         schedule = self._config.schedule
         intervals = [schedule.log_interval, schedule.checkpoint_interval]
         if self._evaluator is not None:
             intervals.append(schedule.evaluation_interval)
-        stops = [(self._step // interval + 1) * interval for interval in intervals]
-        last = min(self._step + self._chunk, self._config.steps, *stops)
-        started = time.perf_counter()
-        self._carry = jax.block_until_ready(self._program.advance(self._carry, self._step, last))
-        seconds = time.perf_counter() - started
-        if self._compiled:
-            self._rate = (last - self._step) / seconds
-            self._chunk = max(1, int(self._rate * _DISPATCH_SECONDS))
-            self._window_updates += last - self._step
-            self._window_seconds += seconds
-        self._compiled = True
-        self._step = last
-        self._check_metrics()
-
-    def _window_start(self) -> int:
-        """The step after which the sums of the metrics began."""
-        return (self._step - 1) // self._interval * self._interval
+        stops = [(self._phase.step // interval + 1) * interval for interval in intervals]
+        return min(self._phase.last, *stops)
 
     def _check_metrics(self) -> None:
-        for name, sums in sorted(jax.device_get(self._carry.metric_sums).items()):
+        window = self._phase.window()
+        for name, sums in sorted(window.sums.items()):
             for seed, total in zip(self._config.seeds, sums, strict=True):
                 if not math.isfinite(total):
-                    window = f"between updates {self._window_start()} and {self._step}"
-                    raise self._diverged(f"Metric {name} of seed {seed} became {total} {window}")
+                    raise self._diverged(
+                        f"Metric {name} of seed {seed} became {total} between updates "
+                        f"{window.first} and {window.last}"
+                    )
 
     def _diverged(self, fact: str) -> Diverged:
         saved = checkpoint_paths(self._files.checkpoints)
@@ -164,25 +137,32 @@ class Loop:
         )
 
     def _log(self) -> None:
-        count = self._step - self._window_start()
+        step, window = self._phase.step, self._phase.window()
         means = {
-            name: sums.astype(np.float64) / count
-            for name, sums in sorted(jax.device_get(self._carry.metric_sums).items())
+            name: sums.astype(np.float64) / window.updates
+            for name, sums in sorted(window.sums.items())
+            if window.updates
         }
         rows = [
-            {"step": self._step, "seed": seed}
+            {"step": step, "seed": seed}
             | {name: float(values[index]) for name, values in means.items()}
             for index, seed in enumerate(self._config.seeds)
         ]
         timing = {
-            "step": self._step,
+            "step": step,
             "seconds": self._earlier_seconds + time.perf_counter() - self._started,
-            "updates_per_second": self._window_updates / max(self._window_seconds, 1e-9),
+            "updates_per_second": window.rate,
         }
-        self._files.append(METRICS, rows)
-        self._files.append(TIMINGS, [timing])
-        self._window_updates, self._window_seconds = 0, 0.0
-        self._logged_step = self._step
+        if window.updates:
+            self._files.append(METRICS, rows)
+            self._files.append(TIMINGS, [timing])
+        self._phase.start_window()
+        self._append_rows()
+        self._logged_step = step
+
+    def _append_rows(self) -> None:
+        for name, rows in self._phase.take_rows().items():
+            self._files.append(name, rows)
 
     def _evaluate(self, display: ProgressDisplay, stop: StopRequest) -> None:
         """Evaluates every policy of every seed, unless a signal comes between."""
@@ -192,57 +172,47 @@ class Loop:
         if self._config.schedule.evaluate_bc:
             acts["bc"] = self._algorithm.act_behaviour  # pyright: ignore[reportAttributeAccessIssue]
         rows: list[dict[str, Any]] = []
+        step, states = self._phase.step, self._phase.state()
         for index, seed in enumerate(self._config.seeds):
-            state = state_at(self._carry.state, index)
+            state = state_at(states, index)
             for name, act in acts.items():
                 result = self._evaluator.evaluate(
                     make_policy(act, self._config.config, state),
                     episodes=self._config.schedule.evaluation_episodes,
-                    seed=_evaluation_seed(seed, self._step),
+                    seed=_evaluation_seed(seed, step),
                     should_stop=stop,
                 )
                 if result is None:
                     return
-                rows.append({"step": self._step, "seed": seed, "policy": name, **result.summary()})
+                rows.append({"step": step, "seed": seed, "policy": name, **result.summary()})
         self._files.append(EVALUATIONS, rows)
-        self._evaluated_step = self._step
+        self._evaluated_step = step
         own = [row for row in rows if row["policy"] == self._config.algorithm]
         figure = "success" if "success" in own[0] else "return"
         display.note(f"{figure} {np.mean([row[figure] for row in own]):.3g}")
 
     def _save(self) -> None:
-        if self._saved_step == self._step:
+        step = self._phase.step
+        if self._saved_step == step:
             return
-        state = jax.device_get(self._carry.state)
+        state = jax.device_get(self._phase.state())
         for name, leaf in named_leaves(state).items():
             finite = np.isfinite(leaf).reshape(len(self._config.seeds), -1).all(axis=1)
             if not finite.all():
                 seed = self._config.seeds[int(np.argmin(finite))]
-                raise self._diverged(f"{name} of seed {seed} is not finite at step {self._step}")
-        sums = {name: sums.tolist() for name, sums in self._carry.metric_sums.items()}
+                raise self._diverged(f"{name} of seed {seed} is not finite at step {step}")
+        self._append_rows()
+        snapshot = self._phase.snapshot()
         save_checkpoint(
             self._files.checkpoints,
-            self._step,
+            step,
             state,
-            details={"metric_sums": sums},
+            details=snapshot.details,
             keep=self._config.schedule.keep,
+            extra=snapshot.extra,
+            shards=snapshot.shards,
         )
-        self._saved_step = self._step
-
-
-def _restore(carry: Carry, checkpoint: Checkpoint) -> Carry:
-    """The carry with the checkpoint's sums of metrics.
-
-    JSON holds them exactly: it spells out every bit of a float.
-    """
-    sums = checkpoint.details.get("metric_sums")
-    if not isinstance(sums, dict) or sums.keys() != carry.metric_sums.keys():
-        raise ValueError(
-            f"{checkpoint.path} does not fit this run: it has other metrics "
-            f"than {', '.join(carry.metric_sums)}. It was saved by another version of floq."
-        )
-    restored = {name: jnp.array(sums[name], jnp.float32) for name in carry.metric_sums}
-    return Carry(carry.state, restored)
+        self._saved_step = step
 
 
 def _evaluation_seed(seed: int, step: int) -> int:

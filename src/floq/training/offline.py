@@ -1,6 +1,8 @@
-"""Offline training: from a dataset to a policy, in a directory that survives kills."""
+"""Training: from a dataset, an environment or both to a policy, in a directory that survives."""
 
-from collections.abc import Sequence
+import contextlib
+import dataclasses
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,25 @@ import gymnasium
 from floq.algorithms import ALGORITHMS, algorithm_of
 from floq.data.dataset import Dataset
 from floq.envs.make import EnvironmentSpec, spec_of
-from floq.tasks import load_task, task_names
-from floq.training.checkpoint import newest_checkpoint, set_aside_after
+from floq.evaluation import Evaluator
+from floq.tasks import task_names
+from floq.training.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
 from floq.training.loop import Loop
-from floq.training.program import state_template
+from floq.training.online import OnlinePhase
+from floq.training.phases import OfflinePhase
+from floq.training.preparation import (
+    as_decisions,
+    check_environment,
+    check_numbers,
+    check_online,
+    statistics_of,
+    verified_dataset,
+)
+from floq.training.program import initial_state, state_template
+from floq.training.progress import ProgressDisplay
 from floq.training.run import Run
 from floq.training.run_directory import (
+    Online,
     RunConfig,
     RunDirectory,
     Schedule,
@@ -22,14 +37,11 @@ from floq.training.run_directory import (
     refuse_existing,
 )
 from floq.training.signals import interruptions
-from floq.types import Statistics
-
-_LIMIT = 2**31
 
 
 def train(
     config: Any,
-    dataset: Dataset,
+    dataset: Dataset | None,
     *,
     directory: str | Path,
     env: gymnasium.Env | EnvironmentSpec | str | None = None,
@@ -37,25 +49,30 @@ def train(
     seed: int = 0,
     seeds: Sequence[int] | None = None,
     steps: int = 1_000_000,
+    online: Online | None = None,
+    reward_range: tuple[float, float] | None = None,
     schedule: Schedule = Schedule(),
     processes: int | None = None,
     progress: bool = True,
 ) -> Run:
-    """Trains a policy on a dataset.
+    """Trains a policy: on a dataset, then in the environment if it is told to.
 
     Ctrl-C or SIGTERM saves and raises `Interrupted`; `resume` then goes on, and ends with the
     same bits as if nothing had happened. The same holds after a kill.
 
     Args:
         config: The config of an algorithm, such as `floq.algorithms.floq.Config()`.
-        dataset: The data.
+        dataset: The data; None learns from online transitions alone.
         directory: A new folder for everything that the run leaves behind.
-        env: Where to evaluate the policy; None does not evaluate.
+        env: Where to evaluate the policy, and to train online; None does neither.
         task: The floq task that the data belongs to, from which `resume` loads it again. Taken
             from `env` if that is a task's name.
         seed: Seed of the run.
         seeds: Several seeds, which train side by side in one program, in place of `seed`.
-        steps: Updates in all.
+        steps: Updates on the dataset alone; 0 starts in the environment at once.
+        online: What follows in the environment; None ends with the dataset.
+        reward_range: Least and greatest reward of a single step, which set noise interval and
+            histogram; by default those of the dataset. Needed where there is none.
         schedule: When to log, evaluate and save.
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
@@ -69,12 +86,15 @@ def train(
         FileExistsError: If the directory already holds a run.
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
+        floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
     """
     path = Path(directory)
     refuse_existing(path)
     name, algorithm = algorithm_of(config)
     seeds = (seed,) if seeds is None else tuple(seeds)
-    _check_numbers(seeds, steps)
+    spec = None if env is None else spec_of(env)
+    check_numbers(seeds, steps, online)
+    check_online(config, online, spec, has_data=dataset is not None, offline_steps=steps)
     if task is None and isinstance(env, str) and env in task_names():
         task = env
     if task is not None and task not in task_names():
@@ -84,12 +104,11 @@ def train(
     if schedule.evaluate_bc and (env is None or not hasattr(algorithm, "act_behaviour")):
         reason = "there is no env" if env is None else f"{name} has no behaviour policy"
         raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
-    fingerprint = dataset.fingerprint()
-    dataset = as_decisions(dataset, config)
-    statistics = dataset.statistics
-    spec = None if env is None else spec_of(env)
+    fingerprint = None if dataset is None else dataset.fingerprint()
+    dataset = None if dataset is None else as_decisions(dataset, config)
+    statistics = statistics_of(config, dataset, spec, reward_range)
     if spec is not None:
-        _check_environment(spec, statistics, config.action_chunk)
+        check_environment(spec, statistics, config.action_chunk)
     run_config = RunConfig(
         algorithm=name,
         config=config,
@@ -97,13 +116,14 @@ def train(
         environment=spec,
         seeds=seeds,
         steps=steps,
+        online=online,
         schedule=schedule,
         fingerprint=fingerprint,
         statistics=statistics,
     )
     # From here on a signal saves: also one that comes before the first update is compiled.
     with interruptions(), RunDirectory.create(path, run_config) as files:
-        return Loop(files, run_config, dataset, processes=processes).run(progress=progress)
+        return go_through_phases(files, run_config, dataset, processes=processes, progress=progress)
 
 
 def resume(
@@ -119,7 +139,8 @@ def resume(
     Args:
         directory: The run.
         dataset: Its data; by default that of the run's task is loaded.
-        steps: Updates in all, if not those that the run was started with.
+        steps: Steps in all, offline updates and environment steps together, if not those that the
+            run was started with.
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
 
@@ -132,93 +153,126 @@ def resume(
         ValueError: If the dataset is another one, `steps` lie behind, or a file is not sound.
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
+        floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
     """
     path = Path(directory)
     config = read_config(path)
     if steps is not None:
-        _check_numbers(config.seeds, steps)
-        config = config._replace(steps=steps)
+        config = _extended(path, config, steps)
     template = state_template(
         ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
     )
     with interruptions(), RunDirectory(path) as files:
-        checkpoint = newest_checkpoint(files.checkpoints, template)
+        checkpoint = newest_checkpoint(files.checkpoints, template, with_rows=True)
         step = 0 if checkpoint is None else checkpoint.step
-        if step > config.steps:
-            raise ValueError(f"{path} is at step {step}, so steps cannot be {config.steps}.")
+        if step > config.total_steps:
+            raise ValueError(f"{path} is at step {step}, so steps cannot be {config.total_steps}.")
         done = files.rewind(config.rows_per_step, step)
-        if checkpoint is not None and step == config.steps and done == config.rows_per_step.keys():
-            print(f"{path} is finished: all {step:,} updates are done.")
+        is_last = step == config.total_steps and done == config.rows_per_step.keys()
+        if checkpoint is not None and is_last:
+            unit = "steps" if config.online else "updates"
+            print(f"{path} is finished: all {step:,} {unit} are done.")
             return Run(path, config, step, checkpoint.state)
-        dataset = as_decisions(verified_dataset(path, config, dataset), config.config)
+        if config.fingerprint is not None:
+            dataset = as_decisions(verified_dataset(path, config, dataset), config.config)
         files.check_versions(step)
         files.write_config(config)
         if checkpoint is not None:
             set_aside_after(checkpoint)
-        print(f"{path} goes on at step {step:,} of {config.steps:,}.")
-        loop = Loop(files, config, dataset, checkpoint=checkpoint, done=done, processes=processes)
-        return loop.run(progress=progress)
-
-
-def _check_numbers(seeds: Sequence[int], steps: int) -> None:
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds are {tuple(seeds)}: give one or more, all of them different.")
-    if min(seeds) < 0 or max(seeds) >= _LIMIT:
-        raise ValueError(f"seeds are {tuple(seeds)}: give whole numbers from 0 to {_LIMIT - 1}.")
-    if not 1 <= steps < _LIMIT:
-        raise ValueError(f"steps is {steps}: give a whole number from 1 to {_LIMIT - 1}.")
-
-
-def as_decisions(dataset: Dataset, config: Any) -> Dataset:
-    """The dataset with one transition for each decision of the algorithm."""
-    if config.action_chunk == config.n_step == 1:
-        return dataset
-    return dataset.with_decisions(
-        action_chunk=config.action_chunk, n_step=config.n_step, discount=config.discount
-    )
-
-
-def _check_environment(spec: EnvironmentSpec, statistics: Statistics, action_chunk: int) -> None:
-    """Refuses an environment that the dataset cannot come from."""
-    env = spec.make()
-    try:
-        shapes = env.observation_space.shape, env.action_space.shape
-    finally:
-        env.close()
-    expected = (statistics.observation_dim,), (statistics.action_dim // action_chunk,)
-    if shapes != expected:
-        raise ValueError(
-            f"The environment {spec.id} has observations and actions of shapes {shapes}, the "
-            f"dataset has {expected}: give the environment that the data was collected in."
+        print(f"{path} goes on at step {step:,} of {config.total_steps:,}.")
+        return go_through_phases(
+            files,
+            config,
+            dataset,
+            checkpoint=checkpoint,
+            done=done,
+            processes=processes,
+            progress=progress,
         )
 
 
-def verified_dataset(
-    path: Path, config: RunConfig, dataset: Dataset | None, *, directory: Path | None = None
-) -> Dataset:
-    """The run's dataset, and no other.
+def go_through_phases(
+    files: RunDirectory,
+    config: RunConfig,
+    dataset: Dataset | None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    done: Collection[str] = (),
+    processes: int | None,
+    progress: bool,
+) -> Run:
+    """Goes through what is left of a run's phases, offline and online.
 
     Args:
-        path: The run.
-        config: What its `config.json` says.
-        dataset: The data; that of the run's task by default.
-        directory: Folder of the task's dataset files; the usual one by default.
+        files: The run's directory.
+        config: What to do.
+        dataset: The data, one transition for each decision; None if none is needed any more.
+        checkpoint: Where to go on; None starts.
+        done: Files that have their rows of the checkpoint's step already.
+        processes: Processes that step environments; by default one for each core.
+        progress: Whether to draw a progress bar, where there is a terminal.
+
+    Returns:
+        The finished run.
 
     Raises:
-        FileNotFoundError: If the task's data file is not there.
-        ValueError: If the run has no task and no dataset is given, or it is another one.
+        ValueError: If there is neither a checkpoint nor the data to come to one.
+        Interrupted: If a signal asked to stop; everything is saved.
+        Diverged: If a loss or a parameter is no longer finite.
+        floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
     """
-    if dataset is None:
-        if config.task is None:
-            raise ValueError(
-                f"{path} was not started from one of floq's tasks: give its data as `dataset`."
-            )
-        dataset, env = load_task(config.task, directory=directory)
-        env.close()
-    fingerprint = dataset.fingerprint()
-    if fingerprint != config.fingerprint:
+    if checkpoint is None and config.steps and dataset is None:
         raise ValueError(
-            f"{path} was trained on another dataset: its fingerprint is {config.fingerprint}, that "
-            f"of the data given now is {fingerprint}. Find the former data, or train anew."
+            f"{files.path} has lost the checkpoint that it began with: fine-tune the former run "
+            "again, in another directory."
         )
-    return dataset
+    evaluator = None
+    if config.environment is not None:
+        evaluator = Evaluator(config.environment, processes=processes)
+    start = 0 if checkpoint is None else checkpoint.step
+    with (
+        evaluator or contextlib.nullcontext(),
+        ProgressDisplay(config.total_steps, start=start, bar=progress) as display,
+        interruptions() as stop,
+    ):
+        state = None if checkpoint is None else checkpoint.state
+        if checkpoint is None or not checkpoint.is_online:
+            if config.steps and dataset is not None:
+                phase = OfflinePhase(config, dataset, checkpoint)
+                is_saved = checkpoint is not None
+                loop = Loop(files, config, phase, evaluator, done=done, is_saved=is_saved)
+                loop.run(display, stop)
+                state, done = phase.state(), config.rows_per_step
+            checkpoint = None
+        if config.online is not None:
+            if state is None:
+                algorithm = ALGORITHMS[config.algorithm]
+                state = initial_state(algorithm, config.config, config.statistics, config.seeds)
+            with OnlinePhase(
+                files,
+                config,
+                None if config.online.buffer == "online" else dataset,
+                state,
+                checkpoint=checkpoint,
+                processes=processes,
+                should_stop=stop,
+            ) as phase:
+                is_saved = checkpoint is not None or config.steps > 0
+                loop = Loop(files, config, phase, evaluator, done=done, is_saved=is_saved)
+                loop.run(display, stop)
+                state = phase.state()
+    return Run(files.path, config, config.total_steps, state)
+
+
+def _extended(path: Path, config: RunConfig, steps: int) -> RunConfig:
+    """The config with other steps in all."""
+    if config.online is None:
+        check_numbers(config.seeds, steps, None)
+        return config._replace(steps=steps)
+    if steps <= config.steps:
+        raise ValueError(
+            f"{path} has {config.steps} offline updates before its environment steps, so steps "
+            f"cannot be {steps}: they count both."
+        )
+    online = dataclasses.replace(config.online, steps=steps - config.steps)
+    return config._replace(online=online)

@@ -1,16 +1,26 @@
 """The compiled program of training: any number of updates of every seed in one call."""
 
+import functools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Int, Key, UInt32
 
 from floq.data.dataset import Dataset
-from floq.types import Algorithm, Statistics
+from floq.types import Algorithm, Batch, Statistics
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where batches come from: a pytree, such as a dataset."""
+
+    def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:
+        """`batch_size` transitions."""
+        ...
 
 
 class Carry(NamedTuple):
@@ -18,8 +28,8 @@ class Carry(NamedTuple):
 
     Attributes:
         state: The algorithm's state.
-        metric_sums: The sum of each metric over the updates since the last multiple of the log
-            interval (at such a multiple: since the one before).
+        metric_sums: The sum of each metric over the updates since the last log (offline, at a log
+            step: since the log before).
     """
 
     state: Any
@@ -44,6 +54,63 @@ def state_template(
 ) -> Any:
     """The shapes and dtypes of `initial_state`, without computing it."""
     return jax.eval_shape(lambda: initial_state(algorithm, config, statistics, seeds))
+
+
+class Learner(NamedTuple):
+    """A learning rule with its settings: what the programs of both phases compile.
+
+    Attributes:
+        algorithm: The learning rule.
+        config: Its settings; `batch_size` is read here.
+    """
+
+    algorithm: Algorithm
+    config: Any
+
+    def start(self, state: Any, source: Source) -> Carry:
+        """The carry of a state, stacked over seeds, from which no update was made yet."""
+        own = jax.tree.map(lambda leaf: leaf[0], state)
+        shapes = jax.eval_shape(lambda: self.update(own, _as_array((0,))[0], 0, source)[1])
+        seeds = len(jax.tree.leaves(state)[0])
+        return Carry(state, {name: jnp.zeros(seeds) for name in sorted(shapes)})
+
+    def advance(
+        self,
+        carry: Carry,
+        seed: UInt32[Array, ""],
+        bounds: Int[Array, "2"],
+        source: Source,
+        *,
+        log_interval: int | None = None,
+    ) -> Carry:
+        """One seed's carry after the updates from the first bound up to the second.
+
+        Args:
+            carry: The carry before, without an axis `seeds`.
+            seed: The seed.
+            bounds: Numbers of the first update and of the one after the last.
+            source: The data.
+            log_interval: Updates after which the sums of the metrics start anew; None never.
+        """
+
+        def body(step: Any, carry: Carry) -> Carry:
+            state, metrics = self.update(carry.state, seed, step, source)
+            starts_window = step % log_interval == 0 if log_interval else False
+            sums = {
+                name: jnp.where(starts_window, 0, total) + metrics[name]
+                for name, total in carry.metric_sums.items()
+            }
+            return Carry(state, sums)
+
+        return jax.lax.fori_loop(bounds[0], bounds[1], body, carry)
+
+    def update(
+        self, state: Any, seed: UInt32[Array, ""], step: Any, source: Source
+    ) -> tuple[Any, dict[str, Float[Array, ""]]]:
+        """One update, whose key follows from the seed and the update's number alone."""
+        batch_key, update_key = jax.random.split(jax.random.fold_in(_keys(seed)[1], step))
+        batch = source.sample(self.config.batch_size, key=batch_key)
+        return self.algorithm.update(self.config, state, batch, key=update_key)
 
 
 class Program:
@@ -74,24 +141,18 @@ class Program:
             seeds: One for each entry of the leading axis.
             log_interval: Updates after which the sums of the metrics start anew.
         """
-        self._algorithm = algorithm
-        self._config = config
+        self._learner = Learner(algorithm, config)
         self._dataset = dataset
         self._seeds = _as_array(seeds)
-        self._log_interval = log_interval
         self._compiled = False
-        self._batched = jax.default_backend() != "cpu"
-        advance = jax.vmap(self._advance_seed, (0, 0, None, None))
-        self._advance = jax.jit(advance if self._batched else self._advance_seed, donate_argnums=0)
+        self._batched = runs_batched()
+        advance_seed = functools.partial(self._learner.advance, log_interval=log_interval)
+        advance = jax.vmap(advance_seed, (0, 0, None, None))
+        self._advance = jax.jit(advance if self._batched else advance_seed, donate_argnums=0)
 
     def start(self, state: Any) -> Carry:
         """The carry for a state at a multiple of the log interval."""
-        shapes = jax.eval_shape(
-            lambda: self._update(
-                jax.tree.map(lambda leaf: leaf[0], state), self._seeds[0], 0, self._dataset
-            )[1]
-        )
-        return Carry(state, {name: jnp.zeros(len(self._seeds)) for name in sorted(shapes)})
+        return self._learner.start(state, self._dataset)
 
     def advance(self, carry: Carry, first: int, last: int) -> Carry:
         """The carry after the updates `first` to `last - 1`; the given one is consumed."""
@@ -112,28 +173,16 @@ class Program:
             done += threads.map(advance_one, range(len(done), len(self._seeds)))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)
 
-    def _advance_seed(
-        self, carry: Carry, seed: UInt32[Array, ""], bounds: Int[Array, "2"], dataset: Dataset
-    ) -> Carry:
-        """The same for one seed, whose carry has no axis `seeds`."""
 
-        def body(step: Any, carry: Carry) -> Carry:
-            state, metrics = self._update(carry.state, seed, step, dataset)
-            starts_window = step % self._log_interval == 0
-            sums = {
-                name: jnp.where(starts_window, 0, total) + metrics[name]
-                for name, total in carry.metric_sums.items()
-            }
-            return Carry(state, sums)
+def runs_batched() -> bool:
+    """Whether several seeds run as one batch here."""
+    return jax.default_backend() != "cpu"
 
-        return jax.lax.fori_loop(bounds[0], bounds[1], body, carry)
 
-    def _update(
-        self, state: Any, seed: UInt32[Array, ""], step: Any, dataset: Dataset
-    ) -> tuple[Any, dict[str, Float[Array, ""]]]:
-        batch_key, update_key = jax.random.split(jax.random.fold_in(_keys(seed)[1], step))
-        batch = dataset.sample(self._config.batch_size, key=batch_key)
-        return self._algorithm.update(self._config, state, batch, key=update_key)
+def action_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
+    """The key that every action in training folds its environment and its step into."""
+    # Updates fold their number into the same key, and have numbers below 2³¹.
+    return jax.random.fold_in(_keys(seed)[1], 2**32 - 1)
 
 
 def _keys(seed: UInt32[Array, ""]) -> Any:

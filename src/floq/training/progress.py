@@ -25,8 +25,8 @@ class ProgressDisplay:
         """Prepares the display.
 
         Args:
-            steps: Updates in all.
-            start: Updates that are already done.
+            steps: Steps in all.
+            start: Steps that are already done.
             bar: Whether to draw a bar if standard error is a terminal. Otherwise a line is
                 printed at a log step, at most every few seconds.
         """
@@ -39,7 +39,7 @@ class ProgressDisplay:
             self._progress = Progress(
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]} updates/s, left"),
+                TextColumn("{task.fields[rate]} steps/s, left"),
                 TimeRemainingColumn(compact=True),
                 TextColumn("{task.fields[note]}"),
                 console=console,
@@ -61,7 +61,7 @@ class ProgressDisplay:
             self._progress.stop()
 
     def update(self, step: int, rate: float) -> None:
-        """Shows the step and the updates a second."""
+        """Shows the step and the steps a second."""
         if self._progress:
             self._progress.update(
                 self._task, completed=step, rate=format_rate(rate), note=self._note
@@ -80,7 +80,7 @@ class ProgressDisplay:
         left = (self._steps - step) / rate if rate else 0.0
         parts = [
             f"step {step:,} of {self._steps:,}",
-            f"{format_rate(rate)} updates/s",
+            f"{format_rate(rate)} steps/s",
             f"{left / 60:.0f} min left",
             self._note,
         ]

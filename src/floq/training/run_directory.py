@@ -1,13 +1,13 @@
 """The folder that a run leaves behind."""
 
 import dataclasses
-import fcntl
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from floq.algorithms import ALGORITHMS
 from floq.disk import writing
@@ -15,12 +15,15 @@ from floq.envs.make import EnvironmentSpec
 from floq.training.checkpoint import clean_up
 from floq.training.configuration import from_json, to_json
 from floq.training.files import json_bytes, read_json, replace_bytes, sync_folder
+from floq.training.locks import hold
 from floq.training.versions import differences, versions
 from floq.types import Statistics
 
 METRICS = "metrics.jsonl"
 EVALUATIONS = "evaluations.jsonl"
 TIMINGS = "timings.jsonl"
+EPISODES = "episodes.jsonl"
+EVENTS = "events.jsonl"
 CONFIG = "config.json"
 VERSIONS = "versions.json"
 _ROW_BYTES = 2**20
@@ -31,14 +34,15 @@ _ROW_BYTES = 2**20
 class Schedule:
     """What training does at which steps, beside updating.
 
-    Each thing is also done at the last step.
+    A step is an update offline, and a step of one environment online. Each thing is also done at
+    the last step of each of the two.
 
     Attributes:
-        log_interval: Updates between rows of metrics; a row holds the means over them.
-        evaluation_interval: Updates between evaluations.
+        log_interval: Steps between rows of metrics; a row holds the means over the updates between.
+        evaluation_interval: Steps between evaluations.
         evaluation_episodes: Episodes of an evaluation, for each policy and seed.
         evaluate_bc: Whether the behaviour-cloned policy of the same run is evaluated too.
-        checkpoint_interval: Updates between checkpoints.
+        checkpoint_interval: Steps between checkpoints.
         keep: Checkpoints that are kept: 2 or more, since the last one may get damaged.
     """
 
@@ -66,6 +70,67 @@ class Schedule:
             raise ValueError(f"keep is {self.keep}: give 2 or more, since one may get damaged.")
 
 
+@dataclasses.dataclass(frozen=True)
+class Online:
+    """Settings of training in the environment; the defaults are the published ones.
+
+    Attributes:
+        steps: Environment steps of each seed, over all of its environments.
+        environments: Environments that each seed steps side by side.
+        updates_per_step: Updates for each environment step; may be below 1, such as 0.25.
+        warmup: Environment steps before the first update. Their actions are the policy's, or
+            uniformly random if no update was made offline.
+        buffer: What batches are drawn from. "merged": online transitions as if appended to the
+            offline data. "balanced": a fixed share of each. "online": online transitions alone.
+        online_share: The online transitions' share of a balanced batch.
+        capacity: States of the environments that are kept for each seed; the oldest go first.
+    """
+
+    steps: int
+    environments: int = 1
+    updates_per_step: float = 1.0
+    warmup: int = 0
+    buffer: Literal["merged", "balanced", "online"] = "merged"
+    online_share: float = 0.5
+    capacity: int = 2_000_000
+
+    def __post_init__(self) -> None:
+        """Refuses settings out of their range."""
+        for name in ("steps", "environments", "capacity"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"online {name} is {getattr(self, name)}: give a whole number, 1 or more."
+                )
+        if self.steps % self.environments:
+            raise ValueError(
+                f"{self.steps} online steps cannot be shared by {self.environments} environments: "
+                "give a multiple."
+            )
+        if not 0 < self.updates_per_step <= 1024:
+            raise ValueError(
+                f"updates_per_step is {self.updates_per_step}: give a number above 0, such as "
+                "0.25, 1 or 128, and at most 1024."
+            )
+        if self.warmup < 0:
+            raise ValueError(f"warmup is {self.warmup}: give 0 or more.")
+        if not 0 < self.online_share < 1:
+            raise ValueError(
+                f"online_share is {self.online_share}: give a number between 0 and 1, or choose "
+                'the buffer "online".'
+            )
+
+    def updates_before(self, steps: int) -> int:
+        """Updates that are due once so many environment steps are in the buffer."""
+        return math.floor(self.updates_per_step * max(steps - self.warmup, 0))
+
+    @property
+    def rows_per_environment(self) -> int:
+        """Length of an environment's ring: its share of the capacity, or all that can come."""
+        # Each step adds a row, and where an episode ends two; a short run must hold a lookahead.
+        most = max(2 * (self.steps // self.environments) + 1, 1024)
+        return min(max(self.capacity // self.environments, 1), most)
+
+
 class RunConfig(NamedTuple):
     """Everything that determines a run.
 
@@ -73,12 +138,13 @@ class RunConfig(NamedTuple):
         algorithm: Its name in `floq.algorithms.ALGORITHMS`.
         config: The algorithm's config.
         task: Name of the task that the data belongs to, if it is one of floq's.
-        environment: What evaluation builds its environments from; None does not evaluate.
+        environment: What environments are built from; None does not evaluate.
         seeds: One for each of the runs that train side by side.
-        steps: Updates in all.
-        schedule: What happens at which of them.
-        fingerprint: SHA-256 of the dataset.
-        statistics: Shapes and reward range of the dataset.
+        steps: Updates on the dataset alone, before the first step in the environment.
+        online: What follows in the environment; None ends with the last offline update.
+        schedule: What happens at which steps.
+        fingerprint: SHA-256 of the dataset; None without one.
+        statistics: Shapes and reward range of what decisions give, by the dataset or as given.
     """
 
     algorithm: str
@@ -87,9 +153,15 @@ class RunConfig(NamedTuple):
     environment: EnvironmentSpec | None
     seeds: tuple[int, ...]
     steps: int
+    online: Online | None
     schedule: Schedule
-    fingerprint: str
+    fingerprint: str | None
     statistics: Statistics
+
+    @property
+    def total_steps(self) -> int:
+        """Offline updates and environment steps together: the last step that rows can have."""
+        return self.steps + (self.online.steps if self.online else 0)
 
     @property
     def rows_per_step(self) -> dict[str, int]:
@@ -109,19 +181,11 @@ class RunDirectory:
         """Takes hold of an existing folder.
 
         Raises:
-            RuntimeError: If another process is at work in it.
+            HeldFolder: If another process is at work in it.
         """
         self.path = path
         self.checkpoints = path / "checkpoints"
-        # The lock goes when the process does, however it ends.
-        self._lock = (path / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise RuntimeError(
-                f"Another process is training in {path}: wait for it, or stop it first."
-            ) from error
+        self._lock = hold(path, what="training")
         clean_up(self.checkpoints)
 
     @classmethod
@@ -190,15 +254,34 @@ class RunDirectory:
             The files that have all their rows of that step. If one has only some, those are
             removed too.
         """
-        complete = set()
-        for name, count in expected.items():
+        complete = complete_files(self.path, expected, step)
+        for name in expected:
             rows = read_rows(self.path / name)
-            if sum(row["step"] == step for row in rows) == count:
-                complete.add(name)
             kept = [row for row in rows if row["step"] < step + (name in complete)]
             content = "".join(json.dumps(row) + "\n" for row in kept)
             replace_bytes(self.path / name, content.encode())
+        for name in (EPISODES, EVENTS):
+            if (self.path / name).exists():
+                # These were on the disk before the checkpoint was.
+                kept = [row for row in read_rows(self.path / name) if row["step"] <= step]
+                content = "".join(json.dumps(row) + "\n" for row in kept)
+                replace_bytes(self.path / name, content.encode())
         return complete
+
+
+def complete_files(path: Path, expected: Mapping[str, int], step: int) -> set[str]:
+    """The files of a run that have all their rows of a step.
+
+    Args:
+        path: The run.
+        expected: For each file, the rows of a step that has rows at all.
+        step: The step.
+    """
+    return {
+        name
+        for name, count in expected.items()
+        if sum(row["step"] == step for row in read_rows(path / name)) == count
+    }
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,43 @@
+"""`floq finetune`: an offline run goes on in its environment."""
+
+import dataclasses
+from pathlib import Path
+
+import tyro
+
+from floq.commands.training import OnlineOptions, ScheduleOptions, run_training
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetune:
+    """Go on with an offline run in its environment, with networks, optimizer and all.
+
+    Attributes:
+        run_directory: The run's folder.
+        steps: Steps in the environment, of each seed.
+        directory: New folder; the run's with "-online" at its end by default.
+        online: How it learns there.
+        processes: Processes that step environments; by default one for each core.
+        schedule: What happens at which environment steps.
+    """
+
+    run_directory: tyro.conf.Positional[Path]
+    steps: int = 2_000_000
+    directory: Path | None = None
+    online: tyro.conf.OmitArgPrefixes[OnlineOptions] = OnlineOptions()
+    processes: int | None = None
+    schedule: tyro.conf.OmitArgPrefixes[ScheduleOptions] = ScheduleOptions()
+
+    def run(self) -> int:
+        """Fine-tunes, and says where everything lies."""
+        from floq.training import Schedule, finetune
+
+        return run_training(
+            lambda: finetune(
+                self.run_directory,
+                online=self.online.settings(self.steps),
+                directory=self.directory,
+                schedule=Schedule(**dataclasses.asdict(self.schedule)),
+                processes=self.processes,
+            )
+        )

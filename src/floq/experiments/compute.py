@@ -1,0 +1,74 @@
+"""What a computation costs: floating-point operations and parameters, counted and not measured."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+_MOVING = {
+    *("bitcast_convert_type", "broadcast_in_dim", "concatenate", "convert_element_type", "copy"),
+    *("copy_p", "device_put", "dynamic_slice", "dynamic_update_slice", "gather", "iota", "pad"),
+    *("optimization_barrier", "random_bits", "random_clone", "random_fold_in", "random_seed"),
+    *("random_split", "random_unwrap", "random_wrap", "reshape", "rev", "scatter", "slice"),
+    *("split", "squeeze", "stack", "stop_gradient", "threefry2x32", "transpose", "unstack"),
+}
+"""What only moves numbers or draws random bits: no floating-point operation."""
+
+
+def count_flops(function: Callable[..., Any], *arguments: Any) -> float:
+    """Floating-point operations of one call, every step of every loop counted.
+
+    A matrix product of shapes [n, k] and [k, m] counts 2nkm, a sum one for each number that goes
+    into it, anything else one for each number that comes out (an exponential too). XLA's own cost
+    analysis counts the body of a loop once, however often it runs, so that a flow of 16 steps
+    would cost what one of a single step does.
+
+    Args:
+        function: What to count; it is traced, not run.
+        arguments: Its arguments, or their shapes and dtypes.
+
+    Raises:
+        ValueError: If there is a loop whose number of steps depends on data.
+    """
+    return _flops_of(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def count_parameters(tree: Any) -> int:
+    """Numbers in all arrays of a pytree."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _flops_of(jaxpr: Any) -> float:
+    return sum((_flops_of_equation(equation) for equation in jaxpr.eqns), start=0.0)
+
+
+def _flops_of_equation(equation: Any) -> float:
+    name, parameters = equation.primitive.name, equation.params
+    if name == "while":
+        raise ValueError(
+            "There is a loop whose number of steps depends on data, so that its operations cannot "
+            "be counted: give it a fixed number of steps (`jax.lax.scan`)."
+        )
+    if name == "cond":
+        return max(_flops_of(branch.jaxpr) for branch in parameters["branches"])
+    inner = sum(_flops_of(jaxpr) for jaxpr in _inner_jaxprs(parameters))
+    if inner or name == "scan":
+        return inner * parameters.get("length", 1)
+    if name in _MOVING:
+        return 0.0
+    if name == "dot_general":
+        (contracted, _), _ = parameters["dimension_numbers"]
+        left = equation.invars[0].aval.shape
+        return 2.0 * equation.outvars[0].aval.size * math.prod(left[axis] for axis in contracted)
+    sides = equation.invars if name.startswith(("reduce_", "cum", "arg")) else equation.outvars
+    return float(sides[0].aval.size)
+
+
+def _inner_jaxprs(parameters: dict[str, Any]) -> Iterator[Any]:
+    """The bodies of calls, custom derivatives and scans."""
+    for value in parameters.values():
+        if hasattr(value, "jaxpr"):
+            yield value.jaxpr
+        elif hasattr(value, "eqns"):
+            yield value

@@ -1,0 +1,109 @@
+"""What a study is: a question, and named variants of critics that answer it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+from floq.critics import CriticConfig, FlowCriticConfig, ScalarCriticConfig
+from floq.experiments.studies.readings import Probe, Reading, ReadValues
+from floq.experiments.value_problems import Maze, Waves
+from floq.experiments.value_program import Training
+from floq.networks import NetworkConfig
+
+Size = Literal["small", "full"]
+Ground = Literal["value", "control"]
+FLOPS = "floating-point operations of an update"
+"""The axis on which a variant's place is what it costs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One way to do it.
+
+    Attributes:
+        name: What tables call it; unique in its study.
+        critic: The critic.
+        training: How it learns (read on the value ground alone).
+        problem: What it learns (read on the value ground alone).
+        readings: How its values are read; each is a row of the table.
+        probes: Other numbers to follow.
+        panel: The panel of the figure that it is in, by the label of its axis.
+        line: The line of the figure that joins it with others.
+        place: Its place on the axis, if its readings have none of their own and the axis is not
+            `FLOPS`; without any, it is named in place of a number.
+    """
+
+    name: str
+    critic: CriticConfig
+    training: Training
+    problem: Waves | Maze
+    readings: tuple[Reading, ...] = (ReadValues(),)
+    probes: tuple[Probe, ...] = ()
+    panel: str = ""
+    line: str = ""
+    place: int | float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """What all variants of a study share unless they say otherwise.
+
+    Attributes:
+        flow: The flow critic.
+        training: How critics learn.
+        problem: What they learn.
+        multiples: Multiples of compute at which critics are compared.
+    """
+
+    flow: FlowCriticConfig
+    training: Training = Training()
+    problem: Waves | Maze = Waves()
+    multiples: tuple[int, ...] = (1, 2, 4, 8)
+
+    @property
+    def scalar(self) -> ScalarCriticConfig:
+        """The monolith with the flow's network and members."""
+        flow = self.flow
+        return ScalarCriticConfig(flow.members, flow.aggregation, flow.network)
+
+    def variant(self, name: str, critic: CriticConfig | None = None, **changes: object) -> Variant:
+        """A variant of the base: with another critic, or other fields of `Variant`."""
+        variant = Variant(name, critic or self.flow, self.training, self.problem)
+        return dataclasses.replace(variant, **changes)  # pyright: ignore[reportArgumentType]
+
+    def with_updates(self, updates: int | None) -> "Base":
+        """The base with another number of updates; None leaves it."""
+        if updates is None:
+            return self
+        return dataclasses.replace(
+            self, training=dataclasses.replace(self.training, updates=updates)
+        )
+
+    def wider(self, compute: int | float) -> NetworkConfig:
+        """The network so much wider that a layer costs about `compute` times as much."""
+        sizes = self.flow.network.hidden_sizes
+        wider = tuple(round(size * compute**0.5) for size in sizes)
+        return dataclasses.replace(self.flow.network, hidden_sizes=wider)
+
+    def residual(self, blocks: int) -> NetworkConfig:
+        """The network with its layers repeated in residual blocks."""
+        return dataclasses.replace(self.flow.network, residual_blocks=blocks)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A question and how it is answered.
+
+    Attributes:
+        name: What the command line calls it.
+        question: What it answers, in a sentence.
+        variants: Makes the variants from what they share.
+        reference: The variant that all others are compared with, seed by seed.
+        grounds: The grounds that can answer it.
+    """
+
+    name: str
+    question: str
+    variants: Callable[[Base], list[Variant]]
+    reference: str
+    grounds: tuple[Ground, ...] = ("value",)

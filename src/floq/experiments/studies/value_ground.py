@@ -1,0 +1,87 @@
+"""Studies on the value ground: the value benchmark, where the truth is known."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from floq.critics import FlowCriticConfig, create_critic
+from floq.experiments.studies.study import Base, Size, Study, Variant
+from floq.experiments.value_benchmark import benchmark
+from floq.experiments.value_problems import Waves
+from floq.experiments.value_program import Training
+from floq.networks import NetworkConfig
+from floq.training.configuration import to_json
+
+
+def _base(size: Size) -> Base:
+    width, depth, samples = (64, 2, 4) if size == "small" else (256, 3, 8)
+    flow = FlowCriticConfig(
+        integration_steps=4,
+        noise_samples=samples,
+        members=1,
+        network=NetworkConfig((width,) * depth, layer_norm=True),
+    )
+    if size == "small":
+        return Base(flow)
+    training = Training(updates=30_000, learning_rate=1e-3, batch_size=256, points=10)
+    return Base(flow, training, Waves(roughness=4, side=24, transitions=131_072))
+
+
+class ValueGround:
+    """Where a critic's values are compared with the truth: an error, so less is better."""
+
+    figure = "error"
+    default_seeds: tuple[int, ...] = tuple(range(10))
+    """As many as make intervals narrow enough to tell variants apart."""
+
+    def __init__(self, size: Size, *, updates: int | None = None):
+        """Prepares the ground.
+
+        Args:
+            size: Small, for minutes on two cores, or full, for an accelerator.
+            updates: Updates of every variant, if not those of the size.
+        """
+        self._base = _base(size)
+        self._updates = updates
+
+    def variants(self, study: Study) -> list[Variant]:
+        """The study's variants."""
+        return study.variants(self._base.with_updates(self._updates))
+
+    def updates(self, variant: Variant) -> int:
+        """Updates of each seed."""
+        return variant.training.updates
+
+    def settings(self, variant: Variant) -> Any:
+        """Everything that determines a variant's figures, as JSON."""
+        return {
+            "critic": {"kind": type(variant.critic).__name__, **to_json(variant.critic)},
+            "problem": {"kind": type(variant.problem).__name__, **to_json(variant.problem)},
+            "training": to_json(variant.training),
+            "readings": [reading.name for reading in variant.readings],
+            "probes": [probe.name for probe in variant.probes],
+        }
+
+    def run(
+        self, variant: Variant, seeds: Sequence[int], directory: Path
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Each seed with what it came to, as soon as it is done."""
+        results = benchmark(
+            functools.partial(create_critic, variant.critic),
+            problem=variant.problem,
+            training=variant.training,
+            seeds=seeds,
+            readings={reading.name: reading for reading in variant.readings},
+            probes={probe.name: probe for probe in variant.probes},
+        )
+        for seed, result in results:
+            figures = result._asdict()
+            yield (
+                seed,
+                {
+                    "steps": variant.training.steps,
+                    "figures": figures.pop("errors"),
+                    **figures,
+                },
+            )

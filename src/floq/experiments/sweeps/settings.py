@@ -1,0 +1,97 @@
+"""Settings by dotted name, such as `critic.integration_steps`: replaced, read and spelled."""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, get_type_hints
+
+from floq.training.configuration import from_json
+
+Config = TypeVar("Config")
+
+
+def replace_settings(config: Config, changes: Mapping[str, Any], *, name: str) -> Config:
+    """A config with some settings replaced, checked as a whole.
+
+    Args:
+        config: Nested frozen dataclasses.
+        changes: New values by dotted name, as TOML or JSON gives them.
+        name: What the changes are called in errors.
+
+    Raises:
+        ValueError: If a setting is unknown, or a value is of another type or out of its range.
+    """
+    return _replace(config, _nested(changes), name)
+
+
+def setting(config: Any, key: str) -> Any:
+    """The value of a setting, by its dotted name."""
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables as dotted names; whatever is not a table is a value."""
+    found = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": item for inner, item in flat(value).items()}
+        else:
+            found[name] = value
+    return found
+
+
+def spelled(value: Any) -> str:
+    """A value as names of folders and cells of tables spell it: 3 for 3.0, 64x64 for (64, 64)."""
+    if isinstance(value, list | tuple):
+        return "x".join(map(spelled, value))
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What may have been meant, for an error message."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}There are {', '.join(known)}."
+
+
+def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in changes.items():
+        *outer, last = name.split(".")
+        place = tree
+        for part in outer:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return tree
+
+
+def _replace(config: Any, changes: Mapping[str, Any], name: str) -> Any:
+    if not dataclasses.is_dataclass(config):
+        raise ValueError(f"{name} is one value: it has no settings {', '.join(changes)} inside.")
+    hints, values = get_type_hints(type(config)), {}
+    for key, change in changes.items():
+        if key not in hints:
+            raise ValueError(f"{name} has no setting {key!r}: {nearest(key, hints)}")
+        inner, full = getattr(config, key), f"{name}.{key}"
+        if isinstance(change, Mapping) and not isinstance(inner, Mapping):
+            values[key] = _replace(inner, change, full)
+        else:
+            values[key] = _typed(hints[key], change, full)
+    try:
+        return dataclasses.replace(config, **values)  # pyright: ignore[reportArgumentType]
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _typed(kind: Any, value: Any, name: str) -> Any:
+    value = from_json(kind, value, name=name)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is {value}: give a finite number.")
+    # 3 and 3.0 must be one config, which is compiled once.
+    return float(value) if kind is float else value

@@ -1,0 +1,140 @@
+"""Fine-tuning: a run that was trained on data goes on in its environment."""
+
+from pathlib import Path
+
+import gymnasium
+
+from floq.algorithms import ALGORITHMS
+from floq.data.dataset import Dataset
+from floq.envs.make import EnvironmentSpec, spec_of
+from floq.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from floq.training.offline import go_through_phases
+from floq.training.preparation import (
+    as_decisions,
+    check_environment,
+    check_numbers,
+    check_online,
+    verified_dataset,
+)
+from floq.training.program import state_template
+from floq.training.run import Run
+from floq.training.run_directory import (
+    EVALUATIONS,
+    METRICS,
+    TIMINGS,
+    Online,
+    RunConfig,
+    RunDirectory,
+    Schedule,
+    read_config,
+    read_rows,
+    refuse_existing,
+)
+from floq.training.signals import interruptions
+
+
+def finetune(
+    run: Run | str | Path,
+    *,
+    steps: int = 2_000_000,
+    online: Online | None = None,
+    directory: str | Path | None = None,
+    dataset: Dataset | None = None,
+    env: gymnasium.Env | EnvironmentSpec | str | None = None,
+    schedule: Schedule | None = None,
+    processes: int | None = None,
+    progress: bool = True,
+) -> Run:
+    """Goes on with an offline run in its environment, in a new directory.
+
+    Networks, targets, optimizer and seeds are those of the run's newest checkpoint, and so are
+    algorithm, settings and reward range; the rows of the run are taken along, so that the new
+    directory holds the whole curve. The run itself is left as it is. The result is the same, to
+    the bit, as that of `train` with as many offline steps and the same online settings.
+
+    Args:
+        run: The run, or its directory.
+        steps: Environment steps of each seed.
+        online: All online settings, in place of the published ones and of `steps`.
+        directory: A new folder; by default the run's with "-online" at its end.
+        dataset: The run's data; by default that of its task is loaded. Not needed if batches hold
+            online transitions alone.
+        env: Where to train and evaluate; by default the run's environment.
+        schedule: When to log, evaluate and save, in environment steps; by default the run's.
+        processes: Processes that step environments; by default one for each core.
+        progress: Whether to draw a progress bar, where there is a terminal.
+
+    Returns:
+        The new run.
+
+    Raises:
+        FileNotFoundError: If there is no run, it has saved nothing, or its data is not there.
+        FileExistsError: If the directory already holds a run.
+        ValueError: If the run is online already, or settings do not go together.
+        Interrupted: If a signal asked to stop; everything is saved, and `resume` goes on.
+        Diverged: If a loss or a parameter is no longer finite.
+        floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
+    """
+    source = run.directory if isinstance(run, Run) else Path(run)
+    former = read_config(source)
+    if former.online is not None:
+        raise ValueError(
+            f"{source} has trained in its environment already: go on with `floq resume {source} "
+            "--steps N`, where N counts all its steps."
+        )
+    online = Online(steps=steps) if online is None else online
+    spec = former.environment if env is None else spec_of(env)
+    checkpoint = _newest(source, former)
+    needs_data = online.buffer != "online"
+    check_numbers(former.seeds, checkpoint.step, online)
+    check_online(former.config, online, spec, has_data=True, offline_steps=checkpoint.step)
+    if spec is not None:
+        check_environment(spec, former.statistics, former.config.action_chunk)
+    if needs_data:
+        dataset = as_decisions(verified_dataset(source, former, dataset), former.config)
+    config = former._replace(
+        environment=spec,
+        steps=checkpoint.step,
+        online=online,
+        schedule=former.schedule if schedule is None else schedule,
+        fingerprint=former.fingerprint if needs_data else None,
+    )
+    path = source.with_name(f"{source.name}-online") if directory is None else Path(directory)
+    refuse_existing(path)
+    with interruptions(), RunDirectory.create(path, config) as files:
+        return go_through_phases(
+            files,
+            config,
+            dataset if needs_data else None,
+            checkpoint=_take_over(source, files, config, checkpoint),
+            done=config.rows_per_step.keys(),
+            processes=processes,
+            progress=progress,
+        )
+
+
+def _newest(source: Path, config: RunConfig) -> Checkpoint:
+    template = state_template(
+        ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
+    )
+    checkpoint = newest_checkpoint(source / "checkpoints", template)
+    if checkpoint is None:
+        raise FileNotFoundError(f"{source} has no checkpoint yet: train it before fine-tuning it.")
+    return checkpoint
+
+
+def _take_over(
+    source: Path, files: RunDirectory, config: RunConfig, checkpoint: Checkpoint
+) -> Checkpoint:
+    """Copies what was learned and logged so far into the new directory."""
+    for name in (METRICS, EVALUATIONS, TIMINGS):
+        rows = [row for row in read_rows(source / name) if row["step"] <= checkpoint.step]
+        files.append(name, rows)
+    path = save_checkpoint(
+        files.checkpoints,
+        checkpoint.step,
+        checkpoint.state,
+        details=checkpoint.details,
+        keep=config.schedule.keep,
+    )
+    return checkpoint._replace(path=path)

@@ -1,0 +1,46 @@
+"""Files that the tests of sweeps start from: a small spec, and data that takes no simulator."""
+
+import numpy as np
+
+import floq
+
+TASK = "pointmaze-medium-navigate-singletask-task1-v0"
+SPEC = f"""
+tasks = ["{TASK}"]
+steps = 20
+seeds = [0, 1]
+
+[schedule]
+log_interval = 10
+evaluation_interval = 20
+evaluation_episodes = 1
+checkpoint_interval = 10
+
+[algorithms.floq.settings]
+batch_size = 4
+critic.integration_steps = 1
+critic.noise_samples = 1
+critic.network.hidden_sizes = [8]
+distilled.network.hidden_sizes = [8]
+policy.network.hidden_sizes = [8]
+"""
+
+
+def write_data(folder):
+    """A dataset of random places in the maze, one of which is the task's goal."""
+    env = floq.make_env(TASK)
+    env.reset(seed=0)
+    generator = np.random.default_rng(0)
+    places = generator.uniform(0, 20, (100, 2)).astype(np.float32)
+    places[5] = env.unwrapped.cur_goal_xy
+    env.close()
+    terminals = np.zeros(100, np.float32)
+    terminals[49::50] = 1
+    np.savez(
+        folder / "pointmaze-medium-navigate-v0.npz",
+        observations=places,
+        actions=generator.uniform(-1, 1, (100, 2)).astype(np.float32),
+        terminals=terminals,
+        qpos=places,
+        qvel=np.zeros((100, 2), np.float32),
+    )

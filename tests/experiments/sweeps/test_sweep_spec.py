@@ -1,0 +1,92 @@
+"""The file of a sweep: what it means, and how it is refused."""
+
+from pathlib import Path
+
+import pytest
+import sweep_files
+
+from floq.cli import main
+from floq.experiments.sweeps import forecast, read_spec
+from floq.experiments.sweeps.queue import Queue
+from floq.experiments.sweeps.table import read_table, write_table
+
+PAPER = Path(__file__).parents[3] / "examples" / "sweeps" / "paper.toml"
+
+
+def write(folder, text):
+    path = folder / "spec.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_grid_has_every_combination_once(tmp_path):
+    """3 values × 2 packs of 3 seeds: 6 runs, each with its own name and its value."""
+    text = sweep_files.SPEC.replace("seeds = [0, 1]", "seeds = [0, 1, 2]\nseeds_per_run = 2")
+    text += "\n[algorithms.floq.grid]\ncritic.noise_coverage = [0.1, 0.25, 1]\n"
+    runs = forecast(read_spec(write(tmp_path, text)), tmp_path)
+    assert len({run.name for run in runs}) == len(runs) == 6
+    found = [(run.config.critic.noise_coverage, run.seeds) for run in runs]
+    assert found == [(value, seeds) for value in (0.1, 0.25, 1.0) for seeds in ((0, 1), (2,))]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("steps = 20\n", "step = 20\n"), "did you mean steps"),
+        (("seeds = [0, 1]", "seeds = [1, 1]"), r"\[1, 1\]"),
+        (("task1-v0", "task9-v0"), "task9"),
+        (("log_interval = 10", "log_interval = 0"), "log_interval is 0"),
+        (("critic.noise_samples = 1", "critic.noise_sample = 1"), "did you mean noise_samples"),
+        (("batch_size = 4", "batch_size = 'four'"), "batch_size is 'four'"),
+        (("algorithms.floq", "algorithms.flok"), "flok"),
+    ],
+)
+def test_what_cannot_be_is_named_before_anything_starts(change, named, tmp_path):
+    """A wrong key or value is refused with its name."""
+    path = write(tmp_path, sweep_files.SPEC.replace(*change, 1))
+    with pytest.raises(ValueError, match=named):
+        forecast(read_spec(path), tmp_path)
+
+
+def test_a_search_needs_to_know_how_long(tmp_path):
+    """A space without [search], and [search] without a space, are refused."""
+    space = "[algorithms.floq.search]\nbc_coefficient = { low = 1, high = 10 }\n"
+    for more, named in (
+        (space, r"no table \[search\]"),
+        ("[search]\ntrials = 2\n", "no algorithm"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            read_spec(write(tmp_path, f"{sweep_files.SPEC}\n{more}"))
+
+
+def test_the_paper_has_fifty_tasks_and_two_methods():
+    """100 runs of 3 seeds, with each task's published settings."""
+    runs = forecast(read_spec(PAPER), Path("nowhere"))
+    assert len(runs) == 100
+    assert len({run.task for run in runs}) == 50
+    alphas = {run.config.bc_coefficient for run in runs if "puzzle" in run.task}
+    assert alphas == {1000}
+
+
+def test_nothing_is_finished_at_first(tmp_path):
+    """The queue hands out each run once; the table says that none has begun, and reads back."""
+    queue = Queue(read_spec(write(tmp_path, sweep_files.SPEC)), tmp_path)
+    names = [queue.next().name, queue.next().name]
+    assert names == [run.name for run in queue.runs]
+    assert queue.next() is None
+    rows = read_table(write_table(tmp_path, queue.runs))
+    assert [(row.run, row.seed, row.status, row.success) for row in rows] == [
+        (name, seed, "not begun", None) for seed, name in enumerate(names)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_a_dry_run_needs_no_ray_and_leaves_nothing(tmp_path, capsys):
+    """It prints runs and cost, and makes no folder."""
+    path = write(tmp_path, sweep_files.SPEC + "\n[cost]\ngflops_per_second = 1\n")
+    directory = tmp_path / "runs"
+    assert main(["sweep", str(path), "--directory", str(directory), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 runs, 2 of them left" in shown
+    assert "At 1 GFLOP/s" in shown
+    assert not directory.exists()

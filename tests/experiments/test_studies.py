@@ -1,0 +1,79 @@
+"""Studies: their variants, and what their cells come to."""
+
+import csv
+import io
+import math
+
+import pytest
+
+from floq.experiments.studies.catalogue import STUDIES
+from floq.experiments.studies.cells import Cells, folder_name
+from floq.experiments.studies.results import rows_of, to_csv, to_markdown
+from floq.experiments.studies.runner import list_studies, run_study
+from floq.experiments.studies.value_ground import ValueGround
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=lambda study: study.name)
+def test_variants_have_names_of_their_own(study):
+    """Also as folders; the variant that all are compared with is among them."""
+    for size in ("small", "full"):
+        names = [variant.name for variant in ValueGround(size).variants(study)]
+        assert len(set(map(folder_name, names))) == len(names)
+        assert study.reference in names
+
+
+def test_listing_names_every_study_and_its_question():
+    """And the variants of the one that is asked for."""
+    listed = list_studies()
+    assert all(study.name in listed and study.question in listed for study in STUDIES.values())
+    assert "κ=0.25" in list_studies("noise-width")
+
+
+def test_a_cell_of_other_settings_is_refused(tmp_path):
+    """It is neither taken for the new one nor overwritten; a cell that is not finite is kept."""
+    cells = Cells(tmp_path)
+    assert cells.read("flow, K=4", 3, {"K": 4}) is None
+    cells.write("flow, K=4", 3, {"K": 4}, {"figures": {"values": (0.5, math.inf)}})
+    assert cells.read("flow, K=4", 3, {"K": 4})["figures"] == {"values": [0.5, None]}
+    with pytest.raises(ValueError, match="other settings"):
+        cells.read("flow, K=4", 3, {"K": 8})
+
+
+def cell(*errors):
+    return {"figures": {"values": list(errors)}, "parameters": 5, "flops": 2e6, "seconds": 0.001}
+
+
+def test_rows_compare_seed_by_seed():
+    """Means of the last points, and of the differences of the seeds that both have."""
+    variants = ValueGround("small").variants(STUDIES["noise-width"])
+    found = {
+        "κ=0.1": {0: cell(9.0, 1.0), 1: cell(9.0, 2.0)},
+        "κ=0.25": {0: cell(9.0, 1.5), 1: cell(9.0, 2.5), 2: cell(9.0, 8.0)},
+        "κ=0.5": {0: cell(9.0, None)},
+    }
+    base, wide, diverged = rows_of(variants, found, "κ=0.1", figure="error")
+    assert base.interval.mean == pytest.approx(1.5)
+    assert base.difference is None
+    assert wide.interval.mean == pytest.approx(4.0)
+    assert wide.difference == pytest.approx((0.5, 0.5, 0.5))
+    assert wide.place == 0.25
+    assert diverged.interval.mean == math.inf
+    table = list(csv.DictReader(io.StringIO(to_csv([base, wide], figure="error").decode())))
+    assert [row["error"] for row in table] == ["1.5", "4.0"]
+    assert table[0]["difference"] == ""
+    assert "+0.500 [+0.500, +0.500]" in to_markdown([base, wide], figure="error", reference="κ=0.1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"name": "everything"}, "integration-steps"),
+        ({"name": "recovery", "ground": "control"}, "value ground"),
+        ({"name": "critics", "variants": ("flow, K=3",)}, "flow, K=4"),
+        ({"name": "critics", "seeds": (1, 1)}, "seeds"),
+    ],
+)
+def test_what_is_not_there_is_named(arguments, named, tmp_path):
+    """The error says what there is."""
+    with pytest.raises(ValueError, match=named):
+        run_study(**arguments, directory=tmp_path)
