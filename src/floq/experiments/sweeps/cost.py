@@ -70,7 +70,7 @@ def _update_flops(config: Any, observation_dim: int, action_dim: int) -> int:
         observations = jnp.zeros((size, observation_dim))
         numbers = jnp.zeros(size)
         actions = jnp.zeros((size, action_dim))
-        batch = Batch(observations, actions, numbers, numbers, observations)
+        batch = Batch(observations, actions, numbers, numbers, observations, actions, numbers)
         return algorithm.update(config, state, batch, key=key)
 
     return _count(jax.make_jaxpr(update)(state).jaxpr)
