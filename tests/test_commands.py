@@ -117,7 +117,7 @@ def test_every_command_of_the_pages_runs(folder, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:.*")
-def test_the_python_example_of_the_readme_runs(folder, monkeypatch, capsys):
+def test_the_python_example_of_the_readme_runs(folder, monkeypatch, capsys, optimised):
     """As it stands, with small networks, two updates and one episode."""
     (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
     assert len(code.splitlines()) <= 8
@@ -134,7 +134,7 @@ def test_the_python_example_of_the_readme_runs(folder, monkeypatch, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:.*")
-def test_the_demo_runs_and_says_what_it_found(folder):
+def test_the_demo_runs_and_says_what_it_found(folder, optimised):
     """A demo of four updates leaves a report and a summary; called again, it is finished."""
     import json
 

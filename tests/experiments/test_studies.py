@@ -77,3 +77,30 @@ def test_what_is_not_there_is_named(arguments, named, tmp_path):
     """The error says what there is."""
     with pytest.raises(ValueError, match=named):
         run_study(**arguments, directory=tmp_path)
+
+
+def test_a_study_goes_on_where_it_was_and_computes_nothing_twice(tmp_path):
+    """A second seed leaves the first one's cell alone; the table is that of both seeds at once."""
+
+    def study(folder, seeds):
+        return run_study(
+            "critics",
+            seeds=seeds,
+            variants=("dense ×1",),
+            updates=12,
+            directory=tmp_path / folder,
+            progress=False,
+        )
+
+    first = study("cut", (0,)) / "cells" / folder_name("dense ×1") / "seed_0000.json"
+    written = first.stat().st_mtime_ns
+    study("cut", (0, 1))
+    assert first.stat().st_mtime_ns == written
+    study("whole", (0, 1))
+
+    def table(folder):
+        rows = csv.DictReader(io.StringIO((tmp_path / folder / "table.csv").read_text()))
+        return [{name: row[name] for name in row if "second" not in name} for row in rows]
+
+    assert table("cut") == table("whole")
+    assert (tmp_path / "whole" / "figure.svg").read_bytes().startswith(b"<?xml")

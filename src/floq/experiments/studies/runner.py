@@ -18,7 +18,7 @@ from floq.training.files import replace_bytes
 from floq.training.progress import ProgressDisplay
 
 _LABELS = {
-    "error": "error (standard deviations of the truth)",
+    "error": "error / σ of the true values",
     "success": "success rate of episodes",
 }
 
