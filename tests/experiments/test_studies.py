@@ -6,6 +6,9 @@ import math
 
 import pytest
 
+from floq.data.generation import generate
+from floq.experiments import demo
+from floq.experiments.presets import small
 from floq.experiments.studies.catalogue import STUDIES
 from floq.experiments.studies.cells import Cells, folder_name
 from floq.experiments.studies.results import rows_of, to_csv, to_markdown
@@ -104,3 +107,33 @@ def test_a_study_goes_on_where_it_was_and_computes_nothing_twice(tmp_path):
 
     assert table("cut") == table("whole")
     assert (tmp_path / "whole" / "figure.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.slow
+def test_policies_are_trained_on_the_control_ground(tmp_path, monkeypatch):
+    """A flow by floq and a monolith by FQL, over chunks of actions, each with its cost."""
+    task = "pointmaze-medium-navigate-singletask-task1-v0"
+    monkeypatch.setenv("FLOQ_DATA", str(tmp_path / "data"))
+    generate(
+        "pointmaze-medium-navigate-v0",
+        episodes=20,
+        processes=1,
+        seed=0,
+        directory=tmp_path / "data",
+        progress=False,
+    )
+    monkeypatch.setattr(demo, "CONFIG", small(demo.CONFIG, width=8, depth=1))
+    folder = run_study(
+        "critics",
+        ground="control",
+        task=task,
+        seeds=(0,),
+        variants=("flow, K=1", "dense ×1"),
+        updates=2,
+        directory=tmp_path / "study",
+        progress=False,
+    )
+    flow, dense = csv.DictReader(io.StringIO((folder / "table.csv").read_text()))
+    assert {flow["variant"], dense["variant"]} == {"flow, K=1", "dense ×1"}
+    assert 0 <= float(flow["success"]) <= 1
+    assert float(flow["flops_per_update"]) > float(dense["flops_per_update"]) > 0

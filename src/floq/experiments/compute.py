@@ -52,10 +52,11 @@ def _flops_of_equation(equation: Any) -> float:
         )
     if name == "cond":
         return max(_flops_of(branch.jaxpr) for branch in parameters["branches"])
-    inner = sum(_flops_of(jaxpr) for jaxpr in _inner_jaxprs(parameters))
-    if inner or name == "scan":
-        return inner * parameters.get("length", 1)
-    if name in _MOVING:
+    inner = list(_inner_jaxprs(parameters))
+    if inner:
+        return sum(map(_flops_of, inner)) * parameters.get("length", 1)
+    # Without a result, there is nothing to compute: a check, or a message.
+    if name in _MOVING or not equation.outvars:
         return 0.0
     if name == "dot_general":
         (contracted, _), _ = parameters["dimension_numbers"]

@@ -18,6 +18,7 @@ from floq.experiments.studies.study import Base, Size, Study, Variant
 from floq.tasks import load_task
 from floq.training import Schedule, resume, train
 from floq.training.configuration import to_json
+from floq.training.preparation import as_decisions
 from floq.training.run import Run
 
 _SMALL_STEPS, _FULL_STEPS = 5_000, 1_000_000
@@ -136,7 +137,8 @@ def _cost(run: Run, dataset: Any) -> tuple[int, float]:
     state = run.state_of(run.config.seeds[0])
     config = run.config.config
     batch = jax.eval_shape(
-        lambda key: dataset.sample(config.batch_size, key=key), jax.random.key(0)
+        lambda key: as_decisions(dataset, config).sample(config.batch_size, key=key),
+        jax.random.key(0),
     )
     flops = count_flops(
         lambda state, batch, key: run.algorithm.update(config, state, batch, key=key),
