@@ -1,16 +1,17 @@
 """Processes that are killed or asked to stop, and runs that go on afterwards."""
 
 import contextlib
+import functools
 import re
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from faults.programs import Programs, announced, end_of, hold_same_end
+from faults.programs import Process, Programs, announced, end_of, hold_same_end
 from faults.trials import Row, Trial, hold
 
 _ENDLESS = [
@@ -21,8 +22,17 @@ _OFFLINE = [
     *"--steps 6000 --log-interval 500 --evaluation-interval 2000".split(),
     *"--evaluation-episodes 1 --checkpoint-interval 700 --seeds 3 5".split(),
 ]
+_OFFLINE_STEPS, _ONLINE_STEPS = 100, 900
+_ONLINE = [
+    *f"--offline-steps {_OFFLINE_STEPS} --online-steps {_ONLINE_STEPS} --environments 2".split(),
+    *"--updates-per-step 1.5 --warmup 100 --log-interval 500 --evaluation-interval 5000".split(),
+    *"--evaluation-episodes 1 --checkpoint-interval 60 --seeds 3 5".split(),
+]
 _GRACE = 10.0
 """Seconds between a signal and the end."""
+
+Cut = Callable[[Process, Path, np.random.Generator], None]
+"""Waits for the moment at which a run is to be cut."""
 
 
 @contextlib.contextmanager
@@ -64,24 +74,39 @@ def _hold_goes_on_from(said: str, least: int) -> None:
         hold(step >= least, f"step {least} was announced, and it went on from step {step}")
 
 
+def _cut_offline(process: Process, run: Path, random: np.random.Generator) -> None:
+    """Waits for some time of what the updates and the evaluations take."""
+    process.until((run / "config.json").exists)
+    # As long as these take, after the time that compiling takes.
+    time.sleep(random.uniform(0.5, 4))
+
+
+def _cut_online(process: Process, run: Path, random: np.random.Generator) -> None:
+    """Waits for a random step of the online phase, and for some time of those that follow."""
+    step = _OFFLINE_STEPS + random.uniform(0, _ONLINE_STEPS - 60)
+    process.until(lambda: announced(run) >= step)
+    time.sleep(random.uniform(0, 0.1))
+    hold(process.running(), f"it ended before it was cut: {process.said()}")
+
+
 @contextlib.contextmanager
-def _resumed(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
+def _resumed(
+    words: Sequence[str], cut: Cut, folder: Path, wanted: int
+) -> Iterator[Sequence[Trial]]:
     programs, uncut, run = Programs(folder), folder / "uncut", folder / "run"
-    programs.run(*programs.train(uncut, *_OFFLINE))
+    programs.run(*programs.train(uncut, *words))
     expected = end_of(uncut)
 
     def trial(random: np.random.Generator) -> None:
         shutil.rmtree(run, ignore_errors=True)
-        process = programs.start(*programs.train(run, *_OFFLINE))
-        process.until((run / "config.json").exists)
-        # As long as the updates and the evaluations take, after the time that compiling takes.
-        time.sleep(random.uniform(0.5, 4))
+        process = programs.start(*programs.train(run, *words))
+        cut(process, run, random)
         process.send(signal.SIGKILL if random.random() < 0.5 else signal.SIGTERM)
         process.wait()
         if (run / "config.json").exists():
             programs.run("resume", str(run))
         else:
-            programs.run(*programs.train(run, *_OFFLINE))
+            programs.run(*programs.train(run, *words))
         hold_same_end(run, expected)
 
     yield [trial] * wanted
@@ -135,7 +160,16 @@ ROWS = [
         "SHA-256 of parameters, optimizer, counters and metrics equals the uncut run's",
         20,
         1,
-        _resumed,
+        functools.partial(_resumed, _OFFLINE, _cut_offline),
+    ),
+    Row(
+        "resume-online",
+        "cut at a random step by SIGKILL or SIGTERM, resumed in a new process, online",
+        "SHA-256 of parameters, optimizer, counters, environments, buffers, metrics and episodes "
+        "equals the uncut run's",
+        10,
+        1,
+        functools.partial(_resumed, _ONLINE, _cut_online),
     ),
     Row(
         "signals",

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import json
 import math
 import os
 import signal
@@ -20,6 +21,7 @@ from faults.trials import Row, Trial, hold
 from floq.algorithms import floq
 from floq.cli import _COMMANDS, main
 from floq.data.npz import read_arrays
+from floq.envs.make import EnvironmentSpec
 from floq.training import load_run
 from floq.training.checkpoint import DamagedCheckpointError, checkpoint_paths, load_checkpoint
 from floq.training.configuration import from_json, to_json
@@ -27,6 +29,7 @@ from floq.training.files import read_json
 from floq.training.run_directory import RunConfig, read_config, read_rows, read_versions
 
 _SECONDS = 10
+_SPEC = EnvironmentSpec("Pendulum-v1", {"g": 9.81, "max_episode_steps": 20})
 _VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2**31, -(2**63), 10**30, 0.5, -0.0, 1e308, math.inf, math.nan, "",
     "floq", "mean", "../..", "\0", "\ud800", "ünï", [], [[]], {}, {"a": {"b": []}}, [1, "a", None],
@@ -130,12 +133,16 @@ class _Fuzz:
         self._template = jax.eval_shape(lambda: state)
 
     def settings(self, random: np.random.Generator) -> None:
-        """A run's settings, or an algorithm's own."""
+        """A run's settings, an algorithm's own, or an environment's."""
         choice = random.random()
-        kind, sound = (RunConfig, self._config) if choice < 0.5 else (floq.Config, to_json(CONFIG))
-        data = _mutated(sound, random)
         # pytest alone checks types as well, and takes no int where a float is declared.
         documented = (ValueError, TypeCheckError)
+        if choice < 0.2:
+            text = json.dumps(_mutated(json.loads(_SPEC.to_json()), random))
+            _refuses(lambda: EnvironmentSpec.from_json(text), (ValueError,), f"a spec {text}")
+            return
+        kind, sound = (RunConfig, self._config) if choice < 0.6 else (floq.Config, to_json(CONFIG))
+        data = _mutated(sound, random)
         _refuses(lambda: from_json(kind, data), documented, f"settings {data}")
 
     def command_line(self, random: np.random.Generator) -> None:

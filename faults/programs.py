@@ -12,7 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faults.trials import hold
-from floq.training.checkpoint import checkpoint_paths
+from floq.training.checkpoint import checkpoint_paths, rows_folder
+from floq.training.files import read_json
+from floq.training.run_directory import EPISODES, EVALUATIONS, EVENTS, METRICS
+from floq.training.shards import Shard, read_shard
 
 ROOT = Path(__file__).resolve().parent.parent
 TASK = "pointmaze-medium-navigate-singletask-v0"
@@ -50,8 +53,9 @@ class Programs:
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
             "PYTHONUNBUFFERED": "1",
         }
-        self.run("data", "generate", "pointmaze-medium-navigate-v0", "--episodes", "12",
-                 "--seed", "1")  # fmt: skip
+        if not (shared / "data").exists():
+            self.run("data", "generate", "pointmaze-medium-navigate-v0", "--episodes", "12",
+                     "--seed", "1")  # fmt: skip
 
     def start(self, *arguments: str) -> "Process":
         """Starts `floq ARGUMENTS`."""
@@ -139,15 +143,29 @@ def announced(run: Path) -> int:
 
 
 def end_of(run: Path) -> dict[str, str]:
-    """SHA-256 of all that a run has come to: its last checkpoint and its rows."""
+    """SHA-256 of all that a run has come to: its last checkpoint, its buffers and its rows."""
     checkpoint = checkpoint_paths(run / "checkpoints")[-1]
     files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file()]
-    files += [run / "metrics.jsonl", run / "evaluations.jsonl"]
+    buffers = _buffers_of(checkpoint)
+    if buffers:
+        # It names the shards that the buffers are kept in, which end where something was saved.
+        files.remove(checkpoint / "manifest.json")
+    files += [run / name for name in (METRICS, EVALUATIONS, EPISODES, EVENTS)]
     # A file of rows without rows and none at all say the same.
     contents = {path: path.read_bytes() if path.exists() else b"" for path in files}
+    named = {str(path.relative_to(run)): content for path, content in contents.items()} | buffers
+    return {name: hashlib.sha256(content).hexdigest() for name, content in named.items()}
+
+
+def _buffers_of(checkpoint: Path) -> dict[str, bytes]:
+    """Each field of what the environments gave, in the order of their steps; empty offline."""
+    folder = rows_folder(checkpoint.parent)
+    named = read_json(checkpoint / "manifest.json").get("shards", {})
+    shards = [read_shard(folder, Shard(*item)) for item in named.items()]
+    # The counts say where a shard ends.
+    fields = shards[0].keys() - {"counts"} if shards else ()
     return {
-        str(path.relative_to(run)): hashlib.sha256(content).hexdigest()
-        for path, content in contents.items()
+        f"buffers/{name}": b"".join(shard[name].tobytes() for shard in shards) for name in fields
     }
 
 

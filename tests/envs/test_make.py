@@ -133,6 +133,24 @@ def test_spec_rebuilds_the_same_environment(make):
     assert second.unwrapped.spec.entry_point == first.unwrapped.spec.entry_point
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"id": "Pendulum-v1"}', "the fields id and kwargs"),
+        ('{"id": "Pendulum-v1", "kwargs": {}, "more": 1}', "and no others"),
+        ('["id", "kwargs"]', "must be an object"),
+        ('{"id": 3, "kwargs": {}}', "id of an environment spec is 3: it must be a string"),
+        ('{"id": "Pendulum-v1", "kwargs": [[1, 2]]}', "kwargs of .* it must be an object"),
+        ('{"id": "Pendulum-v1", "kwargs": {"g": NaN}}', "keyword arguments of .*JSON"),
+        ("{", "Expecting"),
+    ],
+)
+def test_a_spec_that_is_none_is_refused(text, message):
+    """A field that is missing, unknown or of another type is an error that names it."""
+    with pytest.raises(ValueError, match=message):
+        EnvironmentSpec.from_json(text)
+
+
 def test_spec_holds_only_what_differs():
     """What the registration says already is not repeated, nor is the way of rendering."""
     env = make_env(MAZE, render_mode="rgb_array")

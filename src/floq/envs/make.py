@@ -50,9 +50,25 @@ class EnvironmentSpec:
 
     @classmethod
     def from_json(cls, text: str) -> "EnvironmentSpec":
-        """The spec that `to_json` wrote."""
+        """The spec that `to_json` wrote.
+
+        Raises:
+            ValueError: If the text is no JSON, or a field is missing, unknown or of another type.
+        """
         fields = json.loads(text)
-        return cls(fields["id"], fields["kwargs"])
+        kinds = {"id": str, "kwargs": dict}
+        if not isinstance(fields, dict) or fields.keys() != kinds.keys():
+            raise ValueError(
+                f"an environment spec is {text[:200]}: it must be an object with the fields id and "
+                "kwargs, and no others."
+            )
+        for name, kind in kinds.items():
+            if not isinstance(fields[name], kind):
+                raise ValueError(
+                    f"{name} of an environment spec is {fields[name]!r}: it must be "
+                    f"{'a string' if kind is str else 'an object'}."
+                )
+        return cls(**fields)
 
 
 def environment_id(task_name: str) -> str:
