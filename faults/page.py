@@ -4,8 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-_MARKS = "<!-- faults: begin -->", "<!-- faults: end -->"
-
 
 def table(counts: dict[str, Any]) -> str:
     """The counts as a Markdown table, a row each, and a line for every trial that failed."""
@@ -27,10 +25,18 @@ def table(counts: dict[str, Any]) -> str:
 
 def put_table(page: Path, counts: dict[str, Any]) -> None:
     """Replaces what is between the page's two marks by the table."""
-    begin, end = _MARKS
-    text = page.read_text()
-    shown = f"{begin}\n{table(counts)}\n{end}"
-    changed, found = re.subn(f"{begin}.*{end}", lambda _: shown, text, flags=re.DOTALL)
+    put_between(page, "faults", table(counts))
+
+
+def put_between(page: Path, name: str, text: str) -> None:
+    """Replaces what is between the page's two marks of a name.
+
+    Raises:
+        ValueError: If it has no such marks.
+    """
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    shown = f"{begin}\n{text}\n{end}"
+    changed, found = re.subn(f"{begin}.*{end}", lambda _: shown, page.read_text(), flags=re.DOTALL)
     if found != 1:
-        raise ValueError(f"{page} has no lines {begin} and {end} for the table to stand between.")
+        raise ValueError(f"{page} has no lines {begin} and {end} for the text to stand between.")
     page.write_text(changed)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import plain
+from benchmarks import online_overhead, plain
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.critics.scalar import ScalarCriticConfig
@@ -47,3 +47,14 @@ def test_the_plain_form_has_the_same_loss_and_gradient():
     for expected, found in pairs:
         largest = float(jnp.max(jnp.abs(expected)))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * largest + 1e-7)
+
+
+def test_saves_write_what_is_new(tmp_path):
+    """The shards of every size are as many as its ring needs, each of the rows of one save."""
+    found = online_overhead.measure_saves(tmp_path, (400, 1200), new=200, rounds=2)
+    assert [row["states"] for row in found] == [400, 1200]
+    for row in found:
+        assert len(row["rounds"]) == 2
+        files = list((tmp_path / str(row["states"]) / "rows").iterdir())
+        # Each twice; those that the checkpoint before needs stay.
+        assert len(files) >= 2 * row["states"] // 200

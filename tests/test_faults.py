@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import endurance, hostile, hostile_files, writes
+from faults import endurance, hostile, hostile_files, mutants, writes
 from faults.learning import kept_programs
 from faults.page import put_table, table
 from faults.rows import ROWS
@@ -134,3 +134,24 @@ def test_a_table_replaces_the_one_before(tmp_path):
     page.write_text("no marks")
     with pytest.raises(ValueError, match="no lines"):
         put_table(page, {"rows": {}})
+
+
+def test_mutants_are_wrong_lines_of_todays_source():
+    """Each of at least 40 replaces one place; one whose line is gone is refused."""
+    known = mutants.read_mutants()
+    assert len(set(known)) == len(known) >= 40
+    for mutant in known:
+        assert mutants.mutated(mutant, ROOT)
+        assert mutants.tests_of(mutant)
+    with pytest.raises(ValueError, match="0 times: change the mutant 'gone'"):
+        mutants.mutated(mutants.Mutant("losses.py", "gone", "no such line", "x"), ROOT)
+
+
+def test_the_page_shows_what_became_of_the_mutants():
+    """docs/mutants.json has every mutant of today, 85 % are killed, and the page says so."""
+    found = json.loads((ROOT / "docs" / "mutants.json").read_text())
+    rows = [tuple(row[name] for name in mutants.Mutant._fields) for row in found["rows"]]
+    assert rows == mutants.read_mutants()
+    assert found == mutants.summary(found["rows"])
+    assert found["killed"] >= 0.85 * found["mutants"]
+    assert mutants.in_words(found) in COUNTS.with_suffix(".md").read_text()

@@ -161,3 +161,17 @@ def test_the_categorical_loss_is_least_at_the_targets_own_histogram():
     np.testing.assert_allclose(silent.loss(*one), np.log(20), rtol=1e-5)
     value = fitted.values(*one[:2], jnp.zeros((1, 1)))
     np.testing.assert_allclose(value, -4.0, atol=0.05)
+
+
+@pytest.mark.parametrize("target", [-10.0, 0.0])
+def test_a_categorical_value_reaches_the_ends_of_the_returns(target):
+    """The histogram of the least and of the greatest return has its mean there, not inside."""
+    critic = make(CONFIGS["categorical"])
+    aim = embed_value(
+        jnp.array(target), ValueSupport(*critic.support), kind="histogram", points=21, sigma=0.75
+    )
+    silent = jax.tree.map(jnp.zeros_like, critic)
+    logits = jnp.log(jnp.maximum(aim, 1e-30))
+    fitted = eqx.tree_at(lambda c: c.members.head.bias, silent, jnp.stack([logits, logits]))
+    value = fitted.values(jnp.ones((1, 3)), jnp.ones((1, 2)), jnp.zeros((1, 1)))
+    np.testing.assert_allclose(value, target, atol=0.05)
