@@ -1,0 +1,69 @@
+"""Offline, then online: floq beside FQL on a maze whose data is made here."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import floq
+from floq.algorithms import fql
+from floq.critics import ScalarCriticConfig
+from floq.data.generation import generate
+from floq.experiments.demo import CONFIG
+from floq.experiments.figures import Curve, learning_curves, to_svg
+from floq.experiments.presets import small
+from floq.experiments.results import results
+from floq.training import Online, Schedule
+
+TASK = "pointmaze-medium-navigate-singletask-task1-v0"
+
+
+def settings(updates: int) -> dict[str, object]:
+    """The demo's, and FQL's with the same chunks, candidates and rates."""
+    ours = dataclasses.replace(CONFIG, learning_rate_decay=updates)
+    shared = {field.name: getattr(ours, field.name) for field in dataclasses.fields(fql.Config)}
+    critic = ScalarCriticConfig(aggregation="min")
+    return {"floq": ours, "FQL": small(fql.Config(**(shared | {"critic": critic})))}
+
+
+def main(folder: Path, seeds: tuple[int, ...], offline: int, online: int) -> None:
+    generate("pointmaze-medium-navigate-v0", episodes=100, processes=2, directory=folder / "data")
+    dataset, env = floq.load_task(TASK, directory=folder / "data")
+    schedule = Schedule(
+        log_interval=500,
+        evaluation_interval=max(offline // 4, 1),
+        evaluation_episodes=12,
+        checkpoint_interval=offline,
+    )
+    curves, lines = [], ["| algorithm | step | success of each seed | mean | 95 % interval |"]
+    lines.append("|---|---|---|---|---|")
+    for name, config in settings(offline + online).items():
+        run = floq.train(
+            config, dataset, env=TASK, seeds=seeds, steps=offline, schedule=schedule,
+            directory=folder / name,
+        )  # fmt: skip
+        run = floq.finetune(run, online=Online(steps=online), dataset=dataset)
+        found = results(run)[run.config.algorithm]
+        for result in found:
+            each = ", ".join(f"{rate:.2f}" for rate in result.per_seed)
+            mean, low, high = result.interval
+            lines.append(
+                f"| {name} | {result.step:,} | {each} | {mean:.2f} | {low:.2f}–{high:.2f} |"
+            )
+        band = np.array([result.interval[1:] for result in found]).T
+        rates = np.array([result.per_seed for result in found]).T
+        curves.append(Curve(name, np.array([result.step for result in found]), rates, band))
+    env.close()
+    (folder / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    figure = learning_curves(curves, name="success")
+    figure.axes[0].axvline(offline, color="#666666", linewidth=1, linestyle=":")
+    figure.axes[0].set_xlabel("offline updates, then environment steps after the dotted line")
+    (folder / "figure.svg").write_bytes(to_svg(figure))
+
+
+if __name__ == "__main__":
+    place, *numbers = sys.argv[1:] or ["runs/offline-to-online"]
+    offline, online, *seeds = [int(word) for word in numbers] or [4_000, 3_000, 0, 1, 2]
+    main(Path(place), tuple(seeds), offline, online)
