@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +20,14 @@ from floq.training import Online, Schedule
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 
 
-def settings(updates: int) -> dict[str, object]:
+def settings(updates: int) -> dict[str, Any]:
     """The demo's, and FQL's with the same chunks, candidates and rates."""
     ours = dataclasses.replace(CONFIG, learning_rate_decay=updates)
-    shared = {field.name: getattr(ours, field.name) for field in dataclasses.fields(fql.Config)}
-    critic = ScalarCriticConfig(aggregation="min")
-    return {"floq": ours, "FQL": small(fql.Config(**(shared | {"critic": critic})))}
+    shared: dict[str, Any] = {
+        field.name: getattr(ours, field.name) for field in dataclasses.fields(fql.Config)
+    }
+    shared["critic"] = ScalarCriticConfig(aggregation="min")
+    return {"floq": ours, "FQL": small(fql.Config(**shared))}
 
 
 def main(folder: Path, seeds: tuple[int, ...], offline: int, online: int) -> None:
