@@ -216,3 +216,21 @@ def test_the_learning_rate_falls_to_zero(state, batch):
     ]
     assert moved[0] > moved[1] > moved[2] > 0
     assert moved[3] == 0
+
+
+def test_targets_can_take_the_best_of_the_behaviour_flow(state, batch, draws):
+    """Then the one-step policy has no part in them, and it takes gradients as before."""
+    config = dataclasses.replace(CONFIG, target_candidates=4)
+    policy = state.parameters.policy
+    spoiled = eqx.tree_at(
+        lambda parameters: parameters.policy.one_step,
+        state.parameters,
+        jax.tree.map(lambda leaf: leaf + 1, policy.one_step),
+    )
+
+    def flow_loss(config, parameters):
+        return loss(config, parameters, state.targets, batch, draws)[1]["critic/flow_loss"]
+
+    assert flow_loss(config, spoiled) == flow_loss(config, state.parameters)
+    assert flow_loss(CONFIG, spoiled) != flow_loss(CONFIG, state.parameters)
+    assert flow_loss(config, state.parameters) != flow_loss(CONFIG, state.parameters)

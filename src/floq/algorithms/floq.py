@@ -16,6 +16,7 @@ from floq.algorithms.common import (
     TDConfig,
     act_by_behaviour_flow,
     act_by_flow_policy,
+    best_of_behaviour,
     check_not_negative,
     gradient_step,
     initial_state,
@@ -42,6 +43,10 @@ class Config(TDConfig):
             `bc_coefficient` does not depend on the scale of the rewards.
         candidates: 0 acts by the one-step policy, as published. Otherwise acts by the best of
             that many actions of the behaviour flow, judged by the flow critic itself.
+        target_candidates: 0 computes targets with the one-step policy's actions, as published.
+            Otherwise with the best of that many actions of the behaviour flow, judged by the
+            distilled critic (arXiv 2007.11091): no value feeds on an action that the data does
+            not know. For a policy that acts by `candidates`.
     """
 
     critic: FlowCriticConfig = FlowCriticConfig()
@@ -50,11 +55,12 @@ class Config(TDConfig):
     bc_coefficient: float = 10.0
     normalize_q: bool = False
     candidates: int = 0
+    target_candidates: int = 0
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
         super().__post_init__()
-        check_not_negative(self, "bc_coefficient", "candidates")
+        check_not_negative(self, "bc_coefficient", "candidates", "target_candidates")
 
 
 class Parameters(eqx.Module):
@@ -73,11 +79,13 @@ class Draws(NamedTuple):
         critic: Starts and times of the flow-matching loss and of its targets. The starts also
             carry the flow that the distilled critic is regressed on.
         policy: Noise and times of the policy's losses.
+        candidate_keys: Keys of the behaviour flow's next actions, where targets choose among them.
     """
 
     next_action_noise: Float[Array, "batch samples act"]
     critic: FlowCriticDraws
     policy: FlowPolicyDraws
+    candidate_keys: Key[Array, " batch"] | None = None
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
@@ -105,6 +113,7 @@ def sample_draws(parameters: Parameters, batch_size: int, *, key: Key[Array, ""]
         jax.random.normal(action_key, (batch_size, critic.noise_samples, policy.action_dim)),
         critic.sample_draws(batch_size, key=critic_key),
         policy.sample_draws(batch_size, key=policy_key),
+        jax.random.split(jax.random.fold_in(action_key, 0), batch_size),
     )
 
 
@@ -120,12 +129,7 @@ def critic_loss(
     The policy only proposes next actions here and gets no gradient.
     """
     critic = parameters.critic
-    next_actions = jax.lax.stop_gradient(
-        parameters.policy.actions(
-            repeat_for_samples(batch.next_observations, critic.noise_samples),
-            draws.next_action_noise,
-        )
-    )
+    next_actions = jax.lax.stop_gradient(_next_actions(config, parameters, batch, draws))
     flow_loss, targets = critic.td_loss(
         target_critic, batch, next_actions, config.decision_discount, draws.critic
     )
@@ -143,6 +147,25 @@ def critic_loss(
         "critic/sample_variance": jnp.mean(jnp.var(member_means, axis=-1)),
     }
     return flow_loss + distilled_loss, metrics
+
+
+def _next_actions(
+    config: Config, parameters: Parameters, batch: Batch, draws: Draws
+) -> Float[Array, "batch samples act"]:
+    """What the targets suppose to be done next."""
+    policy, samples = parameters.policy, parameters.critic.noise_samples
+    if config.target_candidates == 0:
+        observations = repeat_for_samples(batch.next_observations, samples)
+        return policy.actions(observations, draws.next_action_noise)
+    assert draws.candidate_keys is not None
+    best = best_of_behaviour(
+        parameters.distilled,
+        policy.behaviour,
+        config.target_candidates,
+        batch.next_observations,
+        draws.candidate_keys,
+    )
+    return repeat_for_samples(best, samples)
 
 
 def policy_loss(
