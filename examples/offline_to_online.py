@@ -22,8 +22,7 @@ TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 
 def settings(updates: int) -> dict[str, Any]:
     """The demo's, and FQL's with the same chunks, candidates and rates."""
-    # FQL computes its targets with the one-step policy, so here floq does too.
-    ours = dataclasses.replace(CONFIG, learning_rate_decay=updates, target_candidates=0)
+    ours = dataclasses.replace(CONFIG, learning_rate_decay=updates)
     shared: dict[str, Any] = {
         field.name: getattr(ours, field.name) for field in dataclasses.fields(fql.Config)
     }

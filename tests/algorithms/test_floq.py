@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floq.algorithms import algorithm_of, floq
+from floq.algorithms import algorithm_of, floq, fql
 from floq.critics import FlowCriticConfig, ScalarCriticConfig
 from floq.networks import NetworkConfig
 from floq.policies import FlowPolicyConfig
@@ -218,19 +218,29 @@ def test_the_learning_rate_falls_to_zero(state, batch):
     assert moved[3] == 0
 
 
-def test_targets_can_take_the_best_of_the_behaviour_flow(state, batch, draws):
-    """Then the one-step policy has no part in them, and it takes gradients as before."""
-    config = dataclasses.replace(CONFIG, target_candidates=4)
-    policy = state.parameters.policy
+@pytest.mark.parametrize(
+    ("module", "config", "metric"),
+    [
+        (floq, CONFIG, "critic/flow_loss"),
+        (fql, fql.Config(critic=CONFIG.distilled, policy=CONFIG.policy), "critic/loss"),
+    ],
+    ids=["floq", "fql"],
+)
+def test_targets_can_take_the_best_of_the_behaviour_flow(module, config, metric, batch):
+    """Then the one-step policy has no part in them."""
+    state = module.init(config, STATISTICS, key=jax.random.key(0))
+    draws = module.sample_draws(state.parameters, 8, key=jax.random.key(2))
     spoiled = eqx.tree_at(
         lambda parameters: parameters.policy.one_step,
         state.parameters,
-        jax.tree.map(lambda leaf: leaf + 1, policy.one_step),
+        jax.tree.map(lambda leaf: leaf + 1, state.parameters.policy.one_step),
     )
+    compiled = jax.jit(module.loss, static_argnums=0)
 
-    def flow_loss(config, parameters):
-        return loss(config, parameters, state.targets, batch, draws)[1]["critic/flow_loss"]
+    def critic_loss(config, parameters):
+        return compiled(config, parameters, state.targets, batch, draws)[1][metric]
 
-    assert flow_loss(config, spoiled) == flow_loss(config, state.parameters)
-    assert flow_loss(CONFIG, spoiled) != flow_loss(CONFIG, state.parameters)
-    assert flow_loss(config, state.parameters) != flow_loss(CONFIG, state.parameters)
+    chosen = dataclasses.replace(config, target_candidates=4)
+    assert critic_loss(chosen, spoiled) == critic_loss(chosen, state.parameters)
+    assert critic_loss(config, spoiled) != critic_loss(config, state.parameters)
+    assert critic_loss(chosen, state.parameters) != critic_loss(config, state.parameters)

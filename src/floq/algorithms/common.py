@@ -189,6 +189,35 @@ def best_of_behaviour(
     return jax.vmap(best)(observations, keys)
 
 
+def policy_next_actions(
+    config: Any,
+    policy: FlowPolicy,
+    judge: Critic,
+    next_observations: Float[Array, "batch obs"],
+    noise: Float[Array, "batch samples act"],
+    keys: Key[Array, " batch"] | None,
+) -> Float[Array, "batch samples act"]:
+    """What targets suppose to be done next.
+
+    Args:
+        config: Settings, of which `target_candidates` is read: the number of the behaviour flow's
+            actions among which the judge chooses, or 0 for the one-step policy's action.
+        policy: The flow policy.
+        judge: The critic that chooses among candidates.
+        next_observations: States.
+        noise: The one-step policy's, a fresh one for each sample of a target.
+        keys: The candidates', one for each state; needed where there are candidates.
+    """
+    samples = noise.shape[1]
+    if config.target_candidates == 0:
+        return policy.actions(repeat_for_samples(next_observations, samples), noise)
+    assert keys is not None
+    best = best_of_behaviour(
+        judge, policy.behaviour, config.target_candidates, next_observations, keys
+    )
+    return repeat_for_samples(best, samples)
+
+
 def act_by_flow_policy(
     config: Any,
     state: State,

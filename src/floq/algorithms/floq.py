@@ -16,11 +16,10 @@ from floq.algorithms.common import (
     TDConfig,
     act_by_behaviour_flow,
     act_by_flow_policy,
-    best_of_behaviour,
     check_not_negative,
     gradient_step,
     initial_state,
-    repeat_for_samples,
+    policy_next_actions,
 )
 from floq.critics.flow import FlowCritic, FlowCriticConfig, FlowCriticDraws
 from floq.critics.scalar import ScalarCritic, ScalarCriticConfig
@@ -129,7 +128,16 @@ def critic_loss(
     The policy only proposes next actions here and gets no gradient.
     """
     critic = parameters.critic
-    next_actions = jax.lax.stop_gradient(_next_actions(config, parameters, batch, draws))
+    next_actions = jax.lax.stop_gradient(
+        policy_next_actions(
+            config,
+            parameters.policy,
+            parameters.distilled,
+            batch.next_observations,
+            draws.next_action_noise,
+            draws.candidate_keys,
+        )
+    )
     flow_loss, targets = critic.td_loss(
         target_critic, batch, next_actions, config.decision_discount, draws.critic
     )
@@ -147,25 +155,6 @@ def critic_loss(
         "critic/sample_variance": jnp.mean(jnp.var(member_means, axis=-1)),
     }
     return flow_loss + distilled_loss, metrics
-
-
-def _next_actions(
-    config: Config, parameters: Parameters, batch: Batch, draws: Draws
-) -> Float[Array, "batch samples act"]:
-    """What the targets suppose to be done next."""
-    policy, samples = parameters.policy, parameters.critic.noise_samples
-    if config.target_candidates == 0:
-        observations = repeat_for_samples(batch.next_observations, samples)
-        return policy.actions(observations, draws.next_action_noise)
-    assert draws.candidate_keys is not None
-    best = best_of_behaviour(
-        parameters.distilled,
-        policy.behaviour,
-        config.target_candidates,
-        batch.next_observations,
-        draws.candidate_keys,
-    )
-    return repeat_for_samples(best, samples)
 
 
 def policy_loss(

@@ -21,7 +21,7 @@ from floq.algorithms.common import (
     check_not_negative,
     gradient_step,
     initial_state,
-    repeat_for_samples,
+    policy_next_actions,
 )
 from floq.critics import CriticConfig, ScalarCriticConfig, create_critic
 from floq.policies.flow import FlowPolicy, FlowPolicyConfig, FlowPolicyDraws
@@ -41,6 +41,9 @@ class Config(TDConfig):
             `bc_coefficient` does not depend on the scale of the rewards.
         candidates: 0 acts by the one-step policy, as published. Otherwise acts by the best of
             that many actions of the behaviour flow, judged by the critic.
+        target_candidates: 0 computes targets with the one-step policy's actions, as published.
+            Otherwise with the best of that many actions of the behaviour flow, judged by the
+            critic (arXiv 2007.11091).
     """
 
     critic: CriticConfig = ScalarCriticConfig()
@@ -48,11 +51,12 @@ class Config(TDConfig):
     bc_coefficient: float = 10.0
     normalize_q: bool = False
     candidates: int = 0
+    target_candidates: int = 0
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
         super().__post_init__()
-        check_not_negative(self, "bc_coefficient", "candidates")
+        check_not_negative(self, "bc_coefficient", "candidates", "target_candidates")
 
 
 class Parameters(eqx.Module):
@@ -70,12 +74,14 @@ class Draws(NamedTuple):
         critic: The random numbers of the critic's loss.
         value_noise: What the critic reads where the policy climbs it.
         policy: Noise and times of the policy's losses.
+        candidate_keys: Keys of the behaviour flow's next actions, where targets choose among them.
     """
 
     next_action_noise: Float[Array, "batch samples act"]
     critic: Any
     value_noise: Float[Array, "batch samples"]
     policy: FlowPolicyDraws
+    candidate_keys: Key[Array, " batch"] | None = None
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
@@ -104,6 +110,7 @@ def sample_draws(parameters: Parameters, batch_size: int, *, key: Key[Array, ""]
         critic.sample_draws(batch_size, key=critic_key),
         critic.sample_noise(shape, key=value_key),
         policy.sample_draws(batch_size, key=policy_key),
+        jax.random.split(jax.random.fold_in(action_key, 0), batch_size),
     )
 
 
@@ -113,9 +120,13 @@ def critic_loss(
     """The critic's loss against TD targets; the policy only proposes next actions."""
     critic = parameters.critic
     next_actions = jax.lax.stop_gradient(
-        parameters.policy.actions(
-            repeat_for_samples(batch.next_observations, critic.noise_samples),
+        policy_next_actions(
+            config,
+            parameters.policy,
+            critic,
+            batch.next_observations,
             draws.next_action_noise,
+            draws.candidate_keys,
         )
     )
     loss, targets = critic.td_loss(

@@ -28,8 +28,8 @@ class ControlGround:
     """Where policies succeed or fail: a rate of episodes, so more is better.
 
     A flow critic is trained by floq, any other by FQL with the same policy and settings. Small, the
-    settings are those of the demo (`floq.experiments.demo`) with the published policy's targets,
-    for fewer updates; full, they are the task's published ones.
+    settings are those of the demo (`floq.experiments.demo`), for fewer updates; full, they are the
+    task's published ones.
     """
 
     figure = "success"
@@ -44,9 +44,7 @@ class ControlGround:
             updates: Updates of every variant, if not those of the size.
         """
         self._task = task
-        # FQL computes its targets with the one-step policy, so here floq does too.
-        small = dataclasses.replace(demo.CONFIG, target_candidates=0)
-        self._config = small if size == "small" else preset("floq", task)
+        self._config = demo.CONFIG if size == "small" else preset("floq", task)
         self._steps = updates or (_SMALL_STEPS if size == "small" else _FULL_STEPS)
         self._episodes = 25 if size == "small" else 50
         self._multiples = (1, 4) if size == "small" else (1, 2, 4, 8)
