@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all test-faults test-sweep lint clean
+.PHONY: demo test test-all test-faults test-sweep bench lint clean
 
 demo: $(READY)
 	$(BIN)/floq demo
@@ -22,6 +22,9 @@ test-faults: $(READY)
 test-sweep: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sweep]"
 	$(BIN)/python -m pytest -n 0 tests/experiments/sweeps
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.update --output docs/results/update.json --page docs/performance.md
 
 lint: $(READY)
 	$(BIN)/ruff check

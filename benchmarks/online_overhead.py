@@ -8,18 +8,16 @@ are equally many.
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from benchmarks.timing import alternate, machine, median
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.data.replay import Experience, ReplayBuffer, clip_actions
@@ -51,9 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="floq-benchmark-") as folder:
         found = {
-            "python": platform.python_version(),
-            "jax": jax.__version__,
-            "cores": len(os.sched_getaffinity(0)),
+            **machine(),
             "loop": measure_loop(
                 Path(folder) / "run", CONFIG, TASK, rounds=options.rounds, steps=options.steps
             ),
@@ -114,7 +110,7 @@ def measure_loop(
             "policy": parts.policy,
             "loop": loop,
         }
-        seconds = _alternate(named, rounds)
+        seconds = alternate(named, rounds)
     return _shares({name: 1e3 * values / steps for name, values in seconds.items()})
 
 
@@ -129,10 +125,10 @@ def _shares(milliseconds: dict[str, np.ndarray]) -> dict[str, Any]:
     at_once = policy + np.maximum(update, environment)
     in_turn = policy + update + environment
     return {
-        "milliseconds": {name: _median(values) for name, values in milliseconds.items()},
-        "overhead_if_at_once": _median((loop - at_once) / loop),
-        "overhead_if_in_turn": _median((loop - in_turn) / loop),
-        "calls_share": _median((update - milliseconds["update_in_one_call"]) / loop),
+        "milliseconds": {name: median(values) for name, values in milliseconds.items()},
+        "overhead_if_at_once": median((loop - at_once) / loop),
+        "overhead_if_in_turn": median((loop - in_turn) / loop),
+        "calls_share": median((update - milliseconds["update_in_one_call"]) / loop),
         "rounds": {name: [float(f"{v:.4g}") for v in values] for name, values in
                    milliseconds.items()},
     }  # fmt: skip
@@ -218,7 +214,7 @@ def measure_saves(
             save_checkpoint(folder / str(size), step, state, details={}, keep=2, shards=log.write())
             seconds[size].append(time.perf_counter() - started)
     return [
-        {"states": size, "new": new, "seconds": _median(values), "rounds": values}
+        {"states": size, "new": new, "seconds": median(values), "rounds": values}
         for size, values in seconds.items()
     ]
 
@@ -243,22 +239,6 @@ def _append(log: RowLog, new: int) -> None:
             observations[0],
             Experience(actions, rewards, no_end, no_end, observations[1], observations[1]),
         )
-
-
-def _alternate(parts: dict[str, Callable[[], None]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each part in every round, after one to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in parts}
-    for number in range(rounds + 1):
-        for name, part in parts.items():
-            started = time.perf_counter()
-            part()
-            if number:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: np.array(values) for name, values in seconds.items()}
-
-
-def _median(values: Sequence[float] | np.ndarray) -> float:
-    return float(f"{statistics.median(values):.4g}")
 
 
 def _never() -> bool:

@@ -3,6 +3,7 @@
 import ctypes.util
 import os
 import signal
+import tempfile
 import threading
 
 import pytest
@@ -10,6 +11,13 @@ from jaxtyping import install_import_hook
 
 # Most of a test's time is XLA's compilation. `make test-all` compiles as users do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+# Each program is compiled once for all workers and processes of a session, and nothing is left in
+# the user's cache.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _compiled = tempfile.TemporaryDirectory(prefix="floq-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # A shell has what it runs in the background ignore Ctrl-C, which some tests send themselves.
 if threading.current_thread() is threading.main_thread():

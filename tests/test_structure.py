@@ -12,6 +12,7 @@ BOTTOM = {"types"}
 MAY_IMPORT = {
     "types": set(),
     "disk": set(),
+    "compiled": set(),
     "flow_matching": BOTTOM,
     "losses": BOTTOM,
     "networks": BOTTOM,
@@ -23,7 +24,7 @@ MAY_IMPORT = {
     "tasks": BOTTOM | {"data", "envs"},
     "evaluation": BOTTOM | {"envs"},
     "recording": BOTTOM | {"envs", "evaluation"},
-    "doctor": BOTTOM | {"data", "envs"},
+    "doctor": BOTTOM | {"data", "envs", "compiled"},
 }
 MAY_IMPORT["training"] = {*MAY_IMPORT, ""} - {"doctor"}  # "" has the version.
 MAY_IMPORT["experiments"] = {*MAY_IMPORT, ""}

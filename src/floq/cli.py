@@ -18,6 +18,7 @@ from floq.commands.signals import SAVED, signals_before_training
 from floq.commands.study import Study
 from floq.commands.sweep import Sweep
 from floq.commands.training import OnlineOptions, ScheduleOptions, run_training
+from floq.compiled import keep_compiled_programs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(name: str, arguments: list[str]) -> int:
     command = _COMMANDS[name]
+    keep_compiled_programs()
     try:
         with signals_before_training(name):
             if command is Train:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from floq.compiled import compiled_directory
 from floq.data.paths import data_directory
 
 _PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "ogbench", "mujoco")
@@ -45,6 +46,7 @@ def diagnose() -> list[Finding]:
         _check_device(),
         _check_rendering(),
         *check_data(data_directory()),
+        check_compiled(compiled_directory()),
     ]
 
 
@@ -117,6 +119,14 @@ def check_data(folder: Path) -> list[Finding]:
         name if name in validation else f"{name} (no validation file)" for name in sorted(training)
     ]
     return [space, Finding("datasets", "ok", ", ".join(names))]
+
+
+def check_compiled(folder: Path) -> Finding:
+    """How much room the compiled programs take that are kept from start to start."""
+    size = sum(file.stat().st_size for file in folder.glob("*") if file.is_file()) / 1e6
+    return Finding(
+        "compiled programs", "ok", f"{folder}, {size:.0f} MB; it can be deleted at any time"
+    )
 
 
 def _probe_device() -> str:

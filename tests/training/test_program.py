@@ -3,6 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_algorithm as tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
@@ -51,6 +53,27 @@ def test_dispatches_do_not_change_a_bit(algorithm, config):
         copy = jax.tree.map(jnp.copy, carry)
         results.append(to_bytes(advance(program, copy, *stops)))
     assert results[0] == results[1] == results[2]
+
+
+@pytest.fixture(scope="module")
+def twenty_single_steps():
+    """A program, its start, and its bits after each of 20 updates in calls of their own."""
+    program, start = make_program(tiny, tiny.Config(), (0,))
+    carry, bits = jax.tree.map(jnp.copy, start), []
+    for step in range(20):
+        carry = program.advance(carry, step, step + 1)
+        bits.append(to_bytes(carry))
+    return program, start, bits
+
+
+@settings(max_examples=50)
+@given(stops=st.sets(st.integers(1, 20), min_size=1))
+def test_the_scan_is_single_steps_wherever_it_is_cut(stops, twenty_single_steps):
+    """After any sequence of dispatches the bits are those of as many updates one by one."""
+    program, start, bits = twenty_single_steps
+    stops = sorted(stops)
+    carry = advance(program, jax.tree.map(jnp.copy, start), *stops)
+    assert to_bytes(carry) == bits[stops[-1] - 1]
 
 
 @pytest.mark.parametrize(("algorithm", "config"), CASES)

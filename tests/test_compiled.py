@@ -1,0 +1,31 @@
+"""Programs that were compiled once are kept from start to start."""
+
+import os
+import stat
+import subprocess
+import sys
+
+from floq.compiled import compiled_directory
+
+STUDY = "study integration-steps --seeds 0 --updates 12 --variants K=1 --directory".split()
+
+
+def test_the_second_start_of_a_program_compiles_nothing(tmp_path):
+    """It finds each of its programs, so that it adds none; the folder is its owner's alone."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("JAX_COMP")
+    } | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    kept = []
+    for name in ("first", "second"):
+        command = [sys.executable, "-m", "floq.cli", *STUDY, str(tmp_path / name)]
+        subprocess.run(command, check=True, env=environment, timeout=300)
+        (folder,) = (tmp_path / "cache" / "floq").iterdir()
+        kept.append({path.name for path in folder.glob("*-cache")})
+    assert kept[0] == kept[1] != set()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_chosen_folder_is_used(monkeypatch):
+    """`$JAX_COMPILATION_CACHE_DIR` goes before the user's cache."""
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/somewhere/else")
+    assert str(compiled_directory()) == "/somewhere/else"
