@@ -105,10 +105,13 @@ class Train:
 
     def run(self) -> int:
         """Trains, and says where everything lies."""
+        with self.together.joined():
+            return self._train()
+
+    def _train(self) -> int:
         from floq.tasks import load_task
         from floq.training import Schedule, train
 
-        self.together.join()
         directory = self.directory or Path("runs") / f"{self.task}-{self.algorithm}"
         online = self.online.settings(self.online_steps) if self.online_steps else None
         dataset = None
@@ -183,10 +186,10 @@ class Resume:
         """Goes on with the run."""
         from floq.training import resume
 
-        self.together.join()
-        return run_training(
-            lambda: resume(self.directory, steps=self.steps, processes=self.processes)
-        )
+        with self.together.joined():
+            return run_training(
+                lambda: resume(self.directory, steps=self.steps, processes=self.processes)
+            )
 
 
 @dataclasses.dataclass(frozen=True)

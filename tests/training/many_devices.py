@@ -3,7 +3,9 @@
 As a script it does what JSON on its standard input asks for, and prints JSON.
 """
 
+import contextlib
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -21,10 +23,9 @@ from floq.critics.scalar import ScalarCriticConfig
 from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
 from floq.training import Interrupted, Schedule, resume, train
-from floq.training.hosts import is_first, join
+from floq.training.hosts import is_first, joined
 from floq.training.program import Program, initial_state
 
-DATASET = tiny.make_dataset()
 NETWORK = NetworkConfig((24, 16), layer_norm=True)
 CASES = {
     "tiny": (tiny, tiny.Config(batch_size=64)),
@@ -38,6 +39,8 @@ CASES = {
         ),
     ),
 }
+# Made when it is asked for: processes join before anything is computed.
+dataset = functools.cache(tiny.make_dataset)
 SCHEDULE = Schedule(
     log_interval=50, evaluation_interval=200, evaluation_episodes=1, checkpoint_interval=100
 )
@@ -46,8 +49,8 @@ SCHEDULE = Schedule(
 def losses(case: str, seeds: list[int], updates: int, *, interval: int) -> list:
     """Means of every metric over each interval of updates, [intervals, metrics, seeds]."""
     algorithm, config = CASES[case]
-    program = Program(algorithm, config, DATASET, seeds, log_interval=interval)
-    state = initial_state(algorithm, config, DATASET.statistics, seeds)
+    program = Program(algorithm, config, dataset(), seeds, log_interval=interval)
+    state = initial_state(algorithm, config, dataset().statistics, seeds)
     carry, rows = program.place(program.start(state)), []
     for first in range(0, updates, interval):
         carry = program.advance(carry, first, first + interval)
@@ -56,20 +59,27 @@ def losses(case: str, seeds: list[int], updates: int, *, interval: int) -> list:
     return rows
 
 
-def operations(seeds: list[int]) -> float:
-    """Floating-point operations of an update of the tiny algorithm, on one device."""
+def share_of_the_work(seeds: list[int]) -> float:
+    """Floating-point operations of an update on one of several devices, as a share of all."""
     algorithm, config = CASES["tiny"]
-    program = Program(algorithm, config, DATASET, seeds, log_interval=10)
-    state = initial_state(algorithm, config, DATASET.statistics, seeds)
-    carry = program.place(program.start(state))
-    source = program._dataset if program._grid is None else program._source
-    if program._grid is None:
-        carry = jax.tree.map(lambda leaf: leaf[0], carry)
-        own = program._seeds[0]
-    else:
-        own = program._seeds
-    lowered = program._advance.lower(carry, own, np.array([0, 1], np.int32), source)
-    return lowered.compile().cost_analysis()["flops"]
+    program = Program(algorithm, config, dataset(), seeds, log_interval=10)
+    start = program.start(initial_state(algorithm, config, dataset().statistics, seeds))
+    bounds = np.array([0, 1], np.int32)
+    alone = (
+        jax.jit(program._learner.advance),
+        (
+            jax.tree.map(lambda leaf: leaf[0], start),
+            np.uint32(seeds[0]),
+            bounds,
+            dataset(),
+        ),
+    )
+    shared = program._advance, (program.place(start), program._seeds, bounds, program._source)
+    whole, own = (
+        function.lower(*arguments).compile().cost_analysis()["flops"]
+        for function, arguments in (alone, shared)
+    )
+    return own / whole
 
 
 def train_run(
@@ -99,11 +109,11 @@ def train_run(
     while True:
         try:
             if interrupted:
-                resume(directory, dataset=DATASET, **settings)
+                resume(directory, dataset=dataset(), **settings)
             else:
                 train(
                     tiny.Config(),
-                    DATASET,
+                    dataset(),
                     directory=directory,
                     env="Pendulum-v1",
                     seeds=seeds,
@@ -122,13 +132,13 @@ def attempt(directory: str, **changes) -> str:
     """The error of a training with other settings."""
     config = dataclasses.replace(tiny.Config(), **changes)
     try:
-        train(config, DATASET, directory=directory, steps=4, processes=0, progress=False)
+        train(config, dataset(), directory=directory, steps=4, processes=0, progress=False)
     except (ValueError, RuntimeError, FileExistsError) as error:
         return f"{type(error).__name__}: {error}"
     return "none"
 
 
-TASKS = {f.__name__: f for f in (losses, operations, train_run, attempt)}
+TASKS = {f.__name__: f for f in (losses, share_of_the_work, train_run, attempt)}
 
 
 def start(
@@ -136,7 +146,6 @@ def start(
 ) -> subprocess.Popen:
     """Starts a process that does tasks, each [name, arguments, keywords]."""
     flags = f"--xla_force_host_platform_device_count={devices}"
-    # Not pinned to as many threads as cores: the devices are more.
     process = subprocess.Popen(
         [sys.executable, __file__],
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
@@ -164,9 +173,11 @@ def results(process: subprocess.Popen, *, seconds: float = 240) -> list:
 
 def main() -> None:
     coordinator, hosts, host, tasks = json.load(sys.stdin)
+    together = contextlib.nullcontext()
     if coordinator is not None:
-        join(coordinator, hosts=hosts, host=host)
-    found = [TASKS[name](*arguments, **keywords) for name, arguments, keywords in tasks]
+        together = joined(coordinator, hosts=hosts, host=host)
+    with together:
+        found = [TASKS[name](*arguments, **keywords) for name, arguments, keywords in tasks]
     print(json.dumps(found))
 
 

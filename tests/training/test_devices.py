@@ -1,4 +1,3 @@
-import json
 import socket
 
 import many_devices
@@ -7,11 +6,10 @@ import pytest
 import tiny_algorithm as tiny
 
 from floq.commands.training import HostOptions
-from floq.experiments.report import report
 from floq.training import load_run, resume, train
 from floq.training.checkpoint import checkpoint_paths
 from floq.training.devices import device_grid, grid_shape
-from floq.training.hosts import check_agreement, from_all, join, on_first
+from floq.training.hosts import check_agreement, from_all, on_first
 
 
 def free_address() -> str:
@@ -45,7 +43,7 @@ def test_batches_that_devices_cannot_share_are_refused():
     """The error names the numbers and each way out."""
     with pytest.raises(ValueError, match=r"batch_size is 256, which 3 devices .* multiple of 3"):
         grid_shape(3, seeds=1, batch_size=256)
-    with pytest.raises(ValueError, match=r"6 devices, and 2 seeds take 2 x 3 .* CUDA_VISIBLE"):
+    with pytest.raises(ValueError, match=r"6 devices, and 2 seeds take 2 x 3 .*CUDA_VISIBLE"):
         grid_shape(6, seeds=2, batch_size=256)
 
 
@@ -73,5 +71,96 @@ def test_a_single_process_agrees_with_itself():
 )
 def test_hosts_are_told_what_is_missing(options, message):
     """Each error names what was given, and what to give."""
-    with pytest.raises(ValueError, match=message):
-        options.join()
+    with pytest.raises(ValueError, match=message), options.joined():
+        pass
+
+
+def test_devices_share_the_work_and_lose_nothing():
+    """On four, 1,000 updates have one device's losses, and a device computes about its share."""
+    seeds = [4, 0, 2, 1]
+    runs = [[[0], 1000], [[4, 0], 200], [seeds, 200]]
+    tasks = [["losses", ["tiny", *run], {"interval": 50}] for run in runs]
+    process = many_devices.start([["share_of_the_work", [[0]], {}], *tasks], devices=4)
+    expected = [many_devices.losses("tiny", *run, interval=50) for run in runs]
+    share, *found = many_devices.results(process)
+    for some, others in zip(found, expected, strict=True):
+        assert_close(some, others)
+    assert share < 0.3
+    # Each seed beside others is the seed alone.
+    assert_close(np.asarray(found[2])[:, :, 1:2], np.asarray(found[0])[:4])
+
+
+@pytest.mark.slow
+def test_devices_do_not_change_what_floq_learns():
+    """1, 2 and 4 devices have the same losses over 1,000 updates of floq, and several seeds too."""
+    tasks = [
+        ["losses", ["floq", [0], 1000], {"interval": 100}],
+        ["losses", ["floq", [4, 0], 100], {"interval": 100}],
+    ]
+    one, two, four = (
+        many_devices.results(many_devices.start(tasks, devices=devices)) for devices in (1, 2, 4)
+    )
+    for found in (two, four):
+        for some, others in zip(found, one, strict=True):
+            assert_close(some, others)
+
+
+def train_together(tasks, *, devices=1):
+    """What two processes gave for the same tasks, which must be the same."""
+    address = free_address()
+    processes = [
+        many_devices.start(tasks, devices=devices, coordinator=address, hosts=2, host=host)
+        for host in range(2)
+    ]
+    first, second = map(many_devices.results, processes)
+    assert first == second
+    return first
+
+
+def train_alone(directory, seeds, steps):
+    return train(
+        tiny.Config(),
+        many_devices.dataset(),
+        directory=directory,
+        env="Pendulum-v1",
+        seeds=seeds,
+        steps=steps,
+        schedule=many_devices.SCHEDULE,
+        processes=0,
+        progress=False,
+    )
+
+
+def assert_whole_and_equal(directory, alone):
+    """The run's directory is as one process leaves it, with numbers within rounding."""
+    together = load_run(directory)
+    assert together.step == alone.step
+    for found, expected in zip(together.metrics, alone.metrics, strict=True):
+        assert found.keys() == expected.keys()
+        assert found == pytest.approx(expected, rel=1e-5)
+    steps = [(row["step"], row["seed"]) for row in together.evaluations]
+    assert steps == [(row["step"], row["seed"]) for row in alone.evaluations]
+    names = [path.name for path in checkpoint_paths(directory / "checkpoints")]
+    assert names == [path.name for path in checkpoint_paths(alone.directory / "checkpoints")]
+    np.testing.assert_allclose(together.state.weights, alone.state.weights, rtol=1e-5, atol=1e-6)
+    assert resume(directory, dataset=many_devices.dataset(), progress=False).step == alone.step
+
+
+def test_two_processes_train_one_run_together(tmp_path):
+    """Over loopback, cut by a signal to the second one, resumed: one process's run to 1e-5.
+
+    A directory that holds a run, and a batch that two cannot share, are refused by both.
+    """
+    interrupted, existing, odd = train_together(
+        [
+            ["train_run", [str(tmp_path / "together"), [3], 300], {"signal_at": 60}],
+            ["attempt", [str(tmp_path / "together")], {}],
+            ["attempt", [str(tmp_path / "odd")], {"batch_size": 15}],
+        ]
+    )
+    assert len(interrupted) == 1
+    assert 60 < interrupted[0] < 300
+    assert "FileExistsError" in existing
+    assert "batch_size is 15, which 2 devices" in odd
+    assert not (tmp_path / "odd").exists()
+    assert_whole_and_equal(tmp_path / "together", train_alone(tmp_path / "alone", [3], 300))

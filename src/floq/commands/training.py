@@ -1,8 +1,10 @@
 """What the commands that train have in common."""
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal
 
 from floq.commands.signals import SAVED
@@ -47,8 +49,8 @@ class HostOptions:
     hosts: int | None = None
     host: int | None = None
 
-    def join(self) -> None:
-        """Joins the others, if there are any.
+    def joined(self) -> AbstractContextManager[None]:
+        """Joins the others, if there are any, for as long as the context lasts.
 
         Raises:
             ValueError: If numbers are given without the coordinator, or are wrong.
@@ -59,10 +61,10 @@ class HostOptions:
                     f"hosts is {self.hosts} and host is {self.host}, but there is no coordinator: "
                     "give --coordinator HOST:PORT, the same for all processes."
                 )
-            return
-        from floq.training.hosts import join
+            return contextlib.nullcontext()
+        from floq.training.hosts import joined
 
-        join(self.coordinator, hosts=self.hosts, host=self.host)
+        return joined(self.coordinator, hosts=self.hosts, host=self.host)
 
 
 @dataclasses.dataclass(frozen=True)

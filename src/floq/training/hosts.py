@@ -6,10 +6,14 @@ or is told by itself, such as a rate or a signal, go through `from_all`. Files a
 first process alone.
 """
 
+import atexit
+import contextlib
+import os
 import signal
+import sys
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -22,8 +26,13 @@ AUTO = "auto"
 """In place of the coordinator's address: the cluster's scheduler knows it."""
 
 
-def join(coordinator: str, *, hosts: int | None = None, host: int | None = None) -> None:
+@contextlib.contextmanager
+def joined(
+    coordinator: str, *, hosts: int | None = None, host: int | None = None
+) -> Iterator[None]:
     """Joins the other processes, before anything is computed; waits until all are there.
+
+    Where the body fails, this process ends without waiting for the others.
 
     Args:
         coordinator: Address HOST:PORT at which the first process listens for the others, and at no
@@ -66,6 +75,18 @@ def join(coordinator: str, *, hosts: int | None = None, host: int | None = None)
     jax.distributed.initialize(**settings)
     if in_main:
         signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    except BaseException:
+        # jax would wait at the exit, for minutes, for the others, who wait for this process.
+        atexit.register(_leave)
+        raise
+
+
+def _leave() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)
 
 
 def is_first() -> bool:
