@@ -83,7 +83,12 @@ def share_of_the_work(seeds: list[int]) -> float:
 
 
 def train_run(
-    directory: str, seeds: list[int], steps: int, *, signal_at: int | None = None
+    directory: str,
+    seeds: list[int],
+    steps: int,
+    *,
+    env: str | None = None,
+    signal_at: int | None = None,
 ) -> list[int]:
     """Trains the tiny algorithm, resuming what is interrupted; gives the steps of interruptions.
 
@@ -91,6 +96,7 @@ def train_run(
         directory: The run.
         seeds: Its seeds.
         steps: Updates.
+        env: Where it is evaluated.
         signal_at: The update at which a process that does not write gets a signal.
     """
     interrupted = []
@@ -115,7 +121,7 @@ def train_run(
                     tiny.Config(),
                     dataset(),
                     directory=directory,
-                    env="Pendulum-v1",
+                    env=env,
                     seeds=seeds,
                     steps=steps,
                     schedule=SCHEDULE,

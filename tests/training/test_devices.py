@@ -76,18 +76,22 @@ def test_hosts_are_told_what_is_missing(options, message):
 
 
 def test_devices_share_the_work_and_lose_nothing():
-    """On four, 1,000 updates have one device's losses, and a device computes about its share."""
-    seeds = [4, 0, 2, 1]
-    runs = [[[0], 1000], [[4, 0], 200], [seeds, 200]]
-    tasks = [["losses", ["tiny", *run], {"interval": 50}] for run in runs]
-    process = many_devices.start([["share_of_the_work", [[0]], {}], *tasks], devices=4)
-    expected = [many_devices.losses("tiny", *run, interval=50) for run in runs]
-    share, *found = many_devices.results(process)
-    for some, others in zip(found, expected, strict=True):
-        assert_close(some, others)
+    """On four, 1,000 updates have one device's losses, and a device computes about its share.
+
+    Two seeds, on two devices each, are each the seed alone.
+    """
+    keywords = {"interval": 100}
+    tasks = [
+        ["share_of_the_work", [[0]], {}],
+        ["losses", ["tiny", [0], 1000], keywords],
+        ["losses", ["tiny", [4, 0], 1000], keywords],
+    ]
+    process = many_devices.start(tasks, devices=4)
+    expected = np.asarray(many_devices.losses("tiny", [4, 0], 1000, **keywords))
+    share, alone, together = many_devices.results(process)
+    assert_close(alone, expected[:, :, 1:])
+    assert_close(together, expected)
     assert share < 0.3
-    # Each seed beside others is the seed alone.
-    assert_close(np.asarray(found[2])[:, :, 1:2], np.asarray(found[0])[:4])
 
 
 @pytest.mark.slow
@@ -117,12 +121,12 @@ def train_together(tasks, *, devices=1):
     return first
 
 
-def train_alone(directory, seeds, steps):
+def train_alone(directory, seeds, steps, *, env=None):
     return train(
         tiny.Config(),
         many_devices.dataset(),
         directory=directory,
-        env="Pendulum-v1",
+        env=env,
         seeds=seeds,
         steps=steps,
         schedule=many_devices.SCHEDULE,
@@ -164,3 +168,16 @@ def test_two_processes_train_one_run_together(tmp_path):
     assert "batch_size is 15, which 2 devices" in odd
     assert not (tmp_path / "odd").exists()
     assert_whole_and_equal(tmp_path / "together", train_alone(tmp_path / "alone", [3], 300))
+
+
+@pytest.mark.slow
+def test_two_processes_of_two_devices_share_seeds_and_evaluate(tmp_path):
+    """Each has a seed on its devices; the first evaluates both seeds while the other waits."""
+    settings = {"env": "Pendulum-v1", "signal_at": 60}
+    ((interrupted,),) = train_together(
+        [["train_run", [str(tmp_path / "together"), [3, 5], 400], settings]], devices=2
+    )
+    assert 60 < interrupted < 400
+    alone = train_alone(tmp_path / "alone", [3, 5], 400, env="Pendulum-v1")
+    assert_whole_and_equal(tmp_path / "together", alone)
+    assert len(alone.evaluations) == 4
