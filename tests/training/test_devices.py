@@ -151,19 +151,18 @@ def assert_whole_and_equal(directory, alone):
 
 
 def test_two_processes_train_one_run_together(tmp_path):
-    """Over loopback, cut by a signal to the second one, resumed: one process's run to 1e-5.
+    """Over loopback they end with one process's losses, and leave its files.
 
     A directory that holds a run, and a batch that two cannot share, are refused by both.
     """
     interrupted, existing, odd = train_together(
         [
-            ["train_run", [str(tmp_path / "together"), [3], 300], {"signal_at": 60}],
+            ["train_run", [str(tmp_path / "together"), [3], 300], {}],
             ["attempt", [str(tmp_path / "together")], {}],
             ["attempt", [str(tmp_path / "odd")], {"batch_size": 15}],
         ]
     )
-    assert len(interrupted) == 1
-    assert 60 < interrupted[0] < 300
+    assert interrupted == []
     assert "FileExistsError" in existing
     assert "batch_size is 15, which 2 devices" in odd
     assert not (tmp_path / "odd").exists()
@@ -172,7 +171,10 @@ def test_two_processes_train_one_run_together(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_of_two_devices_share_seeds_and_evaluate(tmp_path):
-    """Each has a seed on its devices; the first evaluates both seeds while the other waits."""
+    """Each has a seed on its devices; the first evaluates both seeds while the other waits.
+
+    Cut by a signal to the second one alone, both stop at the same update, and go on together.
+    """
     settings = {"env": "Pendulum-v1", "signal_at": 60}
     ((interrupted,),) = train_together(
         [["train_run", [str(tmp_path / "together"), [3, 5], 400], settings]], devices=2
