@@ -75,38 +75,33 @@ def test_hosts_are_told_what_is_missing(options, message):
         pass
 
 
-def test_devices_share_the_work_and_lose_nothing():
-    """On four, 1,000 updates have one device's losses, and a device computes about its share.
-
-    Two seeds, on two devices each, are each the seed alone.
-    """
-    keywords = {"interval": 100}
-    tasks = [
-        ["share_of_the_work", [[0]], {}],
-        ["losses", ["tiny", [0], 1000], keywords],
-        ["losses", ["tiny", [4, 0], 1000], keywords],
-    ]
-    process = many_devices.start(tasks, devices=4)
-    expected = np.asarray(many_devices.losses("tiny", [4, 0], 1000, **keywords))
-    share, alone, together = many_devices.results(process)
+def test_devices_lose_nothing():
+    """On four, 1,000 updates have one device's losses; two seeds are each the seed alone."""
+    runs = [["tiny", seeds, 1000] for seeds in ([0], [4, 0])]
+    process = many_devices.start([["losses", run, {"interval": 100}] for run in runs], devices=4)
+    expected = np.asarray(many_devices.losses(*runs[1], interval=100))
+    alone, together = many_devices.results(process)
     assert_close(alone, expected[:, :, 1:])
     assert_close(together, expected)
-    assert share < 0.3
 
 
 @pytest.mark.slow
-def test_devices_do_not_change_what_floq_learns():
-    """1, 2 and 4 devices have the same losses over 1,000 updates of floq, and several seeds too."""
-    tasks = [
-        ["losses", ["floq", [0], 1000], {"interval": 100}],
-        ["losses", ["floq", [4, 0], 100], {"interval": 100}],
-    ]
-    one, two, four = (
-        many_devices.results(many_devices.start(tasks, devices=devices)) for devices in (1, 2, 4)
+def test_devices_share_the_work_and_lose_nothing_of_floq():
+    """1, 2 and 4 devices have the same losses of floq over 1,000 updates, and two seeds too.
+
+    Each of the four computes about a quarter.
+    """
+    losses = [["losses", ["floq", [0], 1000], {"interval": 100}],
+              ["losses", ["floq", [4, 0], 100], {"interval": 100}]]  # fmt: skip
+    share = ["share_of_the_work", [[0]], {}]
+    one, two, (quarter, *four) = (
+        many_devices.results(many_devices.start(tasks, devices=devices))
+        for devices, tasks in ((1, losses), (2, losses), (4, [share, *losses]))
     )
     for found in (two, four):
         for some, others in zip(found, one, strict=True):
             assert_close(some, others)
+    assert quarter < 0.3
 
 
 def train_together(tasks, *, devices=1):

@@ -159,7 +159,10 @@ class Program:
             everywhere = self._grid.place(dataset, self._grid.everywhere)
             self._source = SplitSource(everywhere, self._grid)
             advance = jax.vmap(advance_seed, (0, 0, None, None), spmd_axis_name=SEEDS)
-            results = Carry(self._grid.by_seed, self._grid.everywhere)
+            results = Carry(
+                self._grid.by_seed,
+                self._grid.everywhere,  # pyright: ignore[reportArgumentType] - for all of them
+            )
             self._advance = jax.jit(advance, donate_argnums=0, out_shardings=results)
             return
         self._batched = runs_batched()
