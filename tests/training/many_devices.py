@@ -23,7 +23,7 @@ from floq.critics.scalar import ScalarCriticConfig
 from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
 from floq.training import Interrupted, Schedule, resume, train
-from floq.training.hosts import is_first, joined
+from floq.training.hosts import joined
 from floq.training.program import Program, initial_state
 
 NETWORK = NetworkConfig((24, 16), layer_norm=True)
@@ -97,7 +97,7 @@ def train_run(
         seeds: Its seeds.
         steps: Updates.
         env: Where it is evaluated.
-        signal_at: The update at which a process that does not write gets a signal.
+        signal_at: The update from which on the last process gets a signal.
     """
     interrupted = []
     settings = {"processes": 0, "progress": False}
@@ -107,7 +107,7 @@ def train_run(
         nonlocal signal_at
         if signal_at is not None and first >= signal_at:
             signal_at = None
-            if not is_first():
+            if jax.process_index() == jax.process_count() - 1:
                 signal.raise_signal(signal.SIGTERM)
         return advance(self, carry, first, last)
 

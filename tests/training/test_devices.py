@@ -178,3 +178,22 @@ def test_two_processes_of_two_devices_share_seeds_and_evaluate(tmp_path):
     alone = train_alone(tmp_path / "alone", [3, 5], 400, env="Pendulum-v1")
     assert_whole_and_equal(tmp_path / "together", alone)
     assert len(alone.evaluations) == 4
+
+
+@pytest.mark.slow
+def test_a_resumed_run_on_several_devices_equals_the_uncut_one(tmp_path):
+    """To the bit on as many devices; on one device to 1e-5, with a warning."""
+    cut, uncut = (str(tmp_path / name) for name in ("cut", "uncut"))
+    tasks = [
+        ["train_run", [cut, [3, 5], 400], {"signal_at": 60}],
+        ["train_run", [uncut, [3, 5], 400], {}],
+    ]
+    (interrupted, whole) = many_devices.results(many_devices.start(tasks, devices=4))
+    assert (len(interrupted), whole) == (1, [])
+    runs = load_run(cut), load_run(uncut)
+    assert runs[0].metrics == runs[1].metrics
+    np.testing.assert_array_equal(runs[0].state.weights, runs[1].state.weights)
+    with pytest.warns(RuntimeWarning, match="devices was 4, is 1"):
+        longer = resume(cut, dataset=many_devices.dataset(), steps=600, progress=False)
+    alone = train_alone(tmp_path / "alone", [3, 5], 600)
+    np.testing.assert_allclose(longer.state.weights, alone.state.weights, rtol=1e-5, atol=1e-6)
