@@ -148,16 +148,18 @@ def assert_whole_and_equal(directory, alone):
 def test_two_processes_train_one_run_together(tmp_path):
     """Over loopback they end with one process's losses, and leave its files.
 
-    A directory that holds a run, and a batch that two cannot share, are refused by both.
+    A directory that holds a run, and a batch that two cannot share, are refused by both; signals
+    still go where they went before the two joined.
     """
-    interrupted, existing, odd = train_together(
+    signals, interrupted, existing, odd = train_together(
         [
+            ["count_signals", [], {}],
             ["train_run", [str(tmp_path / "together"), [3], 300], {}],
             ["attempt", [str(tmp_path / "together")], {}],
             ["attempt", [str(tmp_path / "odd")], {"batch_size": 15}],
         ]
     )
-    assert interrupted == []
+    assert (signals, interrupted) == (1, [])
     assert "FileExistsError" in existing
     assert "batch_size is 15, which 2 devices" in odd
     assert not (tmp_path / "odd").exists()
