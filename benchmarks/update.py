@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import plain
 from benchmarks.timing import alternate, machine, median
 from faults.page import put_between
-from floq.algorithms import floq, fql
+from floq.algorithms import ALGORITHMS, floq, fql
 from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
 from floq.experiments.compute import count_flops
@@ -108,7 +108,7 @@ def measure(
         rounds: How often library, yardstick and matrix product take turns.
         seconds: About how long each takes in a round.
     """
-    rule = {"floq": floq, "fql": fql}[algorithm]
+    rule = ALGORITHMS[algorithm]
     config = config_of(algorithm, size, steps)
     arrays = data()
     dataset = Dataset.from_trajectories(**arrays)
@@ -183,8 +183,9 @@ class _Training:
         started = time.perf_counter()
         compiled = lowered.compile()
         seconds = time.perf_counter() - started
-        memory = compiled.memory_analysis().temp_size_in_bytes
-        return {"compile_seconds": round(seconds, 1), "temporary_mb": round(memory / 1e6, 1)}
+        memory = compiled.memory_analysis()
+        megabytes = memory.temp_size_in_bytes / 1e6 if memory else float("nan")
+        return {"compile_seconds": round(seconds, 1), "temporary_mb": round(megabytes, 1)}
 
     def run(self, updates: int) -> None:
         """That many updates of every seed, in one call."""

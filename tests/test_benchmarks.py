@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import online_overhead, plain
+from benchmarks import devices, online_overhead, plain
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.critics.scalar import ScalarCriticConfig
@@ -58,3 +58,11 @@ def test_saves_write_what_is_new(tmp_path):
         files = list((tmp_path / str(row["states"]) / "rows").iterdir())
         # Each twice; those that the checkpoint before needs stay.
         assert len(files) >= 2 * row["states"] // 200
+
+
+@pytest.mark.slow
+def test_what_sharing_costs_is_measured_in_turns():
+    """Each round gives a ratio of the two programs' times; on one device they are the same work."""
+    found = devices.measure(CONFIG, rounds=3, updates=5)
+    assert len(found["ratios"]) == 3
+    assert 0.2 < found["ratio"] < 5

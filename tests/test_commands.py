@@ -3,6 +3,9 @@
 import http.server
 import re
 import shlex
+import socket
+import subprocess
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -114,6 +117,33 @@ def test_every_command_of_the_pages_runs(folder, capsys):
             put_cubes_on_their_goals(folder / "data" / "cube-double-play-v0.npz")
         words = ["cube-double-play-v0" if word.startswith("NAME") else word for word in words]
         assert main(words) == 0, f"{command}: {capsys.readouterr().err}"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_hosts_of_the_pages_train_together(folder, capsys):
+    """The commands with a coordinator, at the same time and small, leave one run, told once."""
+    if not (folder / "data" / "cube-double-play-v0.npz").exists():
+        assert main("data generate cube-double-play-v0 --episodes 1".split()) == 0
+    put_cubes_on_their_goals(folder / "data" / "cube-double-play-v0.npz")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    found = [command for command in commands() if command.startswith("floq train TASK --coord")]
+    assert len(found) == 2
+    processes = []
+    for command in found:
+        words = command.replace("TASK", "cube-double-play-singletask-v0").split()[1:]
+        words[words.index("--coordinator") + 1] = address
+        words = [sys.executable, "-m", "floq.cli", *words, *TRAINING, "--directory", "runs/hosts"]
+        pipe = subprocess.PIPE
+        processes.append(subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True))
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert ["floq report" in output for output, _ in outputs] == [True, False]
+    assert main(["resume", "runs/hosts"]) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert main(["report", "runs/hosts", "-o", "hosts.html"]) == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*")

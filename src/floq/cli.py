@@ -17,7 +17,7 @@ from floq.commands.presets import Presets
 from floq.commands.signals import SAVED, signals_before_training
 from floq.commands.study import Study
 from floq.commands.sweep import Sweep
-from floq.commands.training import OnlineOptions, ScheduleOptions, run_training
+from floq.commands.training import HostOptions, OnlineOptions, ScheduleOptions, run_training
 from floq.compiled import keep_compiled_programs
 
 
@@ -88,6 +88,7 @@ class Train:
         directory: New folder of the run; runs/TASK-ALGORITHM by default.
         processes: Processes that step environments; by default one for each core.
         schedule: What happens at which steps.
+        together: How processes find each other that train this run together.
         config: Settings of the algorithm; the defaults are the task's.
     """
 
@@ -101,10 +102,15 @@ class Train:
     directory: Path | None = None
     processes: int | None = None
     schedule: tyro.conf.OmitArgPrefixes[ScheduleOptions] = ScheduleOptions()
+    together: tyro.conf.OmitArgPrefixes[HostOptions] = HostOptions()
     config: Any = None
 
     def run(self) -> int:
         """Trains, and says where everything lies."""
+        with self.together.joined():
+            return self._train()
+
+    def _train(self) -> int:
         from floq.tasks import load_task
         from floq.training import Schedule, train
 
@@ -170,19 +176,22 @@ class Resume:
         directory: The run.
         steps: Steps in all, offline and online, if not those that it was started with.
         processes: Processes that step environments; by default one for each core.
+        together: How processes find each other that train this run together.
     """
 
     directory: tyro.conf.Positional[Path]
     steps: int | None = None
     processes: int | None = None
+    together: tyro.conf.OmitArgPrefixes[HostOptions] = HostOptions()
 
     def run(self) -> int:
         """Goes on with the run."""
         from floq.training import resume
 
-        return run_training(
-            lambda: resume(self.directory, steps=self.steps, processes=self.processes)
-        )
+        with self.together.joined():
+            return run_training(
+                lambda: resume(self.directory, steps=self.steps, processes=self.processes)
+            )
 
 
 @dataclasses.dataclass(frozen=True)

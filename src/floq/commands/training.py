@@ -1,8 +1,10 @@
 """What the commands that train have in common."""
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal
 
 from floq.commands.signals import SAVED
@@ -30,6 +32,39 @@ class ScheduleOptions:
     evaluate_bc: bool = False
     checkpoint_interval: int = 20_000
     keep: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class HostOptions:
+    """How the processes that train one run together find each other.
+
+    Attributes:
+        coordinator: Address HOST:PORT where host 0 listens for the others; the same for all. Give
+            auto on a cluster whose scheduler knows all three, such as SLURM.
+        hosts: Processes in all.
+        host: Number of this one, from 0.
+    """
+
+    coordinator: str | None = None
+    hosts: int | None = None
+    host: int | None = None
+
+    def joined(self) -> AbstractContextManager[None]:
+        """Joins the others, if there are any, for as long as the context lasts.
+
+        Raises:
+            ValueError: If numbers are given without the coordinator, or are wrong.
+        """
+        if self.coordinator is None:
+            if (self.hosts, self.host) != (None, None):
+                raise ValueError(
+                    f"hosts is {self.hosts} and host is {self.host}, but there is no coordinator: "
+                    "give --coordinator HOST:PORT, the same for all processes."
+                )
+            return contextlib.nullcontext()
+        from floq.training.hosts import joined
+
+        return joined(self.coordinator, hosts=self.hosts, host=self.host)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +99,15 @@ class OnlineOptions:
 def run_training(train: "Callable[[], Run]") -> int:
     """Runs a training; an interrupted one says how to go on. Gives the exit status."""
     from floq.training import Interrupted
+    from floq.training.hosts import is_first
 
     try:
         run = train()
     except Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
+        if is_first():
+            print(interrupted, file=sys.stderr)
         return SAVED
-    print(f"{run.directory}: {run.step:,} steps are done. Look at them with")
-    print(f"  floq report {run.directory} -o {run.directory / 'report.html'}")
+    if is_first():
+        print(f"{run.directory}: {run.step:,} steps are done. Look at them with")
+        print(f"  floq report {run.directory} -o {run.directory / 'report.html'}")
     return 0

@@ -11,6 +11,7 @@ from floq.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpo
 from floq.training.offline import go_through_phases
 from floq.training.preparation import (
     as_decisions,
+    check_devices,
     check_environment,
     check_numbers,
     check_online,
@@ -87,6 +88,7 @@ def finetune(
     checkpoint = _newest(source, former)
     needs_data = online.buffer != "online"
     check_numbers(former.seeds, checkpoint.step, online)
+    check_devices(former.config, former.seeds, online, offline_steps=checkpoint.step)
     check_online(former.config, online, spec, has_data=True, offline_steps=checkpoint.step)
     if spec is not None:
         check_environment(spec, former.statistics, former.config.action_chunk)

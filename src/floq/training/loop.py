@@ -12,6 +12,7 @@ from floq.algorithms import ALGORITHMS
 from floq.envs.vector import WorkerError
 from floq.evaluation import Evaluator
 from floq.training.checkpoint import checkpoint_paths, named_leaves, save_checkpoint
+from floq.training.hosts import from_all, on_first
 from floq.training.phases import Phase
 from floq.training.progress import ProgressDisplay
 from floq.training.run import make_policy, state_at
@@ -49,7 +50,7 @@ class Loop:
             files: The run's directory.
             config: What to do.
             phase: What makes the steps.
-            evaluator: What evaluates; None does not.
+            evaluator: What evaluates; None where this process does not.
             done: Files that have their rows of the phase's present step already.
             is_saved: Whether there is a checkpoint of that step.
         """
@@ -73,8 +74,7 @@ class Loop:
         """
         phase = self._phase
         while True:
-            self._between_steps(display, stop)
-            if stop.requested:
+            if self._between_steps(display, stop):
                 raise Interrupted(self._files.path, phase.step)
             if phase.step == phase.last:
                 return
@@ -86,19 +86,27 @@ class Loop:
             self._check_metrics()
             display.update(phase.step, phase.rate)
 
-    def _between_steps(self, display: ProgressDisplay, stop: StopRequest) -> None:
-        """Logs, evaluates and saves what is due at this step and not done yet."""
+    def _between_steps(self, display: ProgressDisplay, stop: StopRequest) -> bool:
+        """Logs, evaluates and saves what is due at this step and not done yet.
+
+        Returns:
+            Whether a signal asked to stop, which is saved then.
+        """
         schedule, step = self._config.schedule, self._phase.step
         if self._is_due(schedule.log_interval) and self._logged_step < step:
             self._log()
-            display.log(step, self._phase.rate)
+            if self._files.writes:
+                display.log(step, self._phase.rate)
         try:
             if self._is_due(schedule.evaluation_interval) and self._evaluated_step < step:
                 self._evaluate(display, stop)
         finally:
             # Also if the evaluation fails: training must not be lost to a simulator's fault.
-            if self._is_due(schedule.checkpoint_interval) or stop.requested:
+            # Processes that train together stop at the same step, whichever got the signal.
+            is_stopping = any(from_all(stop.requested))
+            if self._is_due(schedule.checkpoint_interval) or is_stopping:
                 self._save()
+        return is_stopping
 
     def _is_due(self, interval: int) -> bool:
         """Whether the phase has come to, or just past, a multiple of the interval, or to its end.
@@ -114,7 +122,7 @@ class Loop:
         """The next step at which something is due."""
         schedule = self._config.schedule
         intervals = [schedule.log_interval, schedule.checkpoint_interval]
-        if self._evaluator is not None:
+        if self._config.environment is not None:
             intervals.append(schedule.evaluation_interval)
         stops = [(self._phase.step // interval + 1) * interval for interval in intervals]
         return min(self._phase.last, *stops)
@@ -166,13 +174,26 @@ class Loop:
 
     def _evaluate(self, display: ProgressDisplay, stop: StopRequest) -> None:
         """Evaluates every policy of every seed, unless a signal comes between."""
-        if self._evaluator is None:
+        if self._config.environment is None:
             return
+        states = self._phase.state()
+        rows = on_first(lambda: self._evaluation_rows(states, stop))
+        if rows is None:
+            return
+        self._files.append(EVALUATIONS, rows)
+        self._evaluated_step = self._phase.step
+        own = [row for row in rows if row["policy"] == self._config.algorithm]
+        figure = "success" if "success" in own[0] else "return"
+        display.note(f"{figure} {np.mean([row[figure] for row in own]):.3g}")
+
+    def _evaluation_rows(self, states: Any, stop: StopRequest) -> list[dict[str, Any]] | None:
+        """A row for every policy of every seed; None if a signal came between."""
+        assert self._evaluator is not None
         acts = {self._config.algorithm: self._algorithm.act}
         if self._config.schedule.evaluate_bc:
             acts["bc"] = self._algorithm.act_behaviour  # pyright: ignore[reportAttributeAccessIssue]
         rows: list[dict[str, Any]] = []
-        step, states = self._phase.step, self._phase.state()
+        step = self._phase.step
         for index, seed in enumerate(self._config.seeds):
             state = state_at(states, index)
             for name, act in acts.items():
@@ -183,13 +204,9 @@ class Loop:
                     should_stop=stop,
                 )
                 if result is None:
-                    return
+                    return None
                 rows.append({"step": step, "seed": seed, "policy": name, **result.summary()})
-        self._files.append(EVALUATIONS, rows)
-        self._evaluated_step = step
-        own = [row for row in rows if row["policy"] == self._config.algorithm]
-        figure = "success" if "success" in own[0] else "return"
-        display.note(f"{figure} {np.mean([row[figure] for row in own]):.3g}")
+        return rows
 
     def _save(self) -> None:
         step = self._phase.step
@@ -203,15 +220,16 @@ class Loop:
                 raise self._diverged(f"{name} of seed {seed} is not finite at step {step}")
         self._append_rows()
         snapshot = self._phase.snapshot()
-        save_checkpoint(
-            self._files.checkpoints,
-            step,
-            state,
-            details=snapshot.details,
-            keep=self._config.schedule.keep,
-            extra=snapshot.extra,
-            shards=snapshot.shards,
-        )
+        if self._files.writes:
+            save_checkpoint(
+                self._files.checkpoints,
+                step,
+                state,
+                details=snapshot.details,
+                keep=self._config.schedule.keep,
+                extra=snapshot.extra,
+                shards=snapshot.shards,
+            )
         self._saved_step = step
 
 

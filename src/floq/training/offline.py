@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,15 @@ from floq.envs.make import EnvironmentSpec, spec_of
 from floq.evaluation import Evaluator
 from floq.tasks import task_names
 from floq.training.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
+from floq.training.configuration import to_json
+from floq.training.files import json_bytes
+from floq.training.hosts import check_agreement, on_first
 from floq.training.loop import Loop
 from floq.training.online import OnlinePhase
 from floq.training.phases import OfflinePhase
 from floq.training.preparation import (
     as_decisions,
+    check_devices,
     check_environment,
     check_numbers,
     check_online,
@@ -60,6 +64,9 @@ def train(
     Ctrl-C or SIGTERM saves and raises `Interrupted`; `resume` then goes on, and ends with the
     same bits as if nothing had happened. The same holds after a kill.
 
+    All devices that jax sees are used, as `floq.training.devices` says; in several processes that
+    have joined (see `floq.training.hosts`), each makes the same call.
+
     Args:
         config: The config of an algorithm, such as `floq.algorithms.floq.Config()`.
         dataset: The data; None learns from online transitions alone.
@@ -81,7 +88,8 @@ def train(
         The run, with its state and policy.
 
     Raises:
-        ValueError: If a setting is out of its range, or dataset and environment do not match.
+        ValueError: If a setting is out of its range, dataset and environment do not match, or
+            devices cannot share a batch evenly.
         TypeError: If `config` belongs to no algorithm.
         FileExistsError: If the directory already holds a run.
         Interrupted: If a signal asked to stop; everything is saved.
@@ -95,6 +103,7 @@ def train(
     spec = None if env is None else spec_of(env)
     check_numbers(seeds, steps, online)
     check_online(config, online, spec, has_data=dataset is not None, offline_steps=steps)
+    check_devices(config, seeds, online, offline_steps=steps)
     if task is None and isinstance(env, str) and env in task_names():
         task = env
     if task is not None and task not in task_names():
@@ -122,7 +131,8 @@ def train(
         statistics=statistics,
     )
     # From here on a signal saves: also one that comes before the first update is compiled.
-    with interruptions(), RunDirectory.create(path, run_config) as files:
+    check_agreement(json_bytes(to_json(run_config)), what="settings or data")
+    with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:
         return go_through_phases(files, run_config, dataset, processes=processes, progress=progress)
 
 
@@ -159,27 +169,30 @@ def resume(
     config = read_config(path)
     if steps is not None:
         config = _extended(path, config, steps)
+    check_devices(config.config, config.seeds, config.online, offline_steps=config.steps)
+    check_agreement(json_bytes(to_json(config)), what="settings")
     template = state_template(
         ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
     )
-    with interruptions(), RunDirectory(path) as files:
+    with interruptions(), _open(lambda: RunDirectory(path), path) as files:
         checkpoint = newest_checkpoint(files.checkpoints, template, with_rows=True)
         step = 0 if checkpoint is None else checkpoint.step
+        check_agreement(str(step).encode(), what="checkpoints")
         if step > config.total_steps:
             raise ValueError(f"{path} is at step {step}, so steps cannot be {config.total_steps}.")
         done = files.rewind(config.rows_per_step, step)
         is_last = step == config.total_steps and done == config.rows_per_step.keys()
         if checkpoint is not None and is_last:
             unit = "steps" if config.online else "updates"
-            print(f"{path} is finished: all {step:,} {unit} are done.")
+            files.say(f"{path} is finished: all {step:,} {unit} are done.")
             return Run(path, config, step, checkpoint.state)
         if config.fingerprint is not None:
             dataset = as_decisions(verified_dataset(path, config, dataset), config.config)
         files.check_versions(step)
         files.write_config(config)
-        if checkpoint is not None:
+        if checkpoint is not None and files.writes:
             set_aside_after(checkpoint)
-        print(f"{path} goes on at step {step:,} of {config.total_steps:,}.")
+        files.say(f"{path} goes on at step {step:,} of {config.total_steps:,}.")
         return go_through_phases(
             files,
             config,
@@ -227,12 +240,12 @@ def go_through_phases(
             "again, in another directory."
         )
     evaluator = None
-    if config.environment is not None:
+    if config.environment is not None and files.writes:
         evaluator = Evaluator(config.environment, processes=processes)
     start = 0 if checkpoint is None else checkpoint.step
     with (
         evaluator or contextlib.nullcontext(),
-        ProgressDisplay(config.total_steps, start=start, bar=progress) as display,
+        ProgressDisplay(config.total_steps, start=start, bar=progress and files.writes) as display,
         interruptions() as stop,
     ):
         state = None if checkpoint is None else checkpoint.state
@@ -262,6 +275,11 @@ def go_through_phases(
                 loop.run(display, stop)
                 state = phase.state()
     return Run(files.path, config, config.total_steps, state)
+
+
+def _open(take: Callable[[], RunDirectory], path: Path) -> RunDirectory:
+    """The run's directory as `take` gives it, or, beside the process that writes, to read only."""
+    return on_first(take) or RunDirectory(path, writes=False)
 
 
 def _extended(path: Path, config: RunConfig, steps: int) -> RunConfig:

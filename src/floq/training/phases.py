@@ -11,6 +11,7 @@ import numpy as np
 from floq.algorithms import ALGORITHMS
 from floq.data.dataset import Dataset
 from floq.training.checkpoint import Checkpoint
+from floq.training.hosts import from_all
 from floq.training.program import Carry, Program, initial_state
 from floq.training.run_directory import RunConfig
 from floq.training.shards import Shard
@@ -112,7 +113,8 @@ class OfflinePhase:
             checkpoint: Where to go on; None starts.
 
         Raises:
-            ValueError: If the checkpoint's metrics are not those of this algorithm.
+            ValueError: If the checkpoint's metrics are not those of this algorithm, or several
+                devices cannot share seeds and batches evenly.
         """
         algorithm, self._interval = ALGORITHMS[config.algorithm], config.schedule.log_interval
         self._program = Program(
@@ -120,9 +122,10 @@ class OfflinePhase:
         )
         if checkpoint is None:
             state = initial_state(algorithm, config.config, config.statistics, config.seeds)
-            self._carry = self._program.start(state)
+            carry = self._program.start(state)
         else:
-            self._carry = restore_sums(self._program.start(checkpoint.state), checkpoint)
+            carry = restore_sums(self._program.start(checkpoint.state), checkpoint)
+        self._carry = self._program.place(carry)
         self.step = 0 if checkpoint is None else checkpoint.step
         self.first, self.last, self.stride = 0, config.steps, 1
         self.rate = 0.0
@@ -137,7 +140,8 @@ class OfflinePhase:
         seconds = time.perf_counter() - started
         if self._compiled:
             self.rate = (last - self.step) / seconds
-            self._chunk = max(1, int(self.rate * DISPATCH_SECONDS))
+            # Processes that train together measure different rates, but must do the same.
+            self._chunk = max(1, *from_all(int(self.rate * DISPATCH_SECONDS)))
             self._timed_updates += last - self.step
             self._seconds += seconds
         self._compiled = True
@@ -145,7 +149,7 @@ class OfflinePhase:
 
     def state(self) -> Any:
         """The algorithm's state, stacked over seeds."""
-        return self._carry.state
+        return self._program.state(self._carry)
 
     def window(self) -> Window:
         """The sums since the last multiple of the log interval, or of the one before at one."""

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from floq.data.dataset import Dataset
 from floq.envs.make import EnvironmentSpec
 from floq.tasks import load_task
+from floq.training.devices import device_grid
 from floq.training.run_directory import Online, RunConfig
 from floq.types import Statistics
 
@@ -29,6 +32,24 @@ def check_numbers(seeds: Sequence[int], steps: int, online: Online | None) -> No
         raise ValueError(f"steps is {steps}: give a whole number from {least} to {_LIMIT - 1}.")
     if online is not None and steps + online.updates_before(online.steps) >= _LIMIT:
         raise ValueError(f"online steps are {online.steps}: their updates must be below {_LIMIT}.")
+
+
+def check_devices(
+    config: Any, seeds: Sequence[int], online: Online | None, *, offline_steps: int
+) -> None:
+    """Refuses what this process's devices, or several processes, cannot train together.
+
+    Raises:
+        ValueError: If there is such.
+    """
+    if online is not None and jax.process_count() > 1:
+        raise ValueError(
+            f"online settings are given to {jax.process_count()} processes that train together: "
+            "environments are stepped by one. Train offline together, then call `floq finetune` "
+            "in a single process."
+        )
+    if offline_steps:
+        device_grid(len(seeds), config.batch_size)
 
 
 def check_online(

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from floq.data.dataset import Dataset
+from floq.training.devices import SEEDS, SplitSource, device_grid
+from floq.training.hosts import fetch
 from floq.types import Algorithm, Batch, Statistics
 
 
@@ -117,7 +120,8 @@ class Program:
     """Training from any step to any later one, compiled once.
 
     An accelerator runs all seeds as one batch. A CPU is slow at batched matrix products, so there
-    each seed runs by itself, as many at a time as there are cores.
+    each seed runs by itself, as many at a time as there are cores. Several devices share seeds and
+    batches, as `floq.training.devices` says.
 
     The bounds are data, not constants, and the key of update t follows from the seed and t alone.
     So it does not matter into how many calls a training is cut.
@@ -140,13 +144,28 @@ class Program:
             dataset: The data, shared by the seeds.
             seeds: One for each entry of the leading axis.
             log_interval: Updates after which the sums of the metrics start anew.
+
+        Raises:
+            ValueError: If several devices cannot share seeds and batches evenly.
         """
         self._learner = Learner(algorithm, config)
         self._dataset = dataset
         self._seeds = _as_array(seeds)
         self._compiled = False
-        self._batched = runs_batched()
+        self._grid = device_grid(len(seeds), config.batch_size)
         advance_seed = functools.partial(self._learner.advance, log_interval=log_interval)
+        if self._grid is not None:
+            self._seeds = self._grid.place(self._seeds, self._grid.by_seed)
+            everywhere = self._grid.place(dataset, self._grid.everywhere)
+            self._source = SplitSource(everywhere, self._grid)
+            advance = jax.vmap(advance_seed, (0, 0, None, None), spmd_axis_name=SEEDS)
+            results = Carry(
+                self._grid.by_seed,
+                self._grid.everywhere,  # pyright: ignore[reportArgumentType] - for all of them
+            )
+            self._advance = jax.jit(advance, donate_argnums=0, out_shardings=results)
+            return
+        self._batched = runs_batched()
         advance = jax.vmap(advance_seed, (0, 0, None, None))
         self._advance = jax.jit(advance if self._batched else advance_seed, donate_argnums=0)
 
@@ -154,8 +173,27 @@ class Program:
         """The carry for a state at a multiple of the log interval."""
         return self._learner.start(state, self._dataset)
 
+    def place(self, carry: Carry) -> Carry:
+        """The carry where `advance` needs it: of several devices, each gets its own."""
+        if self._grid is None:
+            return carry
+        return Carry(
+            self._grid.place(carry.state, self._grid.by_seed),
+            self._grid.place(carry.metric_sums, self._grid.everywhere),
+        )
+
+    def state(self, carry: Carry) -> Any:
+        """The algorithm's state, stacked over all seeds, on one device of this process."""
+        if self._grid is None:
+            return carry.state
+        # Copied: the next updates overwrite the carry.
+        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), fetch(carry.state))
+
     def advance(self, carry: Carry, first: int, last: int) -> Carry:
         """The carry after the updates `first` to `last - 1`; the given one is consumed."""
+        if self._grid is not None:
+            numbers = np.array([first, last], np.int32)
+            return self._advance(carry, self._seeds, numbers, self._source)
         bounds = jnp.array([first, last], jnp.int32)
         if self._batched:
             return self._advance(carry, self._seeds, bounds, self._dataset)

@@ -175,18 +175,29 @@ class RunDirectory:
     """The files of a run, held by one process at a time.
 
     Rows are on the disk when `append` returns. Use as a context manager, which frees the folder.
+
+    Attributes:
+        path: The folder.
+        checkpoints: Where its checkpoints lie.
+        writes: Whether this process writes: of several that train together the first one does.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, writes: bool = True):
         """Takes hold of an existing folder.
+
+        Args:
+            path: The folder.
+            writes: False only reads, beside the process that holds the folder.
 
         Raises:
             HeldFolder: If another process is at work in it.
         """
         self.path = path
         self.checkpoints = path / "checkpoints"
-        self._lock = hold(path, what="training")
-        clean_up(self.checkpoints)
+        self.writes = writes
+        self._lock = hold(path, what="training") if writes else None
+        if writes:
+            clean_up(self.checkpoints)
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> "RunDirectory":
@@ -210,14 +221,19 @@ class RunDirectory:
 
     def __exit__(self, *_: object) -> None:
         """Frees the folder for other processes."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def write_config(self, config: RunConfig) -> None:
         """Replaces `config.json`."""
+        if not self.writes:
+            return
         replace_bytes(self.path / CONFIG, json_bytes(to_json(config)))
 
     def check_versions(self, step: int) -> None:
         """Records the versions that a run goes on with, and warns where they have changed."""
+        if not self.writes:
+            return
         records, now = read_versions(self.path), versions()
         before = {name: value for name, value in records[-1].items() if name != "step"}
         changes = differences(before, now)
@@ -230,12 +246,19 @@ class RunDirectory:
             )
             replace_bytes(self.path / VERSIONS, json_bytes([*records, {"step": step, **now}]))
 
+    def say(self, message: str) -> None:
+        """Prints a message, in the process that writes."""
+        if self.writes:
+            print(message)
+
     def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds rows to a file and waits until the disk has them.
 
         Raises:
             ValueError: If a number is not finite.
         """
+        if not self.writes:
+            return
         lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
         path = self.path / name
         with writing(path), path.open("a") as file:
@@ -255,6 +278,8 @@ class RunDirectory:
             removed too.
         """
         complete = complete_files(self.path, expected, step)
+        if not self.writes:
+            return complete  # The same before and after another process has removed rows.
         for name in expected:
             rows = read_rows(self.path / name)
             kept = [row for row in rows if row["step"] < step + (name in complete)]
