@@ -147,7 +147,7 @@ def measure(
     return case
 
 
-def data() -> dict[str, np.ndarray]:
+def data() -> dict[str, Any]:
     """Random trajectories of 1,000 rows, in the sizes of cube-single."""
     random = np.random.default_rng(0)
     terminals = np.zeros(_ROWS, np.float32)
@@ -171,7 +171,7 @@ class _Training:
             learner.algorithm, learner.config, dataset, numbers, log_interval=1000
         )
         state = initial_state(learner.algorithm, learner.config, dataset.statistics, numbers)
-        self._carry = self._program.start(state)
+        self._carry = self._program.place(self._program.start(state))
         self.compiled = self._compile(learner, dataset, state)
 
     def _compile(self, learner: Learner, dataset: Dataset, state: Any) -> dict[str, float]:
@@ -198,7 +198,7 @@ class _Training:
 class _Yardstick:
     """The plain form: each update a call, whose batch is drawn by numpy and sent to the device."""
 
-    def __init__(self, config: floq.Config, arrays: dict[str, np.ndarray], shapes: Statistics):
+    def __init__(self, config: floq.Config, arrays: dict[str, Any], shapes: Statistics):
         self._config, self._arrays = config, arrays
         self._random = np.random.default_rng(0)
         self._rows = np.flatnonzero(arrays["terminals"] == 0)
