@@ -244,3 +244,18 @@ def test_targets_can_take_the_best_of_the_behaviour_flow(module, config, metric,
     assert critic_loss(chosen, spoiled) == critic_loss(chosen, state.parameters)
     assert critic_loss(config, spoiled) != critic_loss(config, state.parameters)
     assert critic_loss(chosen, state.parameters) != critic_loss(config, state.parameters)
+
+
+def test_distillation_can_take_fewer_samples_and_steps(state, batch, draws):
+    """The distilled critic's aim is then the mean over those samples, at those steps."""
+    config = dataclasses.replace(CONFIG, distillation_samples=2, distillation_steps=1)
+    _, metrics = floq.critic_loss(config, state.parameters, state.targets, batch, draws)
+    ends = state.parameters.critic.return_samples(
+        batch.observations, batch.actions, draws.critic.initial_noise[:, :2], integration_steps=1
+    )
+    aim = jnp.mean(ends, axis=(0, 2))
+    expected = state.parameters.distilled.loss(batch.observations, batch.actions, aim[:, None])
+    np.testing.assert_allclose(metrics["critic/value"], jnp.mean(aim), rtol=1e-5)
+    np.testing.assert_allclose(metrics["critic/distilled_loss"], expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="distillation_samples is 4"):
+        dataclasses.replace(CONFIG, distillation_samples=4)

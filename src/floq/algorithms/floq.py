@@ -55,11 +55,19 @@ class Config(TDConfig):
     normalize_q: bool = False
     candidates: int = 0
     target_candidates: int = 0
+    distillation_samples: int = 0
+    distillation_steps: int = 0
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
         super().__post_init__()
         check_not_negative(self, "bc_coefficient", "candidates", "target_candidates")
+        check_not_negative(self, "distillation_samples", "distillation_steps")
+        if self.distillation_samples > self.critic.noise_samples:
+            raise ValueError(
+                f"distillation_samples is {self.distillation_samples}, of "
+                f"critic.noise_samples={self.critic.noise_samples}: give no more than there are."
+            )
 
 
 class Parameters(eqx.Module):
@@ -141,8 +149,14 @@ def critic_loss(
     flow_loss, targets = critic.td_loss(
         target_critic, batch, next_actions, config.decision_discount, draws.critic
     )
+    samples = config.distillation_samples or critic.noise_samples
     flow_values = jax.lax.stop_gradient(
-        critic.return_samples(batch.observations, batch.actions, draws.critic.initial_noise)
+        critic.return_samples(
+            batch.observations,
+            batch.actions,
+            draws.critic.initial_noise[:, :samples],
+            integration_steps=config.distillation_steps or None,
+        )
     )
     member_means = jnp.mean(flow_values, axis=0)
     values = jnp.mean(member_means, axis=-1)
