@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import functools
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,7 @@ def config_of(algorithm: str, size: str, steps: int) -> Any:
     """The settings of a case.
 
     Args:
-        algorithm: "floq" or "fql".
+        algorithm: "floq", "fql", or "fast": floq that distils 2 noise samples in one step.
         size: "paper", or "small": width 128, batches of 128, 4 noise samples.
         steps: Integration steps K; FQL has none.
     """
@@ -50,6 +51,8 @@ def config_of(algorithm: str, size: str, steps: int) -> Any:
         samples = 8 if size == "paper" else 4
         critic = FlowCriticConfig(integration_steps=steps, noise_samples=samples)
         config, batch_size = floq.Config(critic=critic), 128
+        if algorithm == "fast":
+            config = dataclasses.replace(config, distillation_samples=2, distillation_steps=1)
     if size == "paper":
         return config
     return dataclasses.replace(small(config, width=128, depth=4), batch_size=batch_size)
@@ -59,7 +62,7 @@ def main() -> None:
     """Measures every case and writes them as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.update")
     parser.add_argument("--sizes", nargs="+", default=["small", "paper"])
-    parser.add_argument("--algorithms", nargs="+", default=["floq", "fql"])
+    parser.add_argument("--algorithms", nargs="+", default=["floq", "fast", "fql"])
     parser.add_argument("--steps", nargs="+", type=int, default=[1, 2, 4, 8, 16])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 4], help="numbers of seeds")
     parser.add_argument("--rounds", type=int, default=5)
@@ -67,6 +70,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("update.json"))
     parser.add_argument("--page", type=Path, help="a page whose table is to show the results")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="floq-benchmark-") as folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        found = measure_all(options)
+    if options.page:
+        put_between(options.page, "update", table(found))
+
+
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Every case, written as soon as it is measured."""
     found: dict[str, Any] = {**machine(), "cases": []}
     for algorithm, size, steps, seeds in cases(options):
         case = measure(
@@ -75,22 +87,20 @@ def main() -> None:
         print(json.dumps({key: case[key] for key in case if key != "rounds"}), flush=True)
         found["cases"].append(case)
         options.output.write_text(json.dumps(found, indent=2) + "\n")
-    if options.page:
-        put_between(options.page, "update", table(found))
+    return found
 
 
 def cases(options: argparse.Namespace) -> list[tuple[str, str, int, int]]:
-    """Algorithm, size, K and number of seeds; several seeds at the largest usual K only."""
+    """Algorithm, size, K and number of seeds; only floq takes every K, most with one seed."""
     chosen = []
     for size in options.sizes:
         usual = 8 if size == "paper" else 4
         for algorithm in options.algorithms:
-            for steps in options.steps if algorithm == "floq" else [1]:
-                several = algorithm == "fql" or steps == usual
+            for steps in options.steps if algorithm == "floq" else [usual]:
                 chosen += [
                     (algorithm, size, steps, seeds)
                     for seeds in options.seeds
-                    if seeds == 1 or several
+                    if seeds == 1 or (steps == usual and algorithm != "fast")
                 ]
     return chosen
 
@@ -101,20 +111,20 @@ def measure(
     """What an update of a case costs; medians over rounds.
 
     Args:
-        algorithm: "floq" or "fql".
+        algorithm: "floq", "fast" or "fql".
         size: "paper" or "small".
         steps: Integration steps K.
         seeds: Number of seeds that train at once.
         rounds: How often library, yardstick and matrix product take turns.
         seconds: About how long each takes in a round.
     """
-    rule = ALGORITHMS[algorithm]
+    rule = ALGORITHMS["fql" if algorithm == "fql" else "floq"]
     config = config_of(algorithm, size, steps)
     arrays = data()
     dataset = Dataset.from_trajectories(**arrays)
     training = _Training(Learner(rule, config), dataset, seeds)
     parts: dict[str, Callable[[int], None]] = {"library": training.run, "product": product(config)}
-    if algorithm == "floq" and seeds == 1:
+    if algorithm != "fql" and seeds == 1:
         parts["plain"] = _Yardstick(config, arrays, dataset.statistics).run
     calls = {name: _calls_within(part, seconds) for name, part in parts.items()}
     timed = alternate(
@@ -127,7 +137,7 @@ def measure(
     case = {
         "algorithm": algorithm,
         "size": size,
-        "steps": steps if algorithm == "floq" else None,
+        "steps": None if algorithm == "fql" else steps,
         "seeds": seeds,
         "updates_per_second": median(seeds / each["library"]),
         "gflop_per_update": float(f"{flops / seeds / 1e9:.4g}"),
@@ -167,18 +177,19 @@ class _Training:
     def __init__(self, learner: Learner, dataset: Dataset, seeds: int):
         self._step = 0
         numbers = tuple(range(seeds))
+        state = initial_state(learner.algorithm, learner.config, dataset.statistics, numbers)
+        self.compiled = self._compile(learner, dataset, state)
         self._program = Program(
             learner.algorithm, learner.config, dataset, numbers, log_interval=1000
         )
-        state = initial_state(learner.algorithm, learner.config, dataset.statistics, numbers)
         self._carry = self._program.place(self._program.start(state))
-        self.compiled = self._compile(learner, dataset, state)
 
     def _compile(self, learner: Learner, dataset: Dataset, state: Any) -> dict[str, float]:
         """Seconds to compile one seed's program, and megabytes that it plans for itself."""
         carry = jax.tree.map(lambda leaf: leaf[0], learner.start(state, dataset))
         bounds = jnp.array([0, 1], jnp.int32)
-        advance = jax.jit(functools.partial(learner.advance, log_interval=1000))
+        # As the program compiles it, which then finds it compiled.
+        advance = jax.jit(functools.partial(learner.advance, log_interval=1000), donate_argnums=0)
         lowered = advance.lower(carry, jnp.uint32(0), bounds, dataset)
         started = time.perf_counter()
         compiled = lowered.compile()

@@ -1,11 +1,14 @@
 """The yardstick of the benchmarks measures the same update as the library's."""
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import devices, online_overhead, plain
+from benchmarks import devices, online_overhead, plain, update
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.critics.scalar import ScalarCriticConfig
@@ -66,3 +69,20 @@ def test_what_sharing_costs_is_measured_in_turns():
     found = devices.measure(CONFIG, rounds=3, updates=5)
     assert len(found["ratios"]) == 3
     assert 0.2 < found["ratio"] < 5
+
+
+@pytest.mark.slow
+def test_an_update_is_timed_beside_the_yardstick(optimised):
+    """Rates, operations and ratio of a case belong together."""
+    case = update.measure("floq", "small", 1, 1, rounds=2, seconds=0.1)
+    assert len(case["rounds"]["library"]) == len(case["rounds"]["plain"]) == 2
+    assert case["ratio_range"][0] <= case["ratio"] <= case["ratio_range"][1]
+    rate = case["updates_per_second"] * case["gflop_per_update"]
+    assert case["gflops"] == pytest.approx(rate, rel=0.01)
+
+
+def test_the_page_shows_the_committed_results():
+    """The table of docs/performance.md is that of docs/results/update.json, word for word."""
+    docs = Path(__file__).parent.parent / "docs"
+    found = json.loads((docs / "results" / "update.json").read_text())
+    assert update.table(found) in (docs / "performance.md").read_text()
