@@ -26,8 +26,8 @@ from faults.page import put_between
 from floq.algorithms import ALGORITHMS, floq, fql
 from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
-from floq.experiments.compute import count_flops
 from floq.experiments.presets import small
+from floq.experiments.sweeps.cost import sized_update_flops
 from floq.training.program import Learner, Program, initial_state
 from floq.types import Batch, Statistics
 
@@ -131,7 +131,7 @@ def measure(
         {name: functools.partial(part, calls[name]) for name, part in parts.items()}, rounds
     )
     each = {name: values / calls[name] for name, values in timed.items()}
-    flops = seeds * update_flops(rule, config, dataset.statistics)
+    flops = seeds * sized_update_flops(config, _OBSERVATION_DIM, _ACTION_DIM)
     rates = flops / each["library"] / 1e9
     peaks = _product_flops(config) / each["product"] / 1e9
     case = {
@@ -247,17 +247,6 @@ def product(config: Any) -> Callable[[int], None]:
             jax.block_until_ready(chain(left))
 
     return run
-
-
-def update_flops(rule: Any, config: Any, shapes: Statistics) -> float:
-    """Floating-point operations of one update of one seed."""
-    key = jax.random.key(0)
-    state = jax.eval_shape(lambda: rule.init(config, shapes, key=key))
-    size = config.batch_size
-    observations = jnp.zeros((size, shapes.observation_dim))
-    actions, numbers = jnp.zeros((size, shapes.action_dim)), jnp.zeros(size)
-    batch = Batch(observations, actions, numbers, numbers, observations, actions, numbers)
-    return count_flops(lambda state: rule.update(config, state, batch, key=key), state)
 
 
 def _product_shape(config: Any) -> tuple[int, int]:

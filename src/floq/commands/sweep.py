@@ -51,6 +51,7 @@ class Sweep:
             message = f"{len(failures):,} runs failed, as said above; call again to try them again."
             print(message, file=sys.stderr)
         print(f"{table} is written; {table.with_suffix('.md').name} beside it is for reading.")
+        print(f"  floq report {directory} -o {directory / 'report.html'}")
         return 1 if failures else 0
 
 
@@ -81,4 +82,4 @@ def _forecast(directory: Path, parts: "list[Estimate]") -> list[str]:
         lines.append(f"At {rate:,.5g} GFLOP/s that is {hours:,.1f} hours of one device.")
     else:
         lines.append("For hours, give gflops_per_second under [cost].")
-    return [*lines, "Matrix products of updates are counted; evaluation and start-up are not."]
+    return [*lines, "Operations of updates are counted; evaluation and start-up are not."]
