@@ -257,10 +257,10 @@ class Evaluate:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Write a page of pictures and figures about one or more runs.
+    """Write a page of pictures and figures about one or more runs, or about a sweep.
 
     Attributes:
-        directories: The runs.
+        directories: The runs; or a sweep's folder, or its table.
         output: The page; it holds everything that it shows.
     """
 

@@ -2,8 +2,10 @@
 
 import base64
 import html
+import math
 from collections.abc import Iterable, Sequence
 
+_PERCENT = "\N{NO-BREAK SPACE}%"
 _STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
@@ -160,6 +162,29 @@ def number(value: float) -> str:
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     # Rounded first, and no −0.
     return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
+
+
+def figure(value: float, kind: str) -> str:
+    """A success rate in percent, any other figure as `number` has it.
+
+    Args:
+        value: The figure; a success rate in [0, 1].
+        kind: "success", or the figure's name.
+    """
+    return f"{100 * value:.0f}{_PERCENT}" if kind == "success" else number(value)
+
+
+def span(low: float, high: float, kind: str) -> str:
+    """An interval in words, such as "40 to 54 %"; empty where nothing bounds it.
+
+    Args:
+        low: Its lower end.
+        high: Its upper end.
+        kind: As for `figure`.
+    """
+    if not math.isfinite(low):
+        return ""
+    return f"{figure(low, kind).removesuffix(_PERCENT)} to {figure(high, kind)}"
 
 
 def count(many: int, noun: str) -> str:

@@ -1,5 +1,7 @@
 """Published figures: success rates to put beside ours (arXiv 2509.06863, its tables)."""
 
+from collections.abc import Iterable
+
 from floq.data.paths import dataset_name
 from floq.experiments.presets import DOMAINS
 
@@ -65,3 +67,29 @@ def published_success(task: str, algorithm: str) -> float | None:
         return None
     index = int(number.removeprefix("task")) if number else DOMAINS[dataset].default_task
     return TASKS[dataset][index - 1] / 100
+
+
+def published_mean(tasks: Iterable[str], algorithm: str) -> float | None:
+    """The published mean success rate over tasks, in [0, 1], or None if there is none.
+
+    Args:
+        tasks: One task, the five of a dataset, or the fifty of all ten domains: means over other
+            tasks are not published.
+        algorithm: A column of `FIGURES`, such as `floq` or `fql`.
+    """
+    found = set(tasks)
+    if len(found) == 1:
+        return published_success(found.pop(), algorithm)
+    datasets = {dataset_name(task) for task in found}
+    if found != {task for dataset in datasets for task in _tasks(dataset)}:
+        return None
+    if len(datasets) == 1:
+        return published_success(datasets.pop(), algorithm)
+    figure = ALL_TEN.get(algorithm) if datasets == DOMAINS.keys() else None
+    return None if figure is None else figure / 100
+
+
+def _tasks(dataset: str) -> list[str]:
+    """The five tasks of a dataset."""
+    stem, _, version = dataset.rpartition("-")
+    return [f"{stem}-singletask-task{number}-{version}" for number in range(1, 6)]

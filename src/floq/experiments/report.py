@@ -1,6 +1,5 @@
 """A report on runs: one page that holds everything it shows."""
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from floq.critics.flow import FlowCritic
 from floq.experiments import figures, page, probe
 from floq.experiments.results import Result, metrics, results, summary, task_title, timing
+from floq.experiments.sweeps.report import sweep_report, sweep_table
 from floq.recording import Recording, record
 from floq.training.configuration import to_json
 from floq.training.files import json_bytes, replace_bytes
@@ -19,7 +19,6 @@ from floq.types import Critic
 
 _ROLLOUT_SEED = 0
 _FRAMES = 8
-_PERCENT = "\N{NO-BREAK SPACE}%"
 
 _FLOW_NOTE = (
     "Each curve carries one start, drawn from the noise interval at t = 0, to a sample of the "
@@ -39,14 +38,15 @@ _CURVES_NOTE = (
 
 
 def report(directories: Sequence[str | Path], *, output: str | Path) -> Path:
-    """Writes a page about one or several runs, and `summary.json` beside it.
+    """Writes a page about one or several runs, or about a sweep, and `summary.json` beside it.
 
     The page needs no network and no other file. Its pictures of rollouts and flows are those of
     the first run; what is not there yet, or cannot be drawn, is named in its place. The summary is
     `floq.experiments.results.summary` of the run, or an object of these by name for several runs.
+    A sweep's page is made from its table alone, by `floq.experiments.sweeps.report`.
 
     Args:
-        directories: Directories of runs, or folders of such.
+        directories: Directories of runs, or folders of such; or a sweep's directory or table.
         output: The file to write; its folder is made if it is not there.
 
     Returns:
@@ -55,8 +55,12 @@ def report(directories: Sequence[str | Path], *, output: str | Path) -> Path:
     Raises:
         FileNotFoundError: If there is no run in a directory.
         RuntimeError: If all checkpoints of a run are damaged.
-        ValueError: If a file of a run is not sound, or no directory is given.
+        ValueError: If a file of a run is not sound, no directory is given, or a sweep is given
+            beside another directory.
     """
+    table = sweep_table(directories)
+    if table is not None:
+        return sweep_report(table, output=output)
     runs = _load(directories)
     first = next(iter(runs.values()))
     title = " and ".join(dict.fromkeys(task_title(run) for run in runs.values()))
@@ -294,7 +298,7 @@ def _results_section(runs: dict[str, Run]) -> str:
         for policy, found in _ordered(run).items():
             last = found[-1]
             figure, interval = _figures_of(last)
-            per_seed = ", ".join(_formatted(value, last.figure) for value in last.per_seed)
+            per_seed = ", ".join(page.figure(value, last.figure) for value in last.per_seed)
             cells = [name] if len(runs) > 1 else []
             cells += [_policy_name(policy), f"{last.step:,}", f"{last.figure} {figure}"]
             cells += [interval, per_seed, f"{len(last.per_seed)} × {last.episodes}"]
@@ -362,14 +366,7 @@ def _policy_name(policy: str) -> str:
 def _figures_of(result: Result) -> tuple[str, str]:
     """The figure and its interval in words; an interval that nothing bounds is empty."""
     mean, low, high = result.interval
-    if not math.isfinite(low):
-        return _formatted(mean, result.figure), ""
-    lower, upper = (_formatted(end, result.figure) for end in (low, high))
-    return _formatted(mean, result.figure), f"{lower.removesuffix(_PERCENT)} to {upper}"
-
-
-def _formatted(value: float, figure: str) -> str:
-    return f"{100 * value:.0f}{_PERCENT}" if figure == "success" else page.number(value)
+    return page.figure(mean, result.figure), page.span(low, high, result.figure)
 
 
 def _duration(seconds: float | None) -> str:

@@ -1,6 +1,5 @@
 """What a run's evaluations come to: figures per policy, with intervals over seeds."""
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -91,10 +90,7 @@ def summary(run: Run) -> dict[str, Any]:
         "algorithms": {
             policy: {
                 result.figure: result.interval.mean,
-                "interval": [
-                    end if math.isfinite(end) else None
-                    for end in (result.interval.low, result.interval.high)
-                ],
+                "interval": result.interval.ends,
                 "per_seed": list(result.per_seed),
             }
             for policy, result in last.items()

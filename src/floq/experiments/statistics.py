@@ -33,6 +33,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def ends(self) -> list[float | None]:
+        """Both ends for JSON, which has no infinity: None where nothing bounds them."""
+        return [end if math.isfinite(end) else None for end in (self.low, self.high)]
+
 
 def mean_interval(values: Sequence[float]) -> Interval:
     """The mean over seeds, and Student's interval for it.

@@ -107,7 +107,19 @@ def write_table(directory: Path, runs: Sequence[PlannedRun]) -> Path:
     Returns:
         The former.
     """
-    rows = [row for run in runs for row in final_rows(directory, run)]
+    return write_rows(directory, [row for run in runs for row in final_rows(directory, run)])
+
+
+def write_rows(directory: Path, rows: Sequence[Row]) -> Path:
+    """Writes `table.csv` and `table.md`.
+
+    Args:
+        directory: The sweep's folder.
+        rows: What they hold, in this order.
+
+    Returns:
+        The former.
+    """
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     header = [*_BEFORE, *keys, *_AFTER]
     cells = [_cells(row, keys) for row in rows]
