@@ -6,7 +6,7 @@ import pytest
 
 from floq.data.dataset import ACTION_LIMIT
 from floq.envs.make import make_env
-from floq.tasks import load_task, task_names
+from floq.tasks import load_task, task_names, task_sizes
 
 # Warnings of OGBench's manipulation environments where there is no display.
 pytestmark = pytest.mark.filterwarnings("ignore:.*DISPLAY", "ignore:.*precision lowered")
@@ -107,6 +107,27 @@ def test_known_tasks_are_those_of_ogbench():
         (kind,) = (word for word in name.split("-") if word in words)
         environments.add(name.replace(f"-{kind}", ""))
     assert environments == registered
+
+
+@pytest.mark.parametrize("kind", ["navigate", pytest.param("play", marks=pytest.mark.slow)])
+def test_sizes_are_those_of_the_environments(kind):
+    """Every domain's first task, built: entries of its observations and actions."""
+    # OGBench itself cannot build it: a material is missing.
+    names = set(task_names()) - {"humanoidmaze-teleport-navigate-singletask-task1-v0"}
+    for name in sorted(names):
+        if name.endswith(f"-{kind}-singletask-task1-v0"):
+            env = make_env(name)
+            spaces = (env.observation_space.shape, env.action_space.shape)
+            assert tuple(size for (size,) in spaces) == task_sizes(name), name
+            env.close()
+
+
+def test_sizes_go_by_the_exact_name():
+    """A dataset and its tasks have the same; one that only begins like another has none."""
+    assert task_sizes("cube-double-play-v0") == (37, 5)
+    assert task_sizes("humanoidmaze-giant-stitch-singletask-task2-v0") == (69, 21)
+    with pytest.raises(ValueError, match="cube-double-player-v0"):
+        task_sizes("cube-double-player-v0")
 
 
 def test_missing_file_names_the_commands(tmp_path):

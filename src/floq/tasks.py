@@ -2,43 +2,82 @@
 
 import difflib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import gymnasium
 
 from floq.data.dataset import Dataset
 from floq.data.info import require_file
 from floq.data.ogbench_files import read_ogbench, relabel, simulation_fields
-from floq.data.paths import dataset_files
+from floq.data.paths import dataset_files, dataset_name
 from floq.envs.make import make_env
 
-_MAZES = [
-    f"{body}maze-{size}"
-    for body in ("point", "ant", "humanoid")
-    for size in ("medium", "large", "giant", "teleport")
-]
-_SOCCER = ["antsoccer-arena", "antsoccer-medium"]
-_MANIPULATION = [
-    *(f"cube-{number}" for number in ("single", "double", "triple", "quadruple", "octuple")),
-    "scene",
-    *(f"puzzle-{size}" for size in ("3x3", "4x4", "4x5", "4x6")),
-]
-_DOMAINS = {
-    **dict.fromkeys(_MAZES, ("navigate", "stitch", "explore")),
-    **dict.fromkeys(_SOCCER, ("navigate", "stitch")),
-    **dict.fromkeys(_MANIPULATION, ("play", "noisy")),
+
+class _Domain(NamedTuple):
+    """What a domain's datasets share.
+
+    Attributes:
+        kinds: The ways its data was collected.
+        sizes: Entries of an observation and of an action.
+    """
+
+    kinds: tuple[str, ...]
+    sizes: tuple[int, int]
+
+
+_BODIES = {"point": (2, 2), "ant": (29, 8), "humanoid": (69, 21)}
+# Entries of an observation. The arm has 19; a cube adds 9, a button 4, and the scene 21 in all.
+_MANIPULATION = {
+    "cube-single": 28,
+    "cube-double": 37,
+    "cube-triple": 46,
+    "cube-quadruple": 55,
+    "cube-octuple": 91,
+    "scene": 40,
+    "puzzle-3x3": 55,
+    "puzzle-4x4": 83,
+    "puzzle-4x5": 99,
+    "puzzle-4x6": 115,
 }
-"""Every domain of OGBench that observes states, with the ways its data was collected."""
+_DOMAINS = {
+    **{
+        f"{body}maze-{size}": _Domain(("navigate", "stitch", "explore"), sizes)
+        for body, sizes in _BODIES.items()
+        for size in ("medium", "large", "giant", "teleport")
+    },
+    **{
+        f"antsoccer-{size}": _Domain(("navigate", "stitch"), (42, 8))
+        for size in ("arena", "medium")
+    },
+    **{name: _Domain(("play", "noisy"), (entries, 5)) for name, entries in _MANIPULATION.items()},
+}
+"""Every domain of OGBench that observes states."""
+_SIZES = {
+    f"{name}-{kind}-v0": domain.sizes for name, domain in _DOMAINS.items() for kind in domain.kinds
+}
+"""Entries of an observation and of an action, by the exact name of the dataset."""
 
 
 def task_names() -> list[str]:
     """Every benchmark task that floq knows."""
     return [
         f"{domain}-{kind}-singletask{task}-v0"
-        for domain, kinds in _DOMAINS.items()
-        for kind in kinds
+        for domain, found in _DOMAINS.items()
+        for kind in found.kinds
         for task in ("", *(f"-task{number}" for number in range(1, 6)))
     ]
+
+
+def task_sizes(name: str) -> tuple[int, int]:
+    """Entries of an observation and of an action of a benchmark task or its dataset.
+
+    Raises:
+        ValueError: If there is no such dataset; the message names those that are close.
+    """
+    sizes = _SIZES.get(dataset_name(name))
+    if sizes is None:
+        raise ValueError(unknown_task(name))
+    return sizes
 
 
 def check_task(name: str) -> None:

@@ -82,4 +82,4 @@ def _forecast(directory: Path, parts: "list[Estimate]") -> list[str]:
         lines.append(f"At {rate:,.5g} GFLOP/s that is {hours:,.1f} hours of one device.")
     else:
         lines.append("For hours, give gflops_per_second under [cost].")
-    return [*lines, "Matrix products of updates are counted; evaluation and start-up are not."]
+    return [*lines, "Operations of updates are counted; evaluation and start-up are not."]
