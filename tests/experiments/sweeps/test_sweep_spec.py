@@ -1,12 +1,16 @@
 """The file of a sweep: what it means, and how it is refused."""
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 import sweep_files
 
 from floq.cli import main
+from floq.experiments.presets import preset, small
 from floq.experiments.sweeps import forecast, read_spec
+from floq.experiments.sweeps.cost import update_flops
 from floq.experiments.sweeps.queue import Queue
 from floq.experiments.sweeps.table import read_table, write_table
 
@@ -90,3 +94,26 @@ def test_a_dry_run_needs_no_ray_and_leaves_nothing(tmp_path, capsys):
     assert "2 runs, 2 of them left" in shown
     assert "At 1 GFLOP/s" in shown
     assert not directory.exists()
+
+
+@pytest.mark.slow
+def test_the_papers_file_states_the_hours_that_a_dry_run_prints(tmp_path, capsys):
+    """The comment in the file is the estimate, to the hour."""
+    directory = tmp_path / "runs"
+    assert main(["sweep", str(PAPER), "--directory", str(directory), "--dry-run"]) == 0
+    (printed,) = re.findall(r"that is ([\d,.]+) hours of one device", capsys.readouterr().out)
+    (stated,) = re.findall(r"Estimated GPU hours: ([\d,]+)", PAPER.read_text())
+    assert round(float(printed.replace(",", ""))) == int(stated.replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["floq", "fql-iqn", "fql-categorical", "rebrac", "ifql", "bc"]
+)
+def test_an_update_is_counted_for_every_kind_of_algorithm(algorithm):
+    """No loop is of unknown length; twice the batch costs nearly twice as much."""
+    config = small(preset(algorithm, "scene-play-v0"), width=8, depth=1)
+    once, twice = (
+        update_flops(dataclasses.replace(config, batch_size=size), "scene-play-singletask-v0")
+        for size in (64, 128)
+    )
+    assert 1.7 * once < twice < 2 * once
