@@ -33,8 +33,12 @@ SMALL = {
     "evaluate": ["--episodes", "1", "--processes", "1"],
     "inspect": "--episodes 1 --processes 1 --integration-steps 1".split(),
 }
-# Tests of their own run these: the demo's is below, the others in test_cli.py and test_online.py.
-ELSEWHERE = {"demo", "sweep", "COMMAND", "train TASK", "resume RUN", "finetune runs/NAME"}
+# Tests of their own run these: the demo's is below, the others in test_cli.py, test_online.py and
+# experiments/sweeps.
+ELSEWHERE = {
+    *("demo", "sweep", "report runs/spec"),
+    *("COMMAND", "train TASK", "resume RUN", "finetune runs/NAME"),
+}
 
 
 def commands() -> list[str]:

@@ -63,6 +63,17 @@ def test_a_search_needs_to_know_how_long(tmp_path):
             read_spec(write(tmp_path, f"{sweep_files.SPEC}\n{more}"))
 
 
+def test_a_search_of_whole_numbers_has_whole_ends(tmp_path):
+    """Ends are read as the file has them; an end that the setting cannot have is refused."""
+    text = f"{sweep_files.SPEC}\n[search]\ntrials = 3\n[algorithms.fql.search]\nbatch_size = "
+    spec = read_spec(write(tmp_path, text + "{ low = 4, high = 64 }"))
+    runs = forecast(spec, tmp_path)
+    assert [run.trial for run in runs if run.label == "fql"] == [0, 0, 1, 1, 2, 2]
+    spec = read_spec(write(tmp_path, text + "{ low = 4.5, high = 64 }"))
+    with pytest.raises(ValueError, match=r"algorithms.fql.search.batch_size is 4.5"):
+        forecast(spec, tmp_path)
+
+
 def test_the_paper_has_fifty_tasks_and_two_methods():
     """100 runs of 3 seeds, with each task's published settings."""
     runs = forecast(read_spec(PAPER), Path("nowhere"))

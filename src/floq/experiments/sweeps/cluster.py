@@ -121,7 +121,10 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         try:
             ray.init(address, **quiet)
         except (ConnectionError, ValueError) as error:
-            raise RuntimeError(f"No Ray cluster answers at {address}: {error}") from error
+            raise RuntimeError(
+                f"No Ray cluster answers at {address}: {error}. One that asks for a token answers "
+                "only if RAY_AUTH_MODE=token is set here, too."
+            ) from error
     try:
         yield
     finally:

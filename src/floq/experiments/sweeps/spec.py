@@ -34,13 +34,13 @@ class Range:
     """A number that a search draws from an interval.
 
     Attributes:
-        low: Lower end, which is included.
-        high: Upper end, which is included.
+        low: Lower end, which is included; whole for a setting that is.
+        high: Upper end, likewise.
         log: Whether its logarithm is drawn evenly.
     """
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
     log: bool = False
 
     def __post_init__(self) -> None:
