@@ -1,6 +1,7 @@
 """A sweep on Ray whose workers and driver are killed; `make test-sweep` runs these."""
 
 import collections
+import contextlib
 import csv
 import os
 import random
@@ -48,18 +49,26 @@ def start(tmp_path_factory):
     cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     cache["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
+    drivers = []
+
     def start(name):
         command = [sys.executable, "-m", "floq.cli", "sweep", str(folder / "spec.toml")]
         command += ["--directory", str(folder / name)]
         with (folder / f"{name}.txt").open("a") as output:
-            return folder / name, subprocess.Popen(
+            driver = subprocess.Popen(
                 command,
                 env=os.environ | cache | {"FLOQ_DATA": str(folder)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        drivers.append(driver)
+        return folder / name, driver
 
-    return start
+    yield start
+    # A test that failed may have left one at work.
+    for driver in drivers:
+        driver.kill()
+        driver.wait()
 
 
 @pytest.fixture(scope="module")
@@ -69,25 +78,34 @@ def undisturbed(start):
     return directory
 
 
+def open_files(pid):
+    """What a process has open; nothing if it ends meanwhile."""
+    found = []
+    with contextlib.suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.append(link.readlink())
+    return found
+
+
 def trainers(directory):
     """The processes that hold a run's folder: they have its lock open."""
-    found = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            target = link.readlink()
-        except OSError:
-            continue
-        if target.name == ".lock" and target.parent.parent == directory:
-            found.add(int(link.parts[2]))
-    return sorted(found)
+    return sorted(
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if any(
+            path.name == ".lock" and path.parent.parent == directory
+            for path in open_files(process.name)
+        )
+    )
 
 
 def listening(pids):
     """The addresses at which processes wait for connections, in hexadecimal as Linux has them."""
     sockets = set()
     for pid in pids:
-        for link in Path(f"/proc/{pid}/fd").glob("*"):
-            sockets |= set(re.findall(r"socket:\[(\d+)\]", str(link.readlink())))
+        for path in open_files(pid):
+            sockets |= set(re.findall(r"socket:\[(\d+)\]", str(path)))
     lines = [
         line.split()
         for name in ("tcp", "tcp6")
