@@ -149,14 +149,10 @@ def critic_loss(
     flow_loss, targets = critic.td_loss(
         target_critic, batch, next_actions, config.decision_discount, draws.critic
     )
-    samples = config.distillation_samples or critic.noise_samples
+    noise = draws.critic.initial_noise[:, : config.distillation_samples or critic.noise_samples]
+    steps = config.distillation_steps or None
     flow_values = jax.lax.stop_gradient(
-        critic.return_samples(
-            batch.observations,
-            batch.actions,
-            draws.critic.initial_noise[:, :samples],
-            integration_steps=config.distillation_steps or None,
-        )
+        critic.return_samples(batch.observations, batch.actions, noise, integration_steps=steps)
     )
     member_means = jnp.mean(flow_values, axis=0)
     values = jnp.mean(member_means, axis=-1)
