@@ -75,6 +75,7 @@ def test_hosts_are_told_what_is_missing(options, message):
         pass
 
 
+@pytest.mark.slow
 def test_devices_lose_nothing():
     """On four, 1,000 updates have one device's losses; two seeds are each the seed alone."""
     runs = [["tiny", seeds, 1000] for seeds in ([0], [4, 0])]
