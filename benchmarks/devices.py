@@ -14,17 +14,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.online_overhead import CONFIG
 from benchmarks.timing import machine, median
+from benchmarks.update import data
 from floq.algorithms import floq
-from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
-from floq.experiments.presets import small
 from floq.training.program import Learner, Program, initial_state
-
-CONFIG = small(
-    floq.Config(critic=FlowCriticConfig(integration_steps=4, noise_samples=4), batch_size=128)
-)
-_ROWS, _OBSERVATION_DIM, _ACTION_DIM = 1_000, 28, 5
 
 
 def main() -> None:
@@ -51,7 +46,7 @@ def measure(config: Any, *, rounds: int, updates: int) -> dict[str, Any]:
         rounds: How often the two take turns.
         updates: Updates of each in a round.
     """
-    dataset = _random_data()
+    dataset = Dataset.from_trajectories(**data())
     state = initial_state(floq, config, dataset.statistics, (0,))
     program = Program(floq, config, dataset, (0,), log_interval=updates)
     learner = Learner(floq, config)
@@ -80,19 +75,6 @@ def measure(config: Any, *, rounds: int, updates: int) -> dict[str, Any]:
         "ratio": median(ratios),
         "ratios": ratios,
     }
-
-
-def _random_data() -> Dataset:
-    generator = np.random.default_rng(0)
-    ends = np.zeros(_ROWS)
-    ends[-1] = 1
-    return Dataset.from_trajectories(
-        generator.normal(size=(_ROWS, _OBSERVATION_DIM)),
-        generator.uniform(-1, 1, size=(_ROWS, _ACTION_DIM)),
-        -generator.uniform(size=_ROWS),
-        np.ones(_ROWS),
-        ends,
-    )
 
 
 def _seconds(work: Callable[[], None]) -> float:

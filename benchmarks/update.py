@@ -26,8 +26,8 @@ from faults.page import put_between
 from floq.algorithms import ALGORITHMS, floq, fql
 from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
+from floq.experiments.compute import update_flops
 from floq.experiments.presets import small
-from floq.experiments.sweeps.cost import sized_update_flops
 from floq.training.program import Learner, Program, initial_state
 from floq.types import Batch, Statistics
 
@@ -131,7 +131,7 @@ def measure(
         {name: functools.partial(part, calls[name]) for name, part in parts.items()}, rounds
     )
     each = {name: values / calls[name] for name, values in timed.items()}
-    flops = seeds * sized_update_flops(config, _OBSERVATION_DIM, _ACTION_DIM)
+    flops = seeds * update_flops(config, dataset.statistics)
     rates = flops / each["library"] / 1e9
     peaks = _product_flops(config) / each["product"] / 1e9
     case = {

@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(name: str, arguments: list[str]) -> int:
     command = _COMMANDS[name]
-    keep_compiled_programs()
+    if command in _COMPILING:
+        keep_compiled_programs()
     try:
         with signals_before_training(name):
             if command is Train:
@@ -447,6 +448,7 @@ _COMMANDS: dict[str, Any] = {
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
     "doctor": Doctor,
 }
+_COMPILING = {Demo, Train, Finetune, Resume, Evaluate, Report, Inspect, Study, Sweep}
 
 
 if __name__ == "__main__":

@@ -28,18 +28,13 @@ from floq.training.hosts import joined
 from floq.training.program import Program, initial_state
 
 NETWORK = NetworkConfig((24, 16), layer_norm=True)
-CASES = {
-    "tiny": (tiny, tiny.Config(batch_size=64)),
-    "floq": (
-        floq,
-        floq.Config(
-            critic=FlowCriticConfig(integration_steps=2, noise_samples=2, network=NETWORK),
-            distilled=ScalarCriticConfig(network=NETWORK),
-            policy=FlowPolicyConfig(flow_steps=2, network=NETWORK),
-            batch_size=8,
-        ),
-    ),
-}
+SMALL_FLOQ = floq.Config(
+    critic=FlowCriticConfig(integration_steps=2, noise_samples=2, network=NETWORK),
+    distilled=ScalarCriticConfig(network=NETWORK),
+    policy=FlowPolicyConfig(flow_steps=2, network=NETWORK),
+    batch_size=8,
+)
+CASES = {"tiny": (tiny, tiny.Config(batch_size=64)), "floq": (floq, SMALL_FLOQ)}
 # Made when it is asked for: processes join before anything is computed.
 dataset = functools.cache(tiny.make_dataset)
 SCHEDULE = Schedule(

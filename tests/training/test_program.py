@@ -5,22 +5,12 @@ import pytest
 import tiny_algorithm as tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from many_devices import SMALL_FLOQ
 
 from floq.algorithms import floq
-from floq.critics.flow import FlowCriticConfig
-from floq.critics.scalar import ScalarCriticConfig
-from floq.networks import NetworkConfig
-from floq.policies.flow import FlowPolicyConfig
 from floq.training.program import Program, initial_state, state_template
 
 DATASET = tiny.make_dataset()
-NETWORK = NetworkConfig((24, 16), layer_norm=True)
-SMALL_FLOQ = floq.Config(
-    critic=FlowCriticConfig(integration_steps=2, noise_samples=2, network=NETWORK),
-    distilled=ScalarCriticConfig(network=NETWORK),
-    policy=FlowPolicyConfig(flow_steps=2, network=NETWORK),
-    batch_size=8,
-)
 CASES = [
     pytest.param(tiny, tiny.Config(), id="tiny"),
     pytest.param(floq, SMALL_FLOQ, id="floq", marks=pytest.mark.slow),

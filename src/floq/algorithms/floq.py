@@ -61,8 +61,11 @@ class Config(TDConfig):
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
         super().__post_init__()
-        check_not_negative(self, "bc_coefficient", "candidates", "target_candidates")
-        check_not_negative(self, "distillation_samples", "distillation_steps")
+        check_not_negative(
+            self,
+            *("bc_coefficient", "candidates", "target_candidates"),
+            *("distillation_samples", "distillation_steps"),
+        )
         if self.distillation_samples > self.critic.noise_samples:
             raise ValueError(
                 f"distillation_samples is {self.distillation_samples}, of "

@@ -1,10 +1,15 @@
 """What a computation costs: floating-point operations and parameters, counted and not measured."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+
+from floq.algorithms import algorithm_of
+from floq.types import Batch, Statistics
 
 _MOVING = {
     *("bitcast_convert_type", "broadcast_in_dim", "concatenate", "convert_element_type", "copy"),
@@ -32,6 +37,32 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> float:
         ValueError: If there is a loop whose number of steps depends on data.
     """
     return _flops_of(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+@functools.cache
+def update_flops(config: Any, statistics: Statistics) -> float:
+    """Floating-point operations of one update of one seed.
+
+    Args:
+        config: The config of an algorithm.
+        statistics: Sizes of the data, an action being a whole chunk.
+    """
+    _, algorithm = algorithm_of(config)
+    key = jax.random.key(0)
+    state = jax.eval_shape(lambda: algorithm.init(config, statistics, key=key))
+    size = config.batch_size
+
+    def example() -> Batch:
+        observations = jnp.zeros((size, statistics.observation_dim))
+        actions, numbers = jnp.zeros((size, statistics.action_dim)), jnp.zeros(size)
+        return Batch(observations, actions, numbers, numbers, observations, actions, numbers)
+
+    return count_flops(
+        lambda state, batch, key: algorithm.update(config, state, batch, key=key),
+        state,
+        jax.eval_shape(example),
+        key,
+    )
 
 
 def count_parameters(tree: Any) -> int:

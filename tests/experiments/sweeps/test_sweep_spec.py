@@ -10,7 +10,7 @@ import sweep_files
 from floq.cli import main
 from floq.experiments.presets import preset, small
 from floq.experiments.sweeps import forecast, read_spec
-from floq.experiments.sweeps.cost import update_flops
+from floq.experiments.sweeps.estimate import task_flops
 from floq.experiments.sweeps.queue import Queue
 from floq.experiments.sweeps.table import read_table, write_table
 
@@ -124,7 +124,7 @@ def test_an_update_is_counted_for_every_kind_of_algorithm(algorithm):
     """No loop is of unknown length; twice the batch costs nearly twice as much."""
     config = small(preset(algorithm, "scene-play-v0"), width=8, depth=1)
     once, twice = (
-        update_flops(dataclasses.replace(config, batch_size=size), "scene-play-singletask-v0")
+        task_flops(dataclasses.replace(config, batch_size=size), "scene-play-singletask-v0")
         for size in (64, 128)
     )
     assert 1.7 * once < twice < 2 * once

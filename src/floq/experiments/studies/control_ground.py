@@ -5,12 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from floq.algorithms import algorithm_of, floq, fql
 from floq.critics import FlowCriticConfig
 from floq.experiments import demo
-from floq.experiments.compute import count_flops, count_parameters
+from floq.experiments.compute import count_parameters, update_flops
 from floq.experiments.presets import preset
 from floq.experiments.results import timing
 from floq.experiments.studies.cells import folder_name
@@ -18,8 +16,6 @@ from floq.experiments.studies.study import Base, Size, Study, Variant
 from floq.tasks import load_task
 from floq.training import Schedule, resume, train
 from floq.training.configuration import to_json
-from floq.training.preparation import as_decisions
-from floq.training.run import Run
 
 _SMALL_STEPS, _FULL_STEPS = 5_000, 1_000_000
 
@@ -115,7 +111,8 @@ class ControlGround:
                 schedule=schedule,
                 progress=False,
             )
-        parameters, flops = _cost(run, dataset)
+        parameters = count_parameters(run.state_of(seeds[0]).parameters)
+        flops = update_flops(config, run.config.statistics)
         _, rate = timing(run)
         for seed in seeds:
             own = [row for row in run.evaluations if row["seed"] == seed and row["policy"] != "bc"]
@@ -130,20 +127,3 @@ class ControlGround:
                     "seconds": 1 / (rate * len(seeds)) if rate else 0.0,
                 },
             )
-
-
-def _cost(run: Run, dataset: Any) -> tuple[int, float]:
-    """Parameters of everything that learns, and floating-point operations of an update."""
-    state = run.state_of(run.config.seeds[0])
-    config = run.config.config
-    batch = jax.eval_shape(
-        lambda key: as_decisions(dataset, config).sample(config.batch_size, key=key),
-        jax.random.key(0),
-    )
-    flops = count_flops(
-        lambda state, batch, key: run.algorithm.update(config, state, batch, key=key),
-        state,
-        batch,
-        jax.random.key(0),
-    )
-    return count_parameters(state.parameters), flops

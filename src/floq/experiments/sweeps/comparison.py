@@ -187,14 +187,9 @@ def dataset_means(cells: Sequence[Cell]) -> list[DatasetMean]:
 
 def overall(cells: Sequence[Cell]) -> list[Overall]:
     """Each method over the tasks that all share; nothing if there are none."""
-    methods = methods_of(cells)
-    tasks = shared_tasks(cells, methods)
-    if not tasks:
-        return []
     found = []
-    for method in methods:
-        scores = _scores(cells, method, tasks)
-        published = _published(tasks, next(cell for cell in cells if cell.method == method))
+    for method, scores in _shared_scores(cells).items():
+        published = _published(scores, next(cell for cell in cells if cell.method == method))
         found.append(
             Overall(
                 method,
@@ -221,13 +216,8 @@ def improvements(cells: Sequence[Cell]) -> list[Improvement]:
 
 def profiles(cells: Sequence[Cell]) -> list[Profile]:
     """The performance profiles over the tasks that all methods share."""
-    methods = methods_of(cells)
-    tasks = shared_tasks(cells, methods)
-    if not tasks:
-        return []
     found = []
-    for method in methods:
-        scores = _scores(cells, method, tasks)
+    for method, scores in _shared_scores(cells).items():
         shares, *ends = bootstrap_interval(
             lambda drawn: performance_profile(drawn, THRESHOLDS), scores
         )
@@ -273,6 +263,13 @@ def _counts(cell: Cell) -> bool:
 def _scores(cells: Iterable[Cell], method: str, tasks: Iterable[str]) -> dict[str, np.ndarray]:
     own = {cell.task: np.array(cell.per_seed) for cell in cells if cell.method == method}
     return {task: own[task] for task in tasks}
+
+
+def _shared_scores(cells: Sequence[Cell]) -> dict[str, dict[str, np.ndarray]]:
+    """Each method's scores on the tasks that all share; empty if there are none."""
+    methods = methods_of(cells)
+    tasks = shared_tasks(cells, methods)
+    return {method: _scores(cells, method, tasks) for method in methods} if tasks else {}
 
 
 def _bootstrapped(statistic: Callable[..., np.ndarray], *methods: Scores) -> Interval:

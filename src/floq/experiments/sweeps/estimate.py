@@ -2,13 +2,16 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from floq.data.paths import dataset_name
-from floq.experiments.sweeps.cost import update_flops
+from floq.experiments.compute import update_flops
 from floq.experiments.sweeps.plan import standing
 from floq.experiments.sweeps.queue import forecast
 from floq.experiments.sweeps.settings import spelled
 from floq.experiments.sweeps.spec import Spec
+from floq.tasks import task_sizes
+from floq.types import Statistics
 
 
 @dataclasses.dataclass
@@ -70,7 +73,7 @@ def estimate(spec: Spec, directory: Path) -> list[Estimate]:
             settings = "search"
         key = dataset_name(run.task), run.label, settings
         if key not in parts:
-            gflops = update_flops(run.config, run.task) / 1e9
+            gflops = task_flops(run.config, run.task) / 1e9
             parts[key] = Estimate(*key, gflops, spec.cost.gflops_per_second)
         part, found = parts[key], standing(directory, run)
         part.runs += 1
@@ -78,3 +81,15 @@ def estimate(spec: Spec, directory: Path) -> list[Estimate]:
         part.seeds += len(run.seeds)
         part.updates += (run.steps - found.step) * len(run.seeds)
     return list(parts.values())
+
+
+def task_flops(config: Any, task: str) -> float:
+    """Floating-point operations of one update of one seed on a task, whose data need not be there.
+
+    Raises:
+        ValueError: If there is no such task.
+    """
+    observation_dim, action_dim = task_sizes(task)
+    # Any range of rewards: it is a constant in the program.
+    statistics = Statistics(observation_dim, action_dim * config.action_chunk, -1.0, 0.0)
+    return update_flops(config, statistics)

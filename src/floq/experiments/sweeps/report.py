@@ -10,6 +10,7 @@ from floq.experiments.figures import to_svg
 from floq.experiments.statistics import Interval
 from floq.experiments.sweeps.comparison import (
     Cell,
+    Improvement,
     Overall,
     cells_of,
     dataset_means,
@@ -94,12 +95,12 @@ def sweep_report(table: Path, *, output: str | Path) -> Path:
     cells = cells_of(row for row in rows if row.trial is None)
     trials = cells_of(row for row in rows if row.trial is not None)
     name = f"Sweep {table.resolve().parent.name}"
-    found = overall(cells)
+    found, compared = overall(cells), improvements(cells)
     parts = [page.heading(name), *_headline(rows, cells, found)]
     if cells:
         parts += [
             _overall_section(found),
-            _improvement_section(cells),
+            _improvement_section(compared),
             _profile_section(cells),
             _dataset_section(cells),
             _task_section("Tasks", cells, _TASKS_NOTE),
@@ -111,7 +112,9 @@ def sweep_report(table: Path, *, output: str | Path) -> Path:
         parts.append(_task_section("Searches", trials, _SEARCH_NOTE))
     path = Path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_bytes(path.with_name("summary.json"), json_bytes(_summary(rows, cells, found)))
+    replace_bytes(
+        path.with_name("summary.json"), json_bytes(_summary(rows, cells, found, compared))
+    )
     replace_bytes(path, page.page(f"floq: {name}", parts))
     return path
 
@@ -172,8 +175,8 @@ def _overall_section(found: Sequence[Overall]) -> str:
     )
 
 
-def _improvement_section(cells: Sequence[Cell]) -> str:
-    title, found = "Probability of improvement", improvements(cells)
+def _improvement_section(found: Sequence[Improvement]) -> str:
+    title = "Probability of improvement"
     if not found:
         text = "There are no two methods with a success rate to compare."
         return page.section(title, page.paragraph(text, kind="missing"))
@@ -254,7 +257,12 @@ def _task_section(title: str, cells: Sequence[Cell], note: str) -> str:
     return page.section(title, page.paragraph(note, kind="note"), page.table(header, lines))
 
 
-def _summary(rows: Sequence[Row], cells: Sequence[Cell], found: Sequence[Overall]) -> dict:
+def _summary(
+    rows: Sequence[Row],
+    cells: Sequence[Cell],
+    found: Sequence[Overall],
+    compared: Sequence[Improvement],
+) -> dict[str, Any]:
     """What the page says, as a JSON-able dictionary."""
     tasks: dict[str, Any] = {}
     for cell in cells:
@@ -285,7 +293,7 @@ def _summary(rows: Sequence[Row], cells: Sequence[Cell], found: Sequence[Overall
                 "probability": each.probability.mean,
                 "interval": each.probability.ends,
             }
-            for each in improvements(cells)
+            for each in compared
             if each.probability is not None
         ],
     }
