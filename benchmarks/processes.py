@@ -82,7 +82,6 @@ def play_serially(slots: Slots, policy: Any, episodes: int) -> None:
             observations = taken.observations
             if taken.terminated[0] or taken.truncated[0]:
                 break
-    return steps
 
 
 def _evaluate(evaluator: Evaluator, policy: Policy, episodes: int) -> None:

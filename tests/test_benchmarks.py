@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import devices, online_overhead, plain, update
+from benchmarks import devices, online_overhead, plain, processes, update
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.critics.scalar import ScalarCriticConfig
@@ -79,6 +79,16 @@ def test_an_update_is_timed_beside_the_yardstick(optimised):
     assert case["ratio_range"][0] <= case["ratio"] <= case["ratio_range"][1]
     rate = case["updates_per_second"] * case["gflop_per_update"]
     assert case["gflops"] == pytest.approx(rate, rel=0.01)
+
+
+@pytest.mark.slow
+def test_processes_are_timed_beside_the_serial_form():
+    """Evaluation and generation each have both forms and their ratio."""
+    evaluation = processes.measure_evaluation(1, 1, 1)
+    generation = processes.measure_generation(1, 2, 1)
+    for found in (evaluation, generation):
+        assert found["seconds"].keys() == {"serial", "processes"}
+        assert found["ratio"] > 0
 
 
 def test_the_page_shows_the_committed_results():
