@@ -1,6 +1,8 @@
 """The yardstick of the benchmarks measures the same update as the library's."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import devices, online_overhead, plain, processes, update
+from benchmarks import devices, online_overhead, plain, update
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.critics.scalar import ScalarCriticConfig
@@ -16,6 +18,7 @@ from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
 from floq.types import Batch, Statistics
 
+ROOT = Path(__file__).parent.parent
 NETWORK = NetworkConfig((12, 8), layer_norm=True)
 CONFIG = floq.Config(
     critic=FlowCriticConfig(integration_steps=3, noise_samples=2, network=NETWORK),
@@ -71,10 +74,18 @@ def test_what_sharing_costs_is_measured_in_turns():
     assert 0.2 < found["ratio"] < 5
 
 
+def measured(name, output, *options):
+    """What a benchmark writes, as a command: in this process every shape would be checked."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *options, "--output", str(output)]
+    subprocess.run(command, cwd=ROOT, timeout=600, check=True)
+    return json.loads(output.read_text())
+
+
 @pytest.mark.slow
-def test_an_update_is_timed_beside_the_yardstick(optimised):
+def test_an_update_is_timed_beside_the_yardstick(tmp_path):
     """Rates, operations and ratio of a case belong together."""
-    case = update.measure("floq", "small", 1, 1, rounds=2, seconds=0.1)
+    options = "--sizes small --algorithms floq --steps 1 --seeds 1 --rounds 2 --seconds .1".split()
+    (case,) = measured("update", tmp_path / "update.json", *options)["cases"]
     assert len(case["rounds"]["library"]) == len(case["rounds"]["plain"]) == 2
     assert case["ratio_range"][0] <= case["ratio"] <= case["ratio_range"][1]
     rate = case["updates_per_second"] * case["gflop_per_update"]
@@ -82,17 +93,17 @@ def test_an_update_is_timed_beside_the_yardstick(optimised):
 
 
 @pytest.mark.slow
-def test_processes_are_timed_beside_the_serial_form():
+def test_processes_are_timed_beside_the_serial_form(tmp_path):
     """Evaluation and generation each have both forms and their ratio."""
-    evaluation = processes.measure_evaluation(1, 1, 1)
-    generation = processes.measure_generation(1, 2, 1)
-    for found in (evaluation, generation):
-        assert found["seconds"].keys() == {"serial", "processes"}
-        assert found["ratio"] > 0
+    options = "--rounds 1 --episodes 1 --trajectories 1".split()
+    found = measured("processes", tmp_path / "processes.json", *options)
+    for part in (found["evaluation"], found["generation"]):
+        assert part["seconds"].keys() == {"serial", "processes"}
+        assert part["ratio"] > 0
 
 
 def test_the_page_shows_the_committed_results():
     """The table of docs/performance.md is that of docs/results/update.json, word for word."""
-    docs = Path(__file__).parent.parent / "docs"
+    docs = ROOT / "docs"
     found = json.loads((docs / "results" / "update.json").read_text())
     assert update.table(found) in (docs / "performance.md").read_text()
