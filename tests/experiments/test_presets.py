@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from floq.algorithms import algorithm_of
-from floq.experiments.presets import DOMAINS, METHODS, find_preset, preset, small
+from floq.algorithms import algorithm_of, floq
+from floq.critics import FlowCriticConfig
+from floq.experiments.presets import DOMAINS, METHODS, fast, find_preset, preset, small
 from floq.experiments.published import ALL_TEN, FIGURES, published_success
 from floq.networks import NetworkConfig
 from floq.tasks import task_names
@@ -89,3 +90,27 @@ def test_published_figures_are_shares_of_success():
     assert published_success("cube-triple-play-v0", "floq") is None
     assert set(FIGURES) <= set(DOMAINS)
     assert max(ALL_TEN, key=ALL_TEN.__getitem__) == "floq-best"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fast_settings_change_the_work_and_nothing_else(method):
+    """Every network multiplies in bfloat16, and only floq has something to distil."""
+    config = METHODS[method].start
+    faster = fast(config)
+    kept = {
+        field.name
+        for field in dataclasses.fields(config)
+        if not dataclasses.is_dataclass(getattr(config, field.name))
+    } - {"distillation_samples", "distillation_steps"}
+    assert all(getattr(faster, name) == getattr(config, name) for name in kept)
+    assert faster.policy.network.precision == "bfloat16"
+    assert faster.policy.network.hidden_sizes == config.policy.network.hidden_sizes
+    if isinstance(config, floq.Config):
+        assert faster.critic.network.precision == faster.distilled.network.precision == "bfloat16"
+        assert (faster.distillation_samples, faster.distillation_steps) == (2, 1)
+
+
+def test_fast_settings_of_a_flow_with_a_single_sample():
+    """No more samples are distilled than there are."""
+    config = floq.Config(critic=FlowCriticConfig(noise_samples=1))
+    assert fast(config).distillation_samples == 1

@@ -2,18 +2,26 @@
 
 import csv
 import io
+import json
 import math
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from floq.critics import FlowCriticConfig
 from floq.data.generation import generate
 from floq.experiments import demo
 from floq.experiments.presets import small
 from floq.experiments.studies.catalogue import STUDIES
 from floq.experiments.studies.cells import Cells, folder_name
+from floq.experiments.studies.distilled import DistilledCritic, DistilledCriticConfig
 from floq.experiments.studies.results import rows_of, to_csv, to_markdown
 from floq.experiments.studies.runner import list_studies, run_study
 from floq.experiments.studies.value_ground import ValueGround
+from floq.networks import NetworkConfig
+from floq.types import Batch, Critic, Statistics
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=lambda study: study.name)
@@ -109,6 +117,34 @@ def test_a_study_goes_on_where_it_was_and_computes_nothing_twice(tmp_path):
     assert (tmp_path / "whole" / "figure.svg").read_bytes().startswith(b"<?xml")
 
 
+def test_what_is_distilled_is_read_on_the_value_ground():
+    """The flow learns as it does alone; values are the distilled critic's."""
+    statistics = Statistics(observation_dim=3, action_dim=2, reward_min=-1.0, reward_max=0.0)
+    flow = FlowCriticConfig(2, 4, members=1, network=NetworkConfig((8,), layer_norm=True))
+    keys = jax.random.split(jax.random.key(0), 5)
+    observations, actions = jax.random.normal(keys[0], (6, 3)), jnp.zeros((6, 2))
+    batch = Batch(observations, actions, jnp.full(6, -1.0), jnp.ones(6), 2 * observations)
+    next_actions = jnp.zeros((6, 4, 2))
+
+    def td_loss(**changes):
+        config = DistilledCriticConfig(flow, **changes)
+        critic = DistilledCritic(statistics, config, discount=0.9, key=keys[1])
+        assert isinstance(critic, Critic)
+        draws = critic.sample_draws(6, key=keys[2])
+        return critic, draws, critic.td_loss(critic, batch, next_actions, 0.9, draws)
+
+    critic, draws, (loss, targets) = td_loss()
+    flow_loss, expected = critic.flow.td_loss(critic.flow, batch, next_actions, 0.9, draws)
+    np.testing.assert_array_equal(targets, expected)
+    values = critic.flow.values(observations, actions, draws.initial_noise)
+    distilled = critic.distilled.values(observations, actions)
+    np.testing.assert_allclose(loss - flow_loss, jnp.mean((values - distilled) ** 2), rtol=1e-4)
+    np.testing.assert_array_equal(critic.values(observations, actions), distilled)
+    _, _, (less, same) = td_loss(samples=2, steps=1)
+    np.testing.assert_array_equal(same, targets)
+    assert less != loss
+
+
 @pytest.mark.slow
 def test_policies_are_trained_on_the_control_ground(tmp_path, monkeypatch):
     """A flow by floq and a monolith by FQL, over chunks of actions, each with its cost."""
@@ -137,3 +173,19 @@ def test_policies_are_trained_on_the_control_ground(tmp_path, monkeypatch):
     assert {flow["variant"], dense["variant"]} == {"flow, K=1", "dense ×1"}
     assert 0 <= float(flow["success"]) <= 1
     assert float(flow["flops_per_update"]) > float(dense["flops_per_update"]) > 0
+    folder = run_study(
+        "less-work",
+        ground="control",
+        task=task,
+        seeds=(0,),
+        variants=("as published", "fast"),
+        updates=2,
+        directory=tmp_path / "less",
+        progress=False,
+    )
+    published, fast = csv.DictReader(io.StringIO((folder / "table.csv").read_text()))
+    assert float(fast["flops_per_update"]) < float(published["flops_per_update"])
+    run = folder / "runs" / "fast-seeds-0"
+    settings = json.loads((run / "config.json").read_text())["config"]
+    precisions = [settings[name]["network"]["precision"] for name in ("critic", "policy")]
+    assert precisions == ["bfloat16"] * 2

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from floq.networks import MLP, NetworkConfig, create_members, map_members
+from floq.networks.mlp import Dense
 
 
 def test_kernels_start_uniform_with_the_average_fan():
@@ -69,3 +70,30 @@ def test_impossible_shapes_are_refused(settings, named):
     """The error names the setting."""
     with pytest.raises(ValueError, match=named):
         NetworkConfig(**settings)
+
+
+def test_factors_of_products_are_rounded_to_bfloat16():
+    """Products and their gradients read rounded factors, and add them up in float32."""
+    rounded = Dense(300, 7, precision="bfloat16", key=jax.random.key(6))
+    inputs = jax.random.normal(jax.random.key(7), (2, 5, 300))
+    weights = jax.random.normal(jax.random.key(8), (2, 5, 7))
+
+    def to_bfloat16(values):
+        return np.asarray(values.astype(jnp.bfloat16), np.float64)
+
+    def weighted(layer, inputs):
+        return jnp.sum(layer(inputs) * weights)
+
+    outputs = rounded(inputs)
+    assert outputs.dtype == jnp.float32
+    expected = to_bfloat16(inputs) @ to_bfloat16(rounded.kernel)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(outputs - inputs @ rounded.kernel).max() > 1e-4
+    of_layer, of_inputs = jax.grad(weighted, argnums=(0, 1))(rounded, inputs)
+    np.testing.assert_allclose(
+        of_inputs, to_bfloat16(weights) @ to_bfloat16(rounded.kernel).T, rtol=1e-4, atol=1e-5
+    )
+    expected = np.einsum("bsi,bso->io", to_bfloat16(inputs), to_bfloat16(weights))
+    np.testing.assert_allclose(of_layer.kernel, expected, rtol=1e-4, atol=1e-5)
+    # What is no product is not rounded.
+    np.testing.assert_allclose(of_layer.bias, np.sum(weights, (0, 1)), rtol=1e-5)

@@ -152,22 +152,45 @@ def critic_loss(
     flow_loss, targets = critic.td_loss(
         target_critic, batch, next_actions, config.decision_discount, draws.critic
     )
-    noise = draws.critic.initial_noise[:, : config.distillation_samples or critic.noise_samples]
-    steps = config.distillation_steps or None
-    flow_values = jax.lax.stop_gradient(
-        critic.return_samples(batch.observations, batch.actions, noise, integration_steps=steps)
+    distilled_loss, samples = distillation_loss(
+        config,
+        critic,
+        parameters.distilled,
+        batch.observations,
+        batch.actions,
+        draws.critic,
     )
-    member_means = jnp.mean(flow_values, axis=0)
-    values = jnp.mean(member_means, axis=-1)
-    distilled_loss = parameters.distilled.loss(batch.observations, batch.actions, values[:, None])
+    values = jnp.mean(samples, axis=-1)
     metrics = {
         "critic/flow_loss": flow_loss,
         "critic/distilled_loss": distilled_loss,
         "critic/value": jnp.mean(values),
         "critic/td_error": jnp.mean(jnp.square(values - jnp.mean(targets, axis=-1))),
-        "critic/sample_variance": jnp.mean(jnp.var(member_means, axis=-1)),
+        "critic/sample_variance": jnp.mean(jnp.var(samples, axis=-1)),
     }
     return flow_loss + distilled_loss, metrics
+
+
+def distillation_loss(
+    config: Config,
+    critic: FlowCritic,
+    distilled: ScalarCritic,
+    observations: Float[Array, "batch obs"],
+    actions: Float[Array, "batch act"],
+    draws: FlowCriticDraws,
+) -> tuple[Float[Array, ""], Float[Array, "batch samples"]]:
+    """The distilled critic's loss against the flow's values, and the samples they average.
+
+    The flow is only read here and gets no gradient.
+    """
+    noise = draws.initial_noise[:, : config.distillation_samples or critic.noise_samples]
+    steps = config.distillation_steps or None
+    flow_values = jax.lax.stop_gradient(
+        critic.return_samples(observations, actions, noise, integration_steps=steps)
+    )
+    samples = jnp.mean(flow_values, axis=0)
+    values = jnp.mean(samples, axis=-1)
+    return distilled.loss(observations, actions, values[:, None]), samples
 
 
 def policy_loss(

@@ -159,8 +159,8 @@ class VelocityField(eqx.Module):
     ) -> Float[Array, "batch #samples width"]:
         """The share of the first layer that (s, a) has: it stays the same along the flow."""
         first = self.network.first
-        of_observations = observations @ first.kernel[: self.observation_dim]
-        of_actions = actions @ first.kernel[self.observation_dim : self.condition_size]
+        of_observations = first.product(observations, slice(self.observation_dim))
+        of_actions = first.product(actions, slice(self.observation_dim, self.condition_size))
         if actions.ndim == 2:
             of_actions = of_actions[:, None]
         return of_observations[:, None] + of_actions + first.bias
@@ -194,7 +194,7 @@ class VelocityField(eqx.Module):
     ) -> Float[Array, "*shape features"]:
         """The last hidden layer at `value` and `time`."""
         config = self.config
-        after_condition = self.network.first.kernel[self.condition_size :]
+        first, time_start = self.network.first, self.condition_size + self.value_size
         embedded_value = embed_value(
             value,
             self.support,
@@ -207,8 +207,8 @@ class VelocityField(eqx.Module):
         )
         hidden = (
             condition
-            + embedded_value @ after_condition[: self.value_size]
-            + embedded_time @ after_condition[self.value_size :]
+            + first.product(embedded_value, slice(self.condition_size, time_start))
+            + first.product(embedded_time, slice(time_start, None))
         )
         return self.network.features(hidden)
 

@@ -13,6 +13,7 @@ from floq.critics import (
     QuantileCriticConfig,
     ScalarCriticConfig,
 )
+from floq.experiments.studies.distilled import DistilledCriticConfig
 from floq.experiments.studies.readings import FeatureNorm, ReadAtSteps, ReadStale, ReadValues
 from floq.experiments.studies.study import FLOPS, Base, Study, Variant
 
@@ -216,6 +217,28 @@ def _update_ratio(base: Base) -> list[Variant]:
     return reused + arriving
 
 
+def _less_work(base: Base) -> list[Variant]:
+    flow = base.flow
+    network = dataclasses.replace(flow.network, precision="bfloat16")
+    rounded = _flow(base, network=network)
+    lines: dict[str, dict[str, DistilledCriticConfig]] = {
+        "the whole flow": {"as published": DistilledCriticConfig(flow)},
+        "less to distil": {
+            "1 step": DistilledCriticConfig(flow, steps=1),
+            "2 samples": DistilledCriticConfig(flow, samples=2),
+            "2 samples, 1 step": DistilledCriticConfig(flow, samples=2, steps=1),
+            "1 sample, 1 step": DistilledCriticConfig(flow, samples=1, steps=1),
+        },
+        "fewer bits": {"bfloat16": DistilledCriticConfig(rounded)},
+        "both": {"fast": DistilledCriticConfig(rounded, samples=2, steps=1)},
+    }
+    return [
+        base.variant(name, critic, line=line)
+        for line, variants in lines.items()
+        for name, critic in variants.items()
+    ]
+
+
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
@@ -274,6 +297,14 @@ STUDIES: dict[str, Study] = {
             "What do more updates for each transition do, and several updates on the same targets?",
             _update_ratio,
             reference="flow, 1 on each target",
+        ),
+        Study(
+            "less-work",
+            "What of an update can be left out at no cost in learning: samples and steps of the "
+            "flow that is distilled, or bits of the factors of matrix products?",
+            _less_work,
+            reference="as published",
+            grounds=("value", "control"),
         ),
     )
 }

@@ -9,9 +9,10 @@ from floq.algorithms import algorithm_of, floq, fql
 from floq.critics import FlowCriticConfig
 from floq.experiments import demo
 from floq.experiments.compute import count_parameters, update_flops
-from floq.experiments.presets import preset
+from floq.experiments.presets import preset, with_networks
 from floq.experiments.results import timing
 from floq.experiments.studies.cells import folder_name
+from floq.experiments.studies.distilled import DistilledCriticConfig
 from floq.experiments.studies.study import Base, Size, Study, Variant
 from floq.tasks import load_task
 from floq.training import Schedule, resume, train
@@ -23,7 +24,8 @@ _SMALL_STEPS, _FULL_STEPS = 5_000, 1_000_000
 class ControlGround:
     """Where policies succeed or fail: a rate of episodes, so more is better.
 
-    A flow critic is trained by floq, any other by FQL with the same policy and settings. Small, the
+    A flow critic is trained by floq, any other by FQL with the same policy and settings. Where
+    floq's two critics are the variant, all networks multiply in the flow's precision. Small, the
     settings are those of the demo (`floq.experiments.demo`), for fewer updates; full, they are the
     task's published ones.
     """
@@ -57,15 +59,19 @@ class ControlGround:
         """The algorithm's config with a variant's critic."""
         decay = self._steps if self._config.learning_rate_decay else 0
         config = dataclasses.replace(self._config, learning_rate_decay=decay)
-        if isinstance(variant.critic, FlowCriticConfig):
-            return dataclasses.replace(config, critic=variant.critic)
+        critic = variant.critic
+        if isinstance(critic, DistilledCriticConfig):
+            config = with_networks(config, precision=critic.flow.network.precision)
+            return critic.within(config)
+        if isinstance(critic, FlowCriticConfig):
+            return dataclasses.replace(config, critic=critic)
         shared = {field.name for field in dataclasses.fields(fql.Config)}
         settings: dict[str, Any] = {
             field.name: getattr(config, field.name)
             for field in dataclasses.fields(floq.Config)
             if field.name in shared
         }
-        settings["critic"] = variant.critic
+        settings["critic"] = critic
         return fql.Config(**settings)
 
     def settings(self, variant: Variant) -> Any:

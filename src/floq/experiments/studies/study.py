@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from floq.critics import CriticConfig, FlowCriticConfig, ScalarCriticConfig
+from floq.experiments.studies.distilled import DistilledCriticConfig
 from floq.experiments.studies.readings import Probe, Reading, ReadValues
 from floq.experiments.value_problems import Maze, Waves
 from floq.experiments.value_program import Training
@@ -22,7 +23,7 @@ class Variant:
 
     Attributes:
         name: What tables call it; unique in its study.
-        critic: The critic.
+        critic: The critic, or floq's two critics.
         training: How it learns (read on the value ground alone).
         problem: What it learns (read on the value ground alone).
         readings: How its values are read; each is a row of the table.
@@ -34,7 +35,7 @@ class Variant:
     """
 
     name: str
-    critic: CriticConfig
+    critic: CriticConfig | DistilledCriticConfig
     training: Training
     problem: Waves | Maze
     readings: tuple[Reading, ...] = (ReadValues(),)
@@ -66,7 +67,12 @@ class Base:
         flow = self.flow
         return ScalarCriticConfig(flow.members, flow.aggregation, flow.network)
 
-    def variant(self, name: str, critic: CriticConfig | None = None, **changes: object) -> Variant:
+    def variant(
+        self,
+        name: str,
+        critic: CriticConfig | DistilledCriticConfig | None = None,
+        **changes: object,
+    ) -> Variant:
         """A variant of the base: with another critic, or other fields of `Variant`."""
         variant = Variant(name, critic or self.flow, self.training, self.problem)
         return dataclasses.replace(variant, **changes)  # pyright: ignore[reportArgumentType]

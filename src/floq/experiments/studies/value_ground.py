@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from floq.critics import FlowCriticConfig, create_critic
+from floq.critics import CriticConfig, FlowCriticConfig, create_critic
+from floq.experiments.studies.distilled import DistilledCritic, DistilledCriticConfig
 from floq.experiments.studies.study import Base, Size, Study, Variant
 from floq.experiments.value_benchmark import benchmark
 from floq.experiments.value_problems import Waves
-from floq.experiments.value_program import Training
+from floq.experiments.value_program import Create, Training
 from floq.networks import NetworkConfig
 from floq.training.configuration import to_json
 
@@ -26,6 +27,12 @@ def _base(size: Size) -> Base:
         return Base(flow)
     training = Training(updates=30_000, learning_rate=1e-3, batch_size=256, points=10)
     return Base(flow, training, Waves(roughness=4, side=24, transitions=131_072))
+
+
+def _creator(config: CriticConfig | DistilledCriticConfig) -> Create:
+    if isinstance(config, DistilledCriticConfig):
+        return functools.partial(DistilledCritic, config=config)
+    return functools.partial(create_critic, config)
 
 
 class ValueGround:
@@ -68,7 +75,7 @@ class ValueGround:
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Each seed with what it came to, as soon as it is done."""
         results = benchmark(
-            functools.partial(create_critic, variant.critic),
+            _creator(variant.critic),
             problem=variant.problem,
             training=variant.training,
             seeds=seeds,

@@ -1,0 +1,64 @@
+"""Matrix products in float32, or with factors rounded to bfloat16."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, BFloat16, Float
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def product(
+    inputs: Float[Array, "*shape inputs"],
+    kernel: Float[Array, "inputs outputs"],
+    precision: Precision,
+) -> Float[Array, "*shape outputs"]:
+    """`inputs @ kernel`, with sums in float32.
+
+    Args:
+        inputs: Rows.
+        kernel: What they are multiplied with.
+        precision: What the factors are rounded to, in the product and in its gradients.
+    """
+    return inputs @ kernel if precision == "float32" else _rounded_product(inputs, kernel)
+
+
+@jax.custom_vjp
+def _rounded_product(
+    inputs: Float[Array, "*shape inputs"], kernel: Float[Array, "inputs outputs"]
+) -> Float[Array, "*shape outputs"]:
+    return _sum_in_float32("...i,io->...o", _rounded(inputs), _rounded(kernel))
+
+
+def _forward(
+    inputs: Float[Array, "*shape inputs"], kernel: Float[Array, "inputs outputs"]
+) -> tuple[Float[Array, "*shape outputs"], tuple[BFloat16[Array, "..."], BFloat16[Array, "..."]]]:
+    factors = _rounded(inputs), _rounded(kernel)
+    return _sum_in_float32("...i,io->...o", *factors), factors
+
+
+def _backward(
+    factors: tuple[BFloat16[Array, "*shape inputs"], BFloat16[Array, "inputs outputs"]],
+    gradient: Float[Array, "*shape outputs"],
+) -> tuple[Float[Array, "*shape inputs"], Float[Array, "inputs outputs"]]:
+    inputs, kernel = factors
+    # JAX's own gradient would multiply a factor in float32 with one in bfloat16, on slow units.
+    gradient_factor = _rounded(gradient)
+    return (
+        _sum_in_float32("...o,io->...i", gradient_factor, kernel),
+        _sum_in_float32("...i,...o->io", inputs, gradient_factor),
+    )
+
+
+_rounded_product.defvjp(_forward, _backward)
+
+
+def _rounded(values: Float[Array, "..."]) -> BFloat16[Array, "..."]:
+    return values.astype(jnp.bfloat16)
+
+
+def _sum_in_float32(
+    axes: str, left: BFloat16[Array, "..."], right: BFloat16[Array, "..."]
+) -> Float[Array, "..."]:
+    return jnp.einsum(axes, left, right, preferred_element_type=jnp.float32)
