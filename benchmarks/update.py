@@ -27,7 +27,7 @@ from floq.algorithms import ALGORITHMS, floq, fql
 from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
 from floq.experiments.compute import update_flops
-from floq.experiments.presets import small
+from floq.experiments.presets import fast, small
 from floq.training.program import Learner, Program, initial_state
 from floq.types import Batch, Statistics
 
@@ -41,7 +41,7 @@ def config_of(algorithm: str, size: str, steps: int) -> Any:
     """The settings of a case.
 
     Args:
-        algorithm: "floq", "fql", or "fast": floq that distils 2 noise samples in one step.
+        algorithm: "floq", "fql", or "fast": floq with the changes of `presets.fast`.
         size: "paper", or "small": width 128, batches of 128, 4 noise samples.
         steps: Integration steps K; FQL has none.
     """
@@ -52,7 +52,7 @@ def config_of(algorithm: str, size: str, steps: int) -> Any:
         critic = FlowCriticConfig(integration_steps=steps, noise_samples=samples)
         config, batch_size = floq.Config(critic=critic), 128
         if algorithm == "fast":
-            config = dataclasses.replace(config, distillation_samples=2, distillation_steps=1)
+            config = fast(config)
     if size == "paper":
         return config
     return dataclasses.replace(small(config, width=128, depth=4), batch_size=batch_size)

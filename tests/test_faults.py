@@ -3,6 +3,8 @@
 import contextlib
 import json
 import pickle
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -38,6 +40,21 @@ def test_a_small_draw_holds(row, tmp_path):
 def test_a_shorter_training_does_not_grow(tmp_path):
     """Memory, open files and compilations of 20,000 updates with 20 evaluations and saves."""
     endurance.small_trial(tmp_path)
+
+
+@pytest.mark.slow
+def test_rows_side_by_side_have_the_counts_of_rows_in_turn(tmp_path):
+    """Each is drawn in a process of its own, with the same trials."""
+    rows = ["data-mutated", "data-clean", "fuzz"]
+    found = []
+    for workers in ("1", "2"):
+        output = tmp_path / f"{workers}.json"
+        command = [sys.executable, "-m", "faults", "--count", "3", "--output", str(output)]
+        subprocess.run([*command, "--only", *rows, "--workers", workers], cwd=ROOT, check=True)
+        counts = json.loads(output.read_text())["rows"]
+        found.append({name: {**row, "seconds": None} for name, row in counts.items()})
+    assert found[0] == found[1]
+    assert list(found[0]) == rows
 
 
 def failing_row(trial):

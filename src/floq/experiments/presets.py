@@ -129,6 +129,51 @@ def _residual(depth: int, blocks: int) -> NetworkConfig:
     return NetworkConfig((512,) * depth, residual_blocks=blocks, layer_norm=True)
 
 
+def small(config: Any, *, width: int = 64, depth: int = 3) -> Any:
+    """The same method with small networks, for a CPU.
+
+    Args:
+        config: The settings of any algorithm.
+        width: Width of every hidden layer.
+        depth: Number of hidden layers.
+    """
+    return with_networks(config, hidden_sizes=(width,) * depth)
+
+
+def fast(config: Any) -> Any:
+    """The same method with less work in an update, which costs no learning that was seen.
+
+    All networks multiply in bfloat16, and floq's distilled critic learns from 2 samples in one
+    step instead of from m in K. docs/performance.md has what it gains, and docs/studies.md
+    (less-work) what it was compared on.
+
+    Args:
+        config: The settings of any algorithm.
+    """
+    config = with_networks(config, precision="bfloat16")
+    if isinstance(config, floq.Config):
+        samples = min(2, config.critic.noise_samples)
+        config = dataclasses.replace(config, distillation_samples=samples, distillation_steps=1)
+    return config
+
+
+def with_networks(config: Any, **changes: Any) -> Any:
+    """The same settings with every network changed.
+
+    Args:
+        config: The settings of any algorithm, or of a part of one.
+        changes: Fields of `NetworkConfig`.
+    """
+    found = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, NetworkConfig):
+            found[field.name] = dataclasses.replace(value, **changes)
+        elif dataclasses.is_dataclass(value):
+            found[field.name] = with_networks(value, **changes)
+    return dataclasses.replace(config, **found)
+
+
 METHODS = {
     "floq": Method(
         "flow critic with a distilled critic, one setting of K and κ for all tasks",
@@ -165,6 +210,13 @@ METHODS = {
             },
         ),
         floq.Config(**_START),
+        _FLOQ_ADVICE,
+    ),
+    "floq-fast": Method(
+        "floq with less work in an update: bfloat16 products, 2 samples and 1 step to distil",
+        f"{_PAPER}, the default settings of its tables, with less work in an update",
+        {name: fast(config) for name, config in _configs(floq.Config(), _FLOQ).items()},
+        fast(floq.Config(**_START)),
         _FLOQ_ADVICE,
     ),
     "fql": Method(
@@ -281,48 +333,3 @@ def find_preset(algorithm: str, task: str) -> Preset:
         return Preset(published, method.source, published=True)
     source = f"no published settings for {task}: a starting point for new tasks; {method.advice}"
     return Preset(method.start, source, published=False)
-
-
-def small(config: Any, *, width: int = 64, depth: int = 3) -> Any:
-    """The same method with small networks, for a CPU.
-
-    Args:
-        config: The settings of any algorithm.
-        width: Width of every hidden layer.
-        depth: Number of hidden layers.
-    """
-    return with_networks(config, hidden_sizes=(width,) * depth)
-
-
-def fast(config: Any) -> Any:
-    """The same method with less work in an update, which costs no learning that was seen.
-
-    All networks multiply in bfloat16, and floq's distilled critic learns from 2 samples in one
-    step instead of from m in K. docs/performance.md has what it gains, and docs/studies.md
-    (less-work) what it was compared on.
-
-    Args:
-        config: The settings of any algorithm.
-    """
-    config = with_networks(config, precision="bfloat16")
-    if isinstance(config, floq.Config):
-        samples = min(2, config.critic.noise_samples)
-        config = dataclasses.replace(config, distillation_samples=samples, distillation_steps=1)
-    return config
-
-
-def with_networks(config: Any, **changes: Any) -> Any:
-    """The same settings with every network changed.
-
-    Args:
-        config: The settings of any algorithm, or of a part of one.
-        changes: Fields of `NetworkConfig`.
-    """
-    found = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, NetworkConfig):
-            found[field.name] = dataclasses.replace(value, **changes)
-        elif dataclasses.is_dataclass(value):
-            found[field.name] = with_networks(value, **changes)
-    return dataclasses.replace(config, **found)
