@@ -1,8 +1,8 @@
-"""What sharing a batch costs beside its work: `python -m benchmarks.devices --devices 2`.
+"""What sharing a batch costs and gains on a CPU: `python -m benchmarks.devices --devices 2`.
 
-One CPU plays several devices, which can gain nothing: on the same cores, an update split over them
-takes as long as one device's, and what sharing adds. The two programs take turns in one process.
-The seconds are the processor's, of all threads, so that other programs on the machine do not count.
+One CPU plays several devices, and each takes its share of every batch. The processor's seconds, of
+all threads, say what sharing adds to the work; the clock's say what is gained where the CPU has a
+core for each device. The two programs take turns in one process.
 """
 
 import argparse
@@ -14,9 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.online_overhead import CONFIG
 from benchmarks.timing import machine, median
-from benchmarks.update import data
+from benchmarks.update import config_of, data
 from floq.algorithms import floq
 from floq.data.dataset import Dataset
 from floq.training.program import Learner, Program, initial_state
@@ -26,6 +25,7 @@ def main() -> None:
     """Measures, and prints JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.devices")
     parser.add_argument("--devices", type=int, default=2)
+    parser.add_argument("--size", choices=("small", "paper"), default="small")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--updates", type=int, default=10, help="updates of each in a round")
     options = parser.parse_args()
@@ -33,13 +33,18 @@ def main() -> None:
     found = {
         **machine(),
         "devices": options.devices,
-        **measure(CONFIG, rounds=options.rounds, updates=options.updates),
+        "size": options.size,
+        **measure(
+            config_of("floq", options.size, 4 if options.size == "small" else 8),
+            rounds=options.rounds,
+            updates=options.updates,
+        ),
     }
     print(json.dumps(found, indent=2))
 
 
 def measure(config: Any, *, rounds: int, updates: int) -> dict[str, Any]:
-    """Processor's milliseconds an update, on all devices and on one, and their ratio.
+    """Milliseconds an update by processor and clock, on all devices and on one, and their ratios.
 
     Args:
         config: Settings of floq.
@@ -65,22 +70,28 @@ def measure(config: Any, *, rounds: int, updates: int) -> dict[str, Any]:
             advance(alone, np.uint32(0), bounds, dataset, log_interval=updates)
         )
 
-    # The first round compiles.
-    pairs = [(_seconds(advance_shared), _seconds(advance_alone)) for _ in range(rounds + 1)][1:]
-    ratios = [several / one for several, one in pairs]
-    several, one = (1e3 * median(times) / updates for times in zip(*pairs, strict=True))
-    return {
-        "milliseconds_shared": several,
-        "milliseconds_alone": one,
-        "ratio": median(ratios),
-        "ratios": ratios,
-    }
+    # The first round compiles. [rounds, shared and alone, processor and clock]
+    pairs = np.array(
+        [[_seconds(advance_shared), _seconds(advance_alone)] for _ in range(rounds + 1)]
+    )
+    milliseconds = 1e3 * pairs[1:] / updates
+    found = {}
+    for index, kind in enumerate(("processor", "clock")):
+        several, one = milliseconds[:, 0, index], milliseconds[:, 1, index]
+        found[kind] = {
+            "milliseconds_shared": median(several),
+            "milliseconds_alone": median(one),
+            "ratio": median(several / one),
+            "ratios": [float(f"{ratio:.4g}") for ratio in several / one],
+        }
+    return found
 
 
-def _seconds(work: Callable[[], None]) -> float:
-    started = time.process_time()
+def _seconds(work: Callable[[], None]) -> tuple[float, float]:
+    """Of the processor and of the clock."""
+    processor, clock = time.process_time(), time.perf_counter()
     work()
-    return time.process_time() - started
+    return time.process_time() - processor, time.perf_counter() - clock
 
 
 if __name__ == "__main__":
