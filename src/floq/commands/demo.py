@@ -1,0 +1,33 @@
+"""`floq demo`: everything once, on a CPU."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from floq.commands.signals import SAVED
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """Make data, train on a real task on this CPU, evaluate, and write a report.
+
+    Attributes:
+        directory: New folder of the run.
+        seeds: Seeds that train side by side.
+    """
+
+    directory: Path = Path("runs/demo")
+    seeds: tuple[int, ...] = (0, 1, 2, 3)
+
+    def run(self) -> int:
+        """Runs the demo; run again, it goes on where it was cut."""
+        from floq.experiments.demo import demo
+        from floq.training import Interrupted
+
+        try:
+            page = demo(self.directory, seeds=self.seeds)
+        except Interrupted:
+            print("Saved. The same command goes on from here.", file=sys.stderr)
+            return SAVED
+        print(f"Open {page} in a browser.")
+        return 0

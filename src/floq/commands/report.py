@@ -1,0 +1,27 @@
+"""`floq report`: a page about runs, or about a sweep."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Write a page of pictures and figures about one or more runs, or about a sweep.
+
+    Attributes:
+        directories: The runs; or a sweep's folder, or its table.
+        output: The page; it holds everything that it shows.
+    """
+
+    directories: tyro.conf.Positional[tuple[Path, ...]]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("report.html")
+
+    def run(self) -> int:
+        """Writes the page."""
+        from floq.experiments.report import report
+
+        print(f"Wrote {report(self.directories, output=self.output)}")
+        return 0

@@ -1,0 +1,105 @@
+"""`floq train`: a run on a task, with the settings of a method for it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from floq.commands.training import HostOptions, OnlineOptions, ScheduleOptions, run_training
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train on a task, with the published settings by default.
+
+    Attributes:
+        task: Task of OGBench, such as cube-double-play-singletask-v0.
+        algorithm: What learns: a method that `floq presets` lists.
+        seeds: One or more; they train side by side in one program.
+        steps: Updates on the task's data alone; 0 starts in the environment at once.
+        online_steps: Steps in the environment, of each seed, that follow.
+        online: How it learns there.
+        reward_range: Least and greatest reward of a step, which set noise interval and histogram;
+            by default those of the data. Needed where none is used.
+        directory: New folder of the run; runs/TASK-ALGORITHM by default.
+        processes: Processes that step environments; by default one for each core.
+        schedule: What happens at which steps.
+        together: How processes find each other that train this run together.
+        config: Settings of the algorithm; the defaults are the task's.
+    """
+
+    task: tyro.conf.Positional[str]
+    algorithm: str = "floq"
+    seeds: tuple[int, ...] = (0,)
+    steps: Annotated[int, tyro.conf.arg(aliases=["--offline-steps"])] = 2_000_000
+    online_steps: int = 0
+    online: tyro.conf.OmitArgPrefixes[OnlineOptions] = OnlineOptions()
+    reward_range: tuple[float, float] | None = None
+    directory: Path | None = None
+    processes: int | None = None
+    schedule: tyro.conf.OmitArgPrefixes[ScheduleOptions] = ScheduleOptions()
+    together: tyro.conf.OmitArgPrefixes[HostOptions] = HostOptions()
+    config: Any = None
+
+    def run(self) -> int:
+        """Trains, and says where everything lies."""
+        with self.together.joined():
+            return self._train()
+
+    def _train(self) -> int:
+        from floq.tasks import load_task
+        from floq.training import Schedule, train
+
+        directory = self.directory or Path("runs") / f"{self.task}-{self.algorithm}"
+        online = self.online.settings(self.online_steps) if self.online_steps else None
+        dataset = None
+        if self.steps or online is None or online.buffer != "online":
+            dataset, env = load_task(self.task)
+            env.close()
+        return run_training(
+            lambda: train(
+                self.config,
+                dataset,
+                env=self.task,
+                seeds=self.seeds,
+                steps=self.steps,
+                online=online,
+                reward_range=self.reward_range,
+                directory=directory,
+                schedule=Schedule(**dataclasses.asdict(self.schedule)),
+                processes=self.processes,
+            )
+        )
+
+
+def parse_train(arguments: list[str]) -> Train:
+    """Parses `floq train`, whose defaults depend on its task and algorithm."""
+    from floq.experiments.presets import find_preset
+
+    task = next((word for word in arguments if not word.startswith("-")), "")
+    algorithm = "floq"
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word == "--algorithm":
+            algorithm = following
+        elif word.startswith("--algorithm="):
+            algorithm = word.partition("=")[2]
+    # Without a task only help is to be had, or tyro's word that it is missing.
+    found = find_preset(algorithm, task or "cube-double-play-singletask-v0")
+    fields = [
+        (field.name, field.type, field)
+        for field in dataclasses.fields(Train)
+        if field.name != "config"
+    ]
+    command = dataclasses.make_dataclass(
+        "Train",
+        [*fields, ("config", type(found.config), dataclasses.field(default=found.config))],
+        bases=(Train,),
+        frozen=True,
+    )
+    command.__doc__ = Train.__doc__
+    parsed = tyro.cli(
+        command, args=arguments, prog="floq train", config=(tyro.conf.AvoidSubcommands,)
+    )
+    print(f"Settings: {found.source}.")
+    return parsed
