@@ -99,3 +99,16 @@ def test_slopes_of_a_network_are_differences():
         jnp.asarray(OBSERVATIONS), jnp.asarray(ACTIONS), jnp.asarray(shape.paths[:, 0, 0])
     )
     np.testing.assert_allclose(np.moveaxis(shape.paths[:, :, -1], 1, 0), ends, rtol=1e-5)
+
+
+def test_shape_of_a_field_that_multiplies_in_bfloat16():
+    """It is about that of the same field in float32."""
+    network = dataclasses.replace(CONFIG.network, precision="bfloat16")
+    statistics, key = Statistics(1, 1, -1.0, 0.0), jax.random.key(0)
+    rounded = FlowCritic(
+        statistics, dataclasses.replace(CONFIG, network=network), discount=0.9, key=key
+    )
+    exact, near = (flow_shape(own, OBSERVATIONS, ACTIONS) for own in (critic(), rounded))
+    assert np.abs(exact.slopes).max() > 0
+    np.testing.assert_allclose(near.slopes, exact.slopes, atol=0.02 * np.abs(exact.slopes).max())
+    np.testing.assert_allclose(near.samples, exact.samples, rtol=0.02, atol=0.02)

@@ -14,7 +14,7 @@ def product(
     kernel: Float[Array, "inputs outputs"],
     precision: Precision,
 ) -> Float[Array, "*shape outputs"]:
-    """`inputs @ kernel`, with sums in float32.
+    """`inputs @ kernel`, with sums in float32. In bfloat16 it has no forward-mode derivative.
 
     Args:
         inputs: Rows.
