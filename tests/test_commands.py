@@ -16,6 +16,7 @@ import pytest
 import floq
 from floq.cli import main
 from floq.experiments.presets import small
+from floq.training import Schedule
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -152,7 +153,7 @@ def test_the_hosts_of_the_pages_train_together(folder, capsys):
 
 @pytest.mark.filterwarnings("ignore:.*")
 def test_the_python_example_of_the_readme_runs(folder, monkeypatch, capsys, optimised):
-    """As it stands, with small networks, two updates and one episode."""
+    """As it stands, with small networks, two updates and one episode of each evaluation."""
     (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
     assert len(code.splitlines()) <= 8
     code = code.replace("1_000_000", "2").replace("episodes=50", "episodes=1")
@@ -163,6 +164,8 @@ def test_the_python_example_of_the_readme_runs(folder, monkeypatch, capsys, opti
     monkeypatch.setattr(
         floq, "preset", lambda *names: small(published(*names), width=8, depth=1), raising=False
     )
+    train = partial(floq.train, schedule=Schedule(evaluation_episodes=1))
+    monkeypatch.setattr(floq, "train", train, raising=False)
     exec(compile(code, "README.md", "exec"), {})
     assert "success" in capsys.readouterr().out
 
@@ -173,7 +176,6 @@ def test_the_demo_runs_and_says_what_it_found(folder, optimised):
     import json
 
     from floq.experiments.demo import demo
-    from floq.training import Schedule
 
     schedule = Schedule(
         log_interval=2, evaluation_interval=4, evaluation_episodes=1, evaluate_bc=True
