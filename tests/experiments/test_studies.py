@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floq.critics import FlowCriticConfig
+from floq.critics import FlowCritic, FlowCriticConfig
 from floq.data.generation import generate
 from floq.experiments import demo
 from floq.experiments.presets import small
@@ -134,9 +134,10 @@ def test_what_is_distilled_is_read_on_the_value_ground():
         return critic, draws, critic.td_loss(critic, batch, next_actions, 0.9, draws)
 
     critic, draws, (loss, targets) = td_loss()
-    flow_loss, expected = critic.flow.td_loss(critic.flow, batch, next_actions, 0.9, draws)
+    alone = FlowCritic(statistics, flow, discount=0.9, key=jax.random.split(keys[1])[0])
+    flow_loss, expected = alone.td_loss(alone, batch, next_actions, 0.9, draws)
     np.testing.assert_array_equal(targets, expected)
-    values = critic.flow.values(observations, actions, draws.initial_noise)
+    values = alone.values(observations, actions, draws.initial_noise)
     distilled = critic.distilled.values(observations, actions)
     np.testing.assert_allclose(loss - flow_loss, jnp.mean((values - distilled) ** 2), rtol=1e-4)
     np.testing.assert_array_equal(critic.values(observations, actions), distilled)
@@ -159,31 +160,25 @@ def test_policies_are_trained_on_the_control_ground(tmp_path, monkeypatch):
         progress=False,
     )
     monkeypatch.setattr(demo, "CONFIG", small(demo.CONFIG, width=8, depth=1))
-    folder = run_study(
-        "critics",
-        ground="control",
-        task=task,
-        seeds=(0,),
-        variants=("flow, K=1", "dense ×1"),
-        updates=2,
-        directory=tmp_path / "study",
-        progress=False,
-    )
-    flow, dense = csv.DictReader(io.StringIO((folder / "table.csv").read_text()))
+
+    def studied(name, *variants):
+        folder = run_study(
+            name,
+            ground="control",
+            task=task,
+            seeds=(0,),
+            variants=variants,
+            updates=2,
+            directory=tmp_path / name,
+            progress=False,
+        )
+        return folder, csv.DictReader(io.StringIO((folder / "table.csv").read_text()))
+
+    _, (flow, dense) = studied("critics", "flow, K=1", "dense ×1")
     assert {flow["variant"], dense["variant"]} == {"flow, K=1", "dense ×1"}
     assert 0 <= float(flow["success"]) <= 1
     assert float(flow["flops_per_update"]) > float(dense["flops_per_update"]) > 0
-    folder = run_study(
-        "less-work",
-        ground="control",
-        task=task,
-        seeds=(0,),
-        variants=("as published", "fast"),
-        updates=2,
-        directory=tmp_path / "less",
-        progress=False,
-    )
-    published, fast = csv.DictReader(io.StringIO((folder / "table.csv").read_text()))
+    folder, (published, fast) = studied("less-work", "as published", "fast")
     assert float(fast["flops_per_update"]) < float(published["flops_per_update"])
     run = folder / "runs" / "fast-seeds-0"
     settings = json.loads((run / "config.json").read_text())["config"]

@@ -16,7 +16,7 @@ class Preset(NamedTuple):
     Attributes:
         config: The algorithm's config.
         source: Who says so, for people to read.
-        published: Whether they are published for this very task.
+        published: Whether they are published for this very task, or made of such by the method.
     """
 
     config: Any

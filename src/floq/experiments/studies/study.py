@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from floq.critics import CriticConfig, FlowCriticConfig, ScalarCriticConfig
-from floq.experiments.studies.distilled import DistilledCriticConfig
+from floq.experiments.studies.distilled import DistilledCriticConfig, monolith
 from floq.experiments.studies.readings import Probe, Reading, ReadValues
 from floq.experiments.value_problems import Maze, Waves
 from floq.experiments.value_program import Training
@@ -64,8 +64,7 @@ class Base:
     @property
     def scalar(self) -> ScalarCriticConfig:
         """The monolith with the flow's network and members."""
-        flow = self.flow
-        return ScalarCriticConfig(flow.members, flow.aggregation, flow.network)
+        return monolith(self.flow)
 
     def variant(
         self,
