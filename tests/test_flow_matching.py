@@ -62,3 +62,18 @@ def test_trajectory_passes_start_and_end(method):
     np.testing.assert_allclose(
         points[-1], integrate(field, start, steps=5, method=method), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_number_of_steps_known_at_run_time_gives_the_same(method):
+    """One program serves every K."""
+    start = jnp.array([0.1, 0.7])
+
+    def end(steps):
+        return integrate(
+            lambda time, point: jnp.sin(3 * point) - time, start, steps=steps, method=method
+        )
+
+    compiled = jax.jit(end)
+    for steps in (1, 4, 7):
+        np.testing.assert_allclose(compiled(jnp.int32(steps)), end(steps), rtol=1e-5)

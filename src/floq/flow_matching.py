@@ -9,7 +9,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 VelocityField = Callable[[Float[Array, ""], Float[Array, "*shape"]], Float[Array, "*shape"]]
 """A velocity v(t, z): one time for all the points z that move together."""
@@ -35,7 +35,7 @@ def _step(
     velocity: VelocityField,
     time: Float[Array, ""],
     point: Float[Array, "*shape"],
-    size: float,
+    size: float | Float[Array, ""],
     method: Method,
 ) -> Float[Array, "*shape"]:
     if method == "euler":
@@ -53,13 +53,14 @@ def integrate(
     velocity: VelocityField,
     start: Float[Array, "*shape"],
     *,
-    steps: int,
+    steps: int | Int[Array, ""],
     method: Method = "euler",
 ) -> Float[Array, "*shape"]:
     """Carries `start` from t = 0 to t = 1 in `steps` equal steps.
 
     Error falls as steps⁻¹ for Euler, steps⁻² for midpoint and steps⁻⁴ for RK4, which read the
-    field 1, 2 and 4 times a step. Compiled once for every number of steps, and differentiable.
+    field 1, 2 and 4 times a step. Compiled once for every number of steps, and differentiable; a
+    number that is known only when the program runs serves them all, but has no reverse gradient.
 
     Args:
         velocity: The field v(t, z).
@@ -70,6 +71,11 @@ def integrate(
     Returns:
         The points at t = 1.
     """
+    if isinstance(steps, jax.Array):
+        size = 1 / steps.astype(start.dtype)
+        return jax.lax.fori_loop(
+            0, steps, lambda i, point: _step(velocity, i * size, point, size, method), start
+        )
     times = jnp.arange(steps, dtype=start.dtype) / steps
     end, _ = jax.lax.scan(
         lambda point, time: (_step(velocity, time, point, 1 / steps, method), None), start, times

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from floq.algorithms import algorithm_of, floq, fql
+from floq.algorithms.common import repeat_for_samples
 from floq.critics import FlowCriticConfig, ScalarCriticConfig
 from floq.networks import NetworkConfig
 from floq.policies import FlowPolicyConfig
@@ -259,3 +260,32 @@ def test_distillation_can_take_fewer_samples_and_steps(state, batch, draws):
     np.testing.assert_allclose(metrics["critic/distilled_loss"], expected, rtol=1e-5)
     with pytest.raises(ValueError, match="distillation_samples is 4"):
         dataclasses.replace(CONFIG, distillation_samples=4)
+
+
+def test_targets_take_one_step_in_the_coarse_updates_alone(state, batch, draws):
+    """The first of them are made with K = 1, all others with the critic's K."""
+    config = dataclasses.replace(CONFIG, coarse_updates=3)
+    apply = jax.jit(floq.apply_update, static_argnums=0)
+    parameters = state.parameters
+    next_actions = parameters.policy.actions(
+        repeat_for_samples(batch.next_observations, 3), draws.next_action_noise
+    )
+
+    def flow_loss(step):
+        return apply(config, state._replace(step=jnp.int32(step)), batch, draws)[1][
+            "critic/flow_loss"
+        ]
+
+    def expected(steps):
+        return parameters.critic.td_loss(
+            state.targets,
+            batch,
+            next_actions,
+            CONFIG.discount,
+            draws.critic,
+            integration_steps=steps,
+        )[0]
+
+    np.testing.assert_allclose(flow_loss(2), expected(1), rtol=1e-5)
+    np.testing.assert_allclose(flow_loss(3), expected(2), rtol=1e-5)
+    assert abs(flow_loss(2) / flow_loss(3) - 1) > 1e-4

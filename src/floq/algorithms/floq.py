@@ -4,12 +4,13 @@ The method of arXiv 2509.06863 with the policy of arXiv 2502.02538.
 """
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from floq.algorithms.common import (
     State,
@@ -46,6 +47,11 @@ class Config(TDConfig):
             Otherwise with the best of that many actions of the behaviour flow, judged by the
             distilled critic (arXiv 2007.11091): no value feeds on an action that the data does
             not know. For a policy that acts by `candidates`.
+        distillation_samples: Noise samples whose ends the distilled critic is regressed on; 0 for
+            all m, as published.
+        distillation_steps: Steps of that flow; 0 for the critic's K, as published.
+        coarse_updates: First updates whose targets take one step of the flow in place of K; 0 is
+            the published form.
     """
 
     critic: FlowCriticConfig = FlowCriticConfig()
@@ -57,6 +63,7 @@ class Config(TDConfig):
     target_candidates: int = 0
     distillation_samples: int = 0
     distillation_steps: int = 0
+    coarse_updates: int = 0
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
@@ -64,7 +71,7 @@ class Config(TDConfig):
         check_not_negative(
             self,
             *("bc_coefficient", "candidates", "target_candidates"),
-            *("distillation_samples", "distillation_steps"),
+            *("distillation_samples", "distillation_steps", "coarse_updates"),
         )
         if self.distillation_samples > self.critic.noise_samples:
             raise ValueError(
@@ -133,10 +140,13 @@ def critic_loss(
     target_critic: FlowCritic,
     batch: Batch,
     draws: Draws,
+    *,
+    target_steps: Int[Array, ""] | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
     """Flow matching against TD targets, and distillation of the flow's values.
 
-    The policy only proposes next actions here and gets no gradient.
+    The policy only proposes next actions here and gets no gradient. The flow of the targets takes
+    `target_steps`, if not the critic's K.
     """
     critic = parameters.critic
     next_actions = jax.lax.stop_gradient(
@@ -150,7 +160,12 @@ def critic_loss(
         )
     )
     flow_loss, targets = critic.td_loss(
-        target_critic, batch, next_actions, config.decision_discount, draws.critic
+        target_critic,
+        batch,
+        next_actions,
+        config.decision_discount,
+        draws.critic,
+        integration_steps=target_steps,
     )
     distilled_loss, samples = distillation_loss(
         config,
@@ -214,16 +229,25 @@ def loss(
     target_critic: FlowCritic,
     batch: Batch,
     draws: Draws,
+    *,
+    target_steps: Int[Array, ""] | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
     """The whole loss of an update, a deterministic function of its arguments."""
-    critic_term, critic_metrics = critic_loss(config, parameters, target_critic, batch, draws)
+    critic_term, critic_metrics = critic_loss(
+        config, parameters, target_critic, batch, draws, target_steps=target_steps
+    )
     policy_term, policy_metrics = policy_loss(config, parameters, batch, draws.policy)
     return critic_term + policy_term, critic_metrics | policy_metrics
 
 
 def apply_update(config: Config, state: State, batch: Batch, draws: Draws) -> tuple[State, Metrics]:
     """One Adam step on the whole loss, given every random number of it."""
-    return gradient_step(loss, config, state, batch, draws, averaged=lambda p: p.critic)
+    rule = loss
+    if config.coarse_updates:
+        is_coarse = state.step < config.coarse_updates
+        steps = jnp.where(is_coarse, 1, config.critic.integration_steps)
+        rule = functools.partial(loss, target_steps=steps)
+    return gradient_step(rule, config, state, batch, draws, averaged=lambda p: p.critic)
 
 
 def update(

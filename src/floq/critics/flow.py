@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from floq.critics.common import check_target_samples, value_support
 from floq.flow_matching import Method, integrate, interpolate, target_velocity, trajectory
@@ -296,7 +296,7 @@ class FlowCritic(eqx.Module):
         actions: Actions,
         initial_noise: Float[Array, "batch samples"],
         *,
-        integration_steps: int | None = None,
+        integration_steps: int | Int[Array, ""] | None = None,
     ) -> Float[Array, "ensemble batch samples"]:
         """The ends ψ(1, z₀ | s, a) of the flow, one for each start and member.
 
@@ -306,13 +306,14 @@ class FlowCritic(eqx.Module):
             initial_noise: Starts z₀, from `sample_noise`.
             integration_steps: Steps K, if not those of the config.
         """
+        steps = self.config.integration_steps if integration_steps is None else integration_steps
 
         def carry(member: VelocityField) -> Float[Array, "batch samples"]:
             condition = member.condition(observations, actions)
             return integrate(
                 lambda time, value: member(condition, value, time),
                 initial_noise,
-                steps=integration_steps or self.config.integration_steps,
+                steps=steps,
                 method=self.config.method,
             )
 
@@ -433,15 +434,21 @@ class FlowCritic(eqx.Module):
         next_actions: Float[Array, "batch samples act"],
         discount: float,
         draws: FlowCriticDraws,
+        *,
+        integration_steps: int | Int[Array, ""] | None = None,
     ) -> tuple[Float[Array, ""], Float[Array, "batch target_samples"]]:
         """The loss against targets that a slow copy computes by its own flow, and those targets.
 
         The expected backup averages the m ends of the flow into one target a state; the
-        distributional one keeps them apart (arXiv 2509.06863, section 4).
+        distributional one keeps them apart (arXiv 2509.06863, section 4). The target's flow takes
+        `integration_steps`, if not those of the config.
         """
         next_samples = target_critic.aggregate(
             target_critic.return_samples(
-                batch.next_observations, next_actions, draws.next_initial_noise
+                batch.next_observations,
+                next_actions,
+                draws.next_initial_noise,
+                integration_steps=integration_steps,
             )
         )
         shift = 0.0

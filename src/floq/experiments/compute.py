@@ -1,5 +1,6 @@
 """What a computation costs: floating-point operations and parameters, counted and not measured."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from floq.algorithms import algorithm_of
+from floq.algorithms import algorithm_of, floq
 from floq.types import Batch, Statistics
 
 _MOVING = {
@@ -41,12 +42,14 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> float:
 
 @functools.cache
 def update_flops(config: Any, statistics: Statistics) -> float:
-    """Floating-point operations of one update of one seed.
+    """Floating-point operations of one update of one seed, after floq's coarse ones.
 
     Args:
         config: The config of an algorithm.
         statistics: Sizes of the data, an action being a whole chunk.
     """
+    if isinstance(config, floq.Config):
+        config = dataclasses.replace(config, coarse_updates=0)
     _, algorithm = algorithm_of(config)
     key = jax.random.key(0)
     state = jax.eval_shape(lambda: algorithm.init(config, statistics, key=key))

@@ -10,37 +10,41 @@ from floq.critics.flow import FlowCriticConfig
 from floq.data.generation import generate
 from floq.experiments.presets import small
 from floq.experiments.report import report
+from floq.policies.flow import FlowPolicyConfig
 from floq.tasks import load_task
 from floq.training import Schedule, resume, train
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 _DATASET = "pointmaze-medium-navigate-v0"
 _EPISODES = 300
-STEPS = 9_000
+STEPS = 3_000
 
 # How these were found, with every seed, is in docs/demo.md.
 CONFIG = small(
     floq.Config(
         critic=FlowCriticConfig(integration_steps=4, noise_samples=4, aggregation="min"),
+        policy=FlowPolicyConfig(flow_steps=5),
         batch_size=128,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         learning_rate_decay=STEPS,
         discount=0.995,
-        target_rate=0.05,
+        target_rate=0.1,
         bc_coefficient=10.0,
         action_chunk=10,
         candidates=32,
         target_candidates=8,
+        distillation_samples=2,
+        distillation_steps=1,
     ),
     width=64,
     depth=3,
 )
 _SCHEDULE = Schedule(
-    log_interval=500,
-    evaluation_interval=3_000,
+    log_interval=250,
+    evaluation_interval=1_500,
     evaluation_episodes=16,
     evaluate_bc=True,
-    checkpoint_interval=3_000,
+    checkpoint_interval=1_500,
 )
 
 

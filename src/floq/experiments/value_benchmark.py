@@ -6,6 +6,7 @@ and actions, in standard deviations of the true values: a constant reaches 1. Th
 `floq.experiments.value_problems`.
 """
 
+import functools
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,8 +100,15 @@ def _cost(program: Program, ground: Ground) -> tuple[int, float]:
     carry = jax.eval_shape(
         lambda critic: Carry(critic, critic, program.optimizer.init(critic), critic), critic
     )
-    flops = count_flops(program.round, ground, key, carry, jnp.zeros((), jnp.int32))
-    return count_parameters(critic), flops / program.training.updates_per_target
+    training = program.training
+
+    def count(steps: int | None) -> float:
+        round_ = functools.partial(program.round, integration_steps=steps)
+        return count_flops(round_, ground, key, carry, jnp.zeros((), jnp.int32))
+
+    share = training.coarse_until
+    flops = (1 - share) * count(None) + (share * count(1) if share else 0)
+    return count_parameters(critic), flops / training.updates_per_target
 
 
 def _run_threads(

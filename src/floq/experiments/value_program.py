@@ -73,6 +73,8 @@ class Training:
         stream: Whether the data arrives in the course of training, at an even rate.
         freeze_at: Share of the updates after which only the last layer learns.
         stale_at: Share of the updates after which the copy is taken that readings call stale.
+        coarse_until: Share of the updates, from the first one on, in which a flow's targets take a
+            single step.
     """
 
     updates: int = 3000
@@ -88,6 +90,7 @@ class Training:
     stream: bool = False
     freeze_at: float = 1.0
     stale_at: float = 0.5
+    coarse_until: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
@@ -95,7 +98,7 @@ class Training:
         for name in whole:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more.")
-        for name in ("next_actions", "target_noise", "freeze_at", "stale_at"):
+        for name in ("next_actions", "target_noise", "freeze_at", "stale_at", "coarse_until"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more.")
         if self.updates % (self.points * self.updates_per_target):
@@ -199,7 +202,9 @@ class Program:
 
         def point(carry: Carry, index: Int[Array, ""]) -> tuple[Carry, Any]:
             def body(number: Any, carry: Carry) -> Carry:
-                return self.round(ground, train_key, carry, index * rounds + number)
+                number = index * rounds + number
+                steps = self._integration_steps(critic, number)
+                return self.round(ground, train_key, carry, number, steps)
 
             carry = jax.lax.fori_loop(0, rounds, body, carry)
             is_stale = index + 1 == stale_point
@@ -224,16 +229,28 @@ class Program:
         return errors, {name: probe(reader) for name, probe in self.probes.items()}
 
     def round(
-        self, ground: Ground, key: Key[Array, ""], carry: Carry, number: Int[Array, ""]
+        self,
+        ground: Ground,
+        key: Key[Array, ""],
+        carry: Carry,
+        number: Int[Array, ""],
+        integration_steps: int | Int[Array, ""] | None = None,
     ) -> Carry:
-        """One batch and its targets, and `updates_per_target` updates on them."""
+        """One batch and its targets, and `updates_per_target` updates on them.
+
+        The flow of the targets takes `integration_steps`, if not those of the critic.
+        """
         again = self.training.updates_per_target
         batch_key, action_key, *keys = jax.random.split(jax.random.fold_in(key, number), 2 + again)
         batch, next_states = self.batch(ground, number, batch_key)
         next_actions = self._next_actions(ground, carry.critic, next_states, action_key)
         draws = carry.critic.sample_draws(len(batch.rewards), key=keys[0])
+        # Only a flow knows the setting.
+        steps = {} if integration_steps is None else {"integration_steps": integration_steps}
         gradient, targets = jax.grad(
-            lambda critic: critic.td_loss(carry.target, batch, next_actions, self._discount, draws),
+            lambda critic: critic.td_loss(
+                carry.target, batch, next_actions, self._discount, draws, **steps
+            ),
             has_aux=True,
         )(carry.critic)
         step = number * again
@@ -248,6 +265,14 @@ class Program:
             )(carry.critic)
             carry = self._updated(carry, gradient, step + more)
         return carry
+
+    def _integration_steps(self, critic: Any, number: Int[Array, ""]) -> Int[Array, ""] | None:
+        """Steps that the targets of a round take; None for the critic's own."""
+        training = self.training
+        if not training.coarse_until:
+            return None
+        coarse = number < training.coarse_until * training.rounds * training.points
+        return jnp.where(coarse, 1, critic.config.integration_steps)
 
     def batch(
         self, ground: Ground, number: Int[Array, ""], key: Key[Array, ""]

@@ -100,7 +100,8 @@ def _embeddings(base: Base) -> list[Variant]:
 
 
 def _targets(base: Base) -> list[Variant]:
-    # Data and policy both act at random here, so that looking several steps ahead has no bias.
+    # On the value ground data and policy then both act at random, so that looking several steps
+    # ahead has no bias.
     problem = dataclasses.replace(base.problem, policy_noise=1.0)
     base = dataclasses.replace(base, problem=problem)
     distributional = {"backup": "distributional"}
@@ -112,12 +113,12 @@ def _targets(base: Base) -> list[Variant]:
         "shared noise, control variate .5": {**shared, "control_variate": 0.5},
         "shared noise, control variate 1": {**shared, "control_variate": 1.0},
     }
+    if base.brief:
+        del flows["shared noise, control variate .5"]
     longer = {
         "1 step": {},
-        "2-step": {"n_step": 2},
-        "4-step": {"n_step": 4},
-        "chunks of 2": {"action_chunk": 2},
-        "chunks of 3": {"action_chunk": 3},
+        **{f"{n_step}-step": {"n_step": n_step} for n_step in base.n_steps},
+        **{f"chunks of {chunk}": {"action_chunk": chunk} for chunk in base.action_chunks},
     }
     variants = [
         base.variant(f"flow, {name}", _flow(base, **change), line="flow")
@@ -232,11 +233,22 @@ def _less_work(base: Base) -> list[Variant]:
         "fewer bits": {"bfloat16": DistilledCriticConfig(rounded)},
         "both": {"fast": DistilledCriticConfig(rounded, samples=2, steps=1)},
     }
-    return [
+    variants = [
         base.variant(name, critic, line=line)
-        for line, variants in lines.items()
-        for name, critic in variants.items()
+        for line, critics in lines.items()
+        for name, critic in critics.items()
     ]
+    coarse = [
+        base.variant(
+            f"K=1 in the first {share:.0%}",
+            DistilledCriticConfig(flow),
+            training=dataclasses.replace(base.training, coarse_until=share),
+            line="coarse targets early",
+        )
+        for share in (0.25, 0.5, 0.75)
+    ]
+    kept = ("as published", "2 samples, 1 step", "bfloat16", "fast", "K=1 in the first 50%")
+    return [variant for variant in variants + coarse if not base.brief or variant.name in kept]
 
 
 STUDIES: dict[str, Study] = {
@@ -278,6 +290,7 @@ STUDIES: dict[str, Study] = {
             "steps ahead, or over chunks of actions?",
             _targets,
             reference="flow, expected",
+            grounds=("value", "control"),
         ),
         Study(
             "recovery",

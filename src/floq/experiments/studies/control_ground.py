@@ -9,16 +9,35 @@ from floq.algorithms import algorithm_of, floq, fql
 from floq.critics import FlowCriticConfig
 from floq.experiments import demo
 from floq.experiments.compute import count_parameters, update_flops
-from floq.experiments.presets import preset, with_networks
+from floq.experiments.presets import preset, small, with_networks
 from floq.experiments.results import timing
 from floq.experiments.studies.cells import folder_name
 from floq.experiments.studies.distilled import DistilledCriticConfig
 from floq.experiments.studies.study import Base, Size, Study, Variant
+from floq.experiments.value_program import Training
 from floq.tasks import load_task
 from floq.training import Schedule, resume, train
 from floq.training.configuration import to_json
+from floq.types import Statistics
 
-_SMALL_STEPS, _FULL_STEPS = 5_000, 1_000_000
+_FULL_STEPS = 1_000_000
+
+
+def _small_form(task: str) -> tuple[floq.Config, int]:
+    """Settings and updates for a CPU, found for floq on tasks 1 of the maze and 2 of the cube."""
+    if not task.startswith("cube"):
+        return demo.CONFIG, demo.STEPS
+    # An arm takes finer actions than a walk, and a wider network to clone them.
+    config = dataclasses.replace(
+        demo.CONFIG,
+        action_chunk=5,
+        candidates=8,
+        target_candidates=4,
+        discount=0.99,
+        learning_rate=1e-3,
+        target_rate=0.02,
+    )
+    return small(config, width=128), 20_000
 
 
 class ControlGround:
@@ -26,8 +45,8 @@ class ControlGround:
 
     A flow critic is trained by floq, any other by FQL with the same policy and settings. Where
     floq's two critics are the variant, all networks multiply in the flow's precision. Small, the
-    settings are those of the demo (`floq.experiments.demo`), for fewer updates; full, they are the
-    task's published ones.
+    settings are the demo's (`floq.experiments.demo`), or cube-single's; full, they are the task's
+    published ones.
     """
 
     figure = "success"
@@ -42,14 +61,31 @@ class ControlGround:
             updates: Updates of every variant, if not those of the size.
         """
         self._task = task
-        self._config = demo.CONFIG if size == "small" else preset("floq", task)
-        self._steps = updates or (_SMALL_STEPS if size == "small" else _FULL_STEPS)
+        if size == "small":
+            self._config, steps = _small_form(task)
+        else:
+            self._config, steps = preset("floq", task), _FULL_STEPS
+        self._steps = updates or steps
+        # Policies that fail play the longest episodes: small, they do so but once.
+        self._evaluation_interval = self._steps if size == "small" else max(1, self._steps // 2)
         self._episodes = 25 if size == "small" else 50
-        self._multiples = (1, 4) if size == "small" else (1, 2, 4, 8)
+        self._small = size == "small"
 
     def variants(self, study: Study) -> list[Variant]:
         """The study's variants, in the sizes of the task's settings."""
-        return study.variants(Base(self._config.critic, multiples=self._multiples))
+        config = self._config
+        training = Training(action_chunk=config.action_chunk, n_step=config.n_step)
+        if self._small:
+            brief = Base(
+                config.critic,
+                training,
+                multiples=(4,),
+                n_steps=(2,),
+                action_chunks=(1,),
+                brief=True,
+            )
+            return study.variants(brief)
+        return study.variants(Base(config.critic, training, action_chunks=(5, 10)))
 
     def updates(self, variant: Variant) -> int:
         """Updates of each seed."""
@@ -58,11 +94,17 @@ class ControlGround:
     def config(self, variant: Variant) -> Any:
         """The algorithm's config with a variant's critic."""
         decay = self._steps if self._config.learning_rate_decay else 0
-        config = dataclasses.replace(self._config, learning_rate_decay=decay)
+        config = dataclasses.replace(
+            self._config,
+            learning_rate_decay=decay,
+            action_chunk=variant.training.action_chunk,
+            n_step=variant.training.n_step,
+        )
         critic = variant.critic
         if isinstance(critic, DistilledCriticConfig):
             config = with_networks(config, precision=critic.flow.network.precision)
-            return critic.within(config)
+            coarse = round(variant.training.coarse_until * self._steps)
+            return dataclasses.replace(critic.within(config), coarse_updates=coarse)
         if isinstance(critic, FlowCriticConfig):
             return dataclasses.replace(config, critic=critic)
         shared = {field.name for field in dataclasses.fields(fql.Config)}
@@ -103,7 +145,7 @@ class ControlGround:
         else:
             schedule = Schedule(
                 log_interval=max(1, self._steps // 10),
-                evaluation_interval=max(1, self._steps // 2),
+                evaluation_interval=self._evaluation_interval,
                 evaluation_episodes=self._episodes,
                 checkpoint_interval=max(1, self._steps // 2),
             )
@@ -118,7 +160,7 @@ class ControlGround:
                 progress=False,
             )
         parameters = count_parameters(run.state_of(seeds[0]).parameters)
-        flops = update_flops(config, run.config.statistics)
+        flops = self._flops(config, run.config.statistics)
         _, rate = timing(run)
         for seed in seeds:
             own = [row for row in run.evaluations if row["seed"] == seed and row["policy"] != "bc"]
@@ -133,3 +175,17 @@ class ControlGround:
                     "seconds": 1 / (rate * len(seeds)) if rate else 0.0,
                 },
             )
+
+    def _flops(self, config: Any, statistics: Statistics) -> float:
+        """Floating-point operations of an update, in the mean over training."""
+        flops = update_flops(config, statistics)
+        if not isinstance(config, floq.Config) or not config.coarse_updates:
+            return flops
+        steps = config.critic.integration_steps
+        coarse = dataclasses.replace(
+            config,
+            critic=dataclasses.replace(config.critic, integration_steps=1),
+            distillation_steps=config.distillation_steps or steps,
+        )
+        share = config.coarse_updates / self._steps
+        return share * update_flops(coarse, statistics) + (1 - share) * flops

@@ -24,7 +24,7 @@ class Variant:
     Attributes:
         name: What tables call it; unique in its study.
         critic: The critic, or floq's two critics.
-        training: How it learns (read on the value ground alone).
+        training: How it learns; of it, the control ground reads chunks and n-step targets alone.
         problem: What it learns (read on the value ground alone).
         readings: How its values are read; each is a row of the table.
         probes: Other numbers to follow.
@@ -54,12 +54,18 @@ class Base:
         training: How critics learn.
         problem: What they learn.
         multiples: Multiples of compute at which critics are compared.
+        n_steps: Decisions that targets look ahead, beside the one of `training`.
+        action_chunks: Steps of a decision, beside those of `training`.
+        brief: Whether to leave out what lies between other variants, where each takes minutes.
     """
 
     flow: FlowCriticConfig
     training: Training = Training()
     problem: Waves | Maze = Waves()
     multiples: tuple[int, ...] = (1, 2, 4, 8)
+    n_steps: tuple[int, ...] = (2, 4)
+    action_chunks: tuple[int, ...] = (2, 3)
+    brief: bool = False
 
     @property
     def scalar(self) -> ScalarCriticConfig:
