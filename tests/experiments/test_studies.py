@@ -1,6 +1,7 @@
 """Studies: their variants, and what their cells come to."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -16,6 +17,7 @@ from floq.experiments import demo
 from floq.experiments.presets import small
 from floq.experiments.studies.catalogue import STUDIES
 from floq.experiments.studies.cells import Cells, folder_name
+from floq.experiments.studies.control_ground import ControlGround
 from floq.experiments.studies.distilled import DistilledCritic, DistilledCriticConfig
 from floq.experiments.studies.results import rows_of, to_csv, to_markdown
 from floq.experiments.studies.runner import list_studies, run_study
@@ -79,7 +81,6 @@ def test_rows_compare_seed_by_seed():
     ("arguments", "named"),
     [
         ({"name": "everything"}, "integration-steps"),
-        ({"name": "recovery", "ground": "control"}, "value ground"),
         ({"name": "critics", "variants": ("flow, K=3",)}, "flow, K=4"),
         ({"name": "critics", "seeds": (1, 1)}, "seeds"),
     ],
@@ -146,6 +147,43 @@ def test_what_is_distilled_is_read_on_the_value_ground():
     assert less != loss
 
 
+CUBE = "cube-single-play-singletask-task2-v0"
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=lambda study: study.name)
+def test_control_has_every_study(study):
+    """Each variant is trained with other settings than the others, the reference among them."""
+    for size, task in (("small", demo.TASK), ("small", CUBE), ("full", CUBE)):
+        ground = ControlGround(size, task)
+        variants = ground.variants(study)
+        names = [variant.name for variant in variants]
+        assert len(set(map(folder_name, names))) == len(names) >= 5
+        assert study.reference in names
+        settings = [json.dumps(ground.settings(variant)) for variant in variants]
+        assert len(set(settings)) == len(settings)
+
+
+def test_control_alters_what_a_study_asks_for():
+    """Chunks and targets are settings of the algorithm; noise and frozen features are not."""
+    ground = ControlGround("small", demo.TASK)
+
+    def config(study, name):
+        variants = {variant.name: variant for variant in ground.variants(STUDIES[study])}
+        return ground.config(variants[name])
+
+    assert config("targets", "dense, 2-step").n_step == 2
+    assert config("targets", "flow, chunks of 1").action_chunk == 1
+    assert config("less-work", "K=1 in the first 50%").coarse_updates == demo.STEPS // 2
+    assert config("recovery", "flow") == dataclasses.replace(
+        demo.CONFIG, learning_rate_decay=demo.STEPS
+    )
+    assert config("recovery", "dense, noise 20").target_noise == 20
+    frozen = config("plasticity", "flow, frozen at 0.25")
+    assert frozen.freeze_after == demo.STEPS // 4
+    assert frozen.base.critic == demo.CONFIG.critic
+    assert config("update-ratio", "flow, 4 on each target").updates_per_target == 4
+
+
 @pytest.mark.slow
 def test_policies_are_trained_on_the_control_ground(tmp_path, monkeypatch):
     """A flow by floq and a monolith by FQL, over chunks of actions, each with its cost."""
@@ -174,8 +212,8 @@ def test_policies_are_trained_on_the_control_ground(tmp_path, monkeypatch):
         )
         return folder, csv.DictReader(io.StringIO((folder / "table.csv").read_text()))
 
-    _, (flow, dense) = studied("critics", "flow, K=1", "dense ×1")
-    assert {flow["variant"], dense["variant"]} == {"flow, K=1", "dense ×1"}
+    _, (flow, dense) = studied("critics", "flow, K=4", "dense ×1")
+    assert {flow["variant"], dense["variant"]} == {"flow, K=4", "dense ×1"}
     assert 0 <= float(flow["success"]) <= 1
     assert float(flow["flops_per_update"]) > float(dense["flops_per_update"]) > 0
     folder, (published, fast) = studied("less-work", "as published", "fast")
@@ -184,3 +222,6 @@ def test_policies_are_trained_on_the_control_ground(tmp_path, monkeypatch):
     settings = json.loads((run / "config.json").read_text())["config"]
     precisions = [settings[name]["network"]["precision"] for name in ("critic", "policy")]
     assert precisions == ["bfloat16"] * 2
+    _, rows = studied("update-ratio", "dense, 1 on each target", "dense, 2 on each target")
+    once, twice = (float(row["flops_per_update"]) for row in rows)
+    assert once == pytest.approx(twice, rel=0.01)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from floq.algorithms import bc, floq, fql, ifql, iql, rebrac
+from floq.algorithms import altered, bc, floq, fql, ifql, iql, rebrac
 from floq.types import Algorithm
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -12,6 +12,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "iql": iql,
     "ifql": ifql,
     "bc": bc,
+    "altered": altered,
 }
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 from floq.data.dataset import Dataset
 from floq.experiments.value_problems import Problem, collect, statistics
 from floq.losses import ema_update
+from floq.networks import is_head
 from floq.types import Batch, Critic
 
 Create = Callable[..., Critic]
@@ -307,7 +308,7 @@ class Program:
         if self.training.freeze_at < 1:
             moves = step < self.training.freeze_at * self.training.updates
             updates = jax.tree_util.tree_map_with_path(
-                lambda path, leaf: leaf if _is_head(path) else moves * leaf, updates
+                lambda path, leaf: leaf if is_head(path) else moves * leaf, updates
             )
         target = ema_update(carry.target, carry.critic, self.training.target_rate)
         critic = jax.tree.map(jnp.add, carry.critic, updates)
@@ -319,8 +320,3 @@ def relative_error(ground: Ground, values: Float[Array, " pairs"]) -> Float[Arra
     mean = functools.partial(jnp.average, weights=ground.weights)
     variance = mean(jnp.square(ground.truth - mean(ground.truth)))
     return jnp.sqrt(mean(jnp.square(values - ground.truth)) / variance)
-
-
-def _is_head(path: Sequence[Any]) -> bool:
-    """Whether a leaf belongs to a last layer, which the library's networks call `head`."""
-    return any(getattr(entry, "name", None) == "head" for entry in path)

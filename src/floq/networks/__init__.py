@@ -10,7 +10,7 @@ from floq.networks.embeddings import (
     value_embedding_size,
 )
 from floq.networks.ensemble import Aggregation, aggregate, create_members, map_members
-from floq.networks.mlp import MLP, NetworkConfig
+from floq.networks.mlp import MLP, NetworkConfig, is_head
 
 __all__ = [
     "MLP",
@@ -23,6 +23,7 @@ __all__ = [
     "create_members",
     "embed_time",
     "embed_value",
+    "is_head",
     "map_members",
     "time_embedding_size",
     "value_embedding_size",

@@ -5,6 +5,8 @@ published runs.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -150,3 +152,12 @@ class MLP(eqx.Module):
     def __call__(self, inputs: Float[Array, "*shape inputs"]) -> Float[Array, "*shape outputs"]:
         """Applies the network over the last axis."""
         return self.head(self.features(self.first(inputs)))
+
+
+def is_head(path: Sequence[Any]) -> bool:
+    """Whether a leaf of any pytree belongs to the last layer of an `MLP`.
+
+    Args:
+        path: Where it is, as `jax.tree_util.tree_map_with_path` says.
+    """
+    return any(getattr(entry, "name", None) == "head" for entry in path)

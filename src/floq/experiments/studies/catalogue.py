@@ -164,7 +164,7 @@ def _recovery(base: Base) -> list[Variant]:
             place=noise,
         )
         for name, critic in _contenders(base).items()
-        for noise in (0.0, 1.0, 2.0, 4.0)
+        for noise in (0.0, *base.target_noises)
     ]
     return stale + noisy
 
@@ -260,7 +260,6 @@ STUDIES: dict[str, Study] = {
             "than it was trained with?",
             _integration_steps,
             reference="K=1",
-            grounds=("value", "control"),
         ),
         Study(
             "critics",
@@ -268,21 +267,18 @@ STUDIES: dict[str, Study] = {
             "ordinary critics, or than a distributional one?",
             _critics,
             reference="dense ×1",
-            grounds=("value", "control"),
         ),
         Study(
             "noise-width",
             "How wide should the noise be from which the flow starts?",
             _noise_width,
             reference="κ=0.1",
-            grounds=("value", "control"),
         ),
         Study(
             "embeddings",
             "How should the value z and the time t enter the network?",
             _embeddings,
             reference="z histogram, t cosine",
-            grounds=("value", "control"),
         ),
         Study(
             "targets",
@@ -290,7 +286,6 @@ STUDIES: dict[str, Study] = {
             "steps ahead, or over chunks of actions?",
             _targets,
             reference="flow, expected",
-            grounds=("value", "control"),
         ),
         Study(
             "recovery",
@@ -317,7 +312,6 @@ STUDIES: dict[str, Study] = {
             "flow that is distilled, or bits of the factors of matrix products?",
             _less_work,
             reference="as published",
-            grounds=("value", "control"),
         ),
     )
 }

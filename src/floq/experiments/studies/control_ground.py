@@ -1,11 +1,12 @@
 """Studies on the control ground: policies that are trained on a task and carried out."""
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from floq.algorithms import algorithm_of, floq, fql
+from floq.algorithms import algorithm_of, altered, floq, fql
 from floq.critics import FlowCriticConfig
 from floq.experiments import demo
 from floq.experiments.compute import count_parameters, update_flops
@@ -66,8 +67,6 @@ class ControlGround:
         else:
             self._config, steps = preset("floq", task), _FULL_STEPS
         self._steps = updates or steps
-        # Policies that fail play the longest episodes: small, they do so but once.
-        self._evaluation_interval = self._steps if size == "small" else max(1, self._steps // 2)
         self._episodes = 25 if size == "small" else 50
         self._small = size == "small"
 
@@ -82,10 +81,25 @@ class ControlGround:
                 multiples=(4,),
                 n_steps=(2,),
                 action_chunks=(1,),
+                target_noises=(20.0, 60.0),
                 brief=True,
             )
-            return study.variants(brief)
-        return study.variants(Base(config.critic, training, action_chunks=(5, 10)))
+            return self._distinct(study.variants(brief))
+        base = Base(config.critic, training, action_chunks=(5, 10), target_noises=(20.0, 60.0))
+        return self._distinct(study.variants(base))
+
+    def _distinct(self, variants: Sequence[Variant]) -> list[Variant]:
+        """Those that differ in what is trained here, where no data arrive in the course of it.
+
+        Of several that differ in readings alone, the first gives the name and the last its place.
+        """
+        kept: dict[str, Variant] = {}
+        for variant in variants:
+            if not variant.training.stream:
+                settings = json.dumps(self.settings(variant))
+                name = kept.get(settings, variant).name
+                kept[settings] = dataclasses.replace(variant, name=name)
+        return list(kept.values())
 
     def updates(self, variant: Variant) -> int:
         """Updates of each seed."""
@@ -100,6 +114,13 @@ class ControlGround:
             action_chunk=variant.training.action_chunk,
             n_step=variant.training.n_step,
         )
+        config = self._with_critic(config, variant)
+        training = variant.training
+        freeze_after = round(training.freeze_at * self._steps) if training.freeze_at < 1 else 0
+        changes = training.target_noise, training.updates_per_target, freeze_after
+        return config if changes == (0, 1, 0) else altered.Config(config, *changes)
+
+    def _with_critic(self, config: floq.Config, variant: Variant) -> floq.Config | fql.Config:
         critic = variant.critic
         if isinstance(critic, DistilledCriticConfig):
             config = with_networks(config, precision=critic.flow.network.precision)
@@ -140,27 +161,30 @@ class ControlGround:
         names = "-".join(map(str, seeds))
         path = directory / "runs" / f"{folder_name(variant.name)}-seeds-{names}"
         config = self.config(variant)
+        again = variant.training.updates_per_target
+        steps = max(1, self._steps // again)
         if (path / "config.json").exists():
             run = resume(path, dataset=dataset, progress=False)
         else:
             schedule = Schedule(
-                log_interval=max(1, self._steps // 10),
-                evaluation_interval=self._evaluation_interval,
+                log_interval=max(1, steps // 10),
+                # Policies that fail play the longest episodes: small, they do so but once.
+                evaluation_interval=steps if self._small else max(1, steps // 2),
                 evaluation_episodes=self._episodes,
-                checkpoint_interval=max(1, self._steps // 2),
+                checkpoint_interval=max(1, steps // 2),
             )
             run = train(
                 config,
                 dataset,
                 env=self._task,
                 seeds=seeds,
-                steps=self._steps,
+                steps=steps,
                 directory=path,
                 schedule=schedule,
                 progress=False,
             )
         parameters = count_parameters(run.state_of(seeds[0]).parameters)
-        flops = self._flops(config, run.config.statistics)
+        flops = self._flops(config, run.config.statistics) / again
         _, rate = timing(run)
         for seed in seeds:
             own = [row for row in run.evaluations if row["seed"] == seed and row["policy"] != "bc"]
@@ -172,7 +196,7 @@ class ControlGround:
                     "episodes": self._episodes,
                     "parameters": parameters,
                     "flops": flops,
-                    "seconds": 1 / (rate * len(seeds)) if rate else 0.0,
+                    "seconds": 1 / (rate * len(seeds) * again) if rate else 0.0,
                 },
             )
 

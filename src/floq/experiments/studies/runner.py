@@ -52,13 +52,12 @@ class Field(Protocol):
 def list_studies(name: str = "", *, ground: Ground = "value", size: Size = "small") -> str:
     """The questions of all studies, or the variants of one, in words."""
     if name:
-        study = _find(name, ground)
+        study = _find(name)
         variants = _field(ground, size, "", None).variants(study)
         return "\n".join([study.question, *(f"  {variant.name}" for variant in variants)])
     lines = []
     for study in STUDIES.values():
-        grounds = " or ".join(study.grounds)
-        lines += [f"{study.name} (on {grounds})", textwrap.indent(study.question, "  ")]
+        lines += [study.name, textwrap.indent(study.question, "  ")]
     return "\n".join(lines)
 
 
@@ -97,7 +96,7 @@ def run_study(
         ValueError: If there is no such study or variant, or if the folder's cells were computed
             with other settings.
     """
-    study = _find(name, ground)
+    study = _find(name)
     field = _field(ground, size, task, updates)
     chosen = _chosen(study, field.variants(study), variants)
     seeds = field.default_seeds if seeds is None else tuple(seeds)
@@ -145,15 +144,10 @@ def _field(ground: Ground, size: Size, task: str, updates: int | None) -> Field:
     return ControlGround(size, task, updates=updates)
 
 
-def _find(name: str, ground: Ground) -> Study:
+def _find(name: str) -> Study:
     if name not in STUDIES:
         raise ValueError(f"No study is called {name!r}: there are {', '.join(STUDIES)}.")
-    study = STUDIES[name]
-    if ground not in study.grounds:
-        raise ValueError(
-            f"{name} asks for what only the value ground can show: leave out --ground {ground}."
-        )
-    return study
+    return STUDIES[name]
 
 
 def _chosen(study: Study, variants: Sequence[Variant], names: Sequence[str]) -> list[Variant]:

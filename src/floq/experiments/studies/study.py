@@ -24,10 +24,11 @@ class Variant:
     Attributes:
         name: What tables call it; unique in its study.
         critic: The critic, or floq's two critics.
-        training: How it learns; of it, the control ground reads chunks and n-step targets alone.
+        training: How it learns; of it, the control ground reads what says something of targets
+            and of frozen features, and takes its own rates and sizes.
         problem: What it learns (read on the value ground alone).
-        readings: How its values are read; each is a row of the table.
-        probes: Other numbers to follow.
+        readings: How its values are read; each is a row of the table (on the value ground alone).
+        probes: Other numbers to follow (on the value ground alone).
         panel: The panel of the figure that it is in, by the label of its axis.
         line: The line of the figure that joins it with others.
         place: Its place on the axis, if its readings have none of their own and the axis is not
@@ -56,6 +57,7 @@ class Base:
         multiples: Multiples of compute at which critics are compared.
         n_steps: Decisions that targets look ahead, beside the one of `training`.
         action_chunks: Steps of a decision, beside those of `training`.
+        target_noises: Standard deviations of noise on targets, in units of return.
         brief: Whether to leave out what lies between other variants, where each takes minutes.
     """
 
@@ -65,6 +67,7 @@ class Base:
     multiples: tuple[int, ...] = (1, 2, 4, 8)
     n_steps: tuple[int, ...] = (2, 4)
     action_chunks: tuple[int, ...] = (2, 3)
+    target_noises: tuple[float, ...] = (1.0, 2.0, 4.0)
     brief: bool = False
 
     @property
@@ -110,11 +113,9 @@ class Study:
         question: What it answers, in a sentence.
         variants: Makes the variants from what they share.
         reference: The variant that all others are compared with, seed by seed.
-        grounds: The grounds that can answer it.
     """
 
     name: str
     question: str
     variants: Callable[[Base], list[Variant]]
     reference: str
-    grounds: tuple[Ground, ...] = ("value",)

@@ -1,0 +1,129 @@
+"""Algorithms to which something is done on purpose."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from floq.algorithms import algorithm_of, altered, floq, fql
+from floq.critics import FlowCriticConfig, ScalarCriticConfig
+from floq.networks import NetworkConfig, is_head
+from floq.policies import FlowPolicyConfig
+from floq.training.configuration import from_json, to_json
+from floq.types import Batch, Statistics
+
+SMALL = NetworkConfig((8,), layer_norm=True)
+POLICY = FlowPolicyConfig(flow_steps=1, network=SMALL)
+BASES = {
+    "floq": floq.Config(
+        critic=FlowCriticConfig(integration_steps=1, noise_samples=2, network=SMALL),
+        distilled=ScalarCriticConfig(network=SMALL),
+        policy=POLICY,
+        batch_size=8,
+    ),
+    "fql": fql.Config(critic=ScalarCriticConfig(network=SMALL), policy=POLICY, batch_size=8),
+}
+STATISTICS = Statistics(observation_dim=3, action_dim=2, reward_min=-1.0, reward_max=0.0)
+KEY = jax.random.key(3)
+update = jax.jit(altered.update, static_argnums=0)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    keys = jax.random.split(jax.random.key(1), 3)
+    observations = jax.random.normal(keys[0], (8, 3))
+    actions = jax.random.uniform(keys[1], (8, 2), minval=-1, maxval=1)
+    next_observations = jax.random.normal(keys[2], (8, 3))
+    return Batch(observations, actions, jnp.full(8, -1.0), jnp.ones(8), next_observations)
+
+
+def assert_equal(one, other):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), one, other)
+
+
+def start(config):
+    return altered.init(config, STATISTICS, key=jax.random.key(0))
+
+
+def base_update(base, state, batch, key):
+    return jax.jit(algorithm_of(base)[1].update, static_argnums=0)(base, state, batch, key=key)
+
+
+@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+def test_nothing_altered_is_the_algorithm_itself(base, batch):
+    """The same state after an update with the same key, and the same actions."""
+    config = altered.Config(base)
+    assert (config.batch_size, config.discount) == (base.batch_size, base.discount)
+    assert (config.action_chunk, config.n_step) == (base.action_chunk, base.n_step)
+    state = start(config)
+    after, _ = update(config, state, batch, key=KEY)
+    expected, _ = base_update(base, state, batch, jax.random.split(KEY)[1])
+    assert_equal(after, expected)
+    keys = jax.random.split(KEY, 8)
+    for act in ("act", "act_behaviour"):
+        np.testing.assert_array_equal(
+            getattr(altered, act)(config, state, batch.observations, keys=keys),
+            getattr(algorithm_of(base)[1], act)(base, state, batch.observations, keys=keys),
+        )
+
+
+def test_updates_on_one_batch_share_the_slow_copy_of_the_first(batch):
+    """The second learns against the copy of the first, and the copy follows both."""
+    base = BASES["fql"]
+    config = altered.Config(base, updates_per_target=2)
+    state = start(config)
+    after, _ = update(config, state, batch, key=KEY)
+    assert after.step == 2
+    _, first_key, second_key = jax.random.split(KEY, 3)
+    first, _ = base_update(base, state, batch, first_key)
+    second, _ = base_update(base, first._replace(targets=state.targets), batch, second_key)
+    rate = base.target_rate
+    copies = jax.tree.map(
+        lambda copy, now: (1 - rate) * copy + rate * now, first.targets, first.parameters.critic
+    )
+    expected = second._replace(targets=copies)
+    assert_equal(after, expected)
+
+
+def test_frozen_features_stay_while_heads_and_policy_learn(batch):
+    """From the update on that is named, and not before."""
+    config = altered.Config(BASES["floq"], freeze_after=1)
+    first, _ = update(config, start(config), batch, key=KEY)
+    second, _ = update(config, first, batch, key=jax.random.key(4))
+
+    def check(moves):
+        def compare(path, old, new):
+            in_policy = path[0].name == "policy"
+            assert bool(np.any(old != new)) == (moves or in_policy or is_head(path)), path
+
+        return compare
+
+    compare = jax.tree_util.tree_map_with_path
+    compare(check(True), start(config).parameters, first.parameters)
+    compare(check(False), first.parameters, second.parameters)
+
+
+def test_noise_is_of_the_rewards(batch):
+    """An update with noise is one on a batch whose rewards have it; its mean is 0."""
+    base = BASES["fql"]
+    config = altered.Config(base, target_noise=3.0)
+    state = start(config)
+    noise_key, own_key = jax.random.split(KEY)
+    noise = 3.0 * jax.random.normal(noise_key, (8,))
+    noisy = batch._replace(rewards=batch.rewards + noise)
+    expected, _ = base_update(base, state, noisy, own_key)
+    after, _ = update(config, state, batch, key=KEY)
+    assert_equal(after, expected)
+
+
+@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+def test_settings_survive_a_file_and_are_refused_out_of_range(base):
+    """The base keeps its kind."""
+    config = altered.Config(base, 1.0, 2, 3)
+    assert from_json(altered.Config, to_json(config)) == config
+    assert algorithm_of(config) == ("altered", altered)
+    for name, value in (("target_noise", -1.0), ("updates_per_target", 0), ("freeze_after", -1)):
+        with pytest.raises(ValueError, match=name):
+            dataclasses.replace(config, **{name: value})
