@@ -27,7 +27,11 @@ BASES = {
 }
 STATISTICS = Statistics(observation_dim=3, action_dim=2, reward_min=-1.0, reward_max=0.0)
 KEY = jax.random.key(3)
+init = jax.jit(altered.init, static_argnums=(0, 1))
 update = jax.jit(altered.update, static_argnums=0)
+UPDATES = {
+    type(base): jax.jit(algorithm_of(base)[1].update, static_argnums=0) for base in BASES.values()
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +48,11 @@ def assert_equal(one, other):
 
 
 def start(config):
-    return altered.init(config, STATISTICS, key=jax.random.key(0))
+    return init(config, STATISTICS, key=jax.random.key(0))
 
 
 def base_update(base, state, batch, key):
-    return jax.jit(algorithm_of(base)[1].update, static_argnums=0)(base, state, batch, key=key)
+    return UPDATES[type(base)](base, state, batch, key=key)
 
 
 @pytest.mark.parametrize("base", BASES.values(), ids=BASES)
