@@ -21,8 +21,16 @@ TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 
 
 def settings(updates: int) -> dict[str, Any]:
-    """The demo's, and FQL's with the same chunks, candidates and rates."""
-    ours = dataclasses.replace(CONFIG, learning_rate_decay=updates)
+    """The demo's at half its rates, and FQL's with the same chunks, candidates and rates."""
+    ours = dataclasses.replace(
+        CONFIG,
+        policy=dataclasses.replace(CONFIG.policy, flow_steps=10),
+        learning_rate=1e-3,
+        learning_rate_decay=updates,
+        target_rate=0.05,
+        distillation_samples=0,
+        distillation_steps=0,
+    )
     shared: dict[str, Any] = {
         field.name: getattr(ours, field.name) for field in dataclasses.fields(fql.Config)
     }

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import json
 import math
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floq.critics import FlowCritic, FlowCriticConfig
+from floq.critics import FlowCritic, FlowCriticConfig, create_critic
 from floq.data.generation import generate
 from floq.experiments import demo
 from floq.experiments.presets import small
@@ -19,9 +20,13 @@ from floq.experiments.studies.catalogue import STUDIES
 from floq.experiments.studies.cells import Cells, folder_name
 from floq.experiments.studies.control_ground import ControlGround
 from floq.experiments.studies.distilled import DistilledCritic, DistilledCriticConfig
+from floq.experiments.studies.readings import ReadAtSteps
 from floq.experiments.studies.results import rows_of, to_csv, to_markdown
 from floq.experiments.studies.runner import list_studies, run_study
 from floq.experiments.studies.value_ground import ValueGround
+from floq.experiments.value_benchmark import benchmark
+from floq.experiments.value_problems import Waves
+from floq.experiments.value_program import Training
 from floq.networks import NetworkConfig
 from floq.types import Batch, Critic, Statistics
 
@@ -145,6 +150,26 @@ def test_what_is_distilled_is_read_on_the_value_ground():
     _, _, (less, same) = td_loss(samples=2, steps=1)
     np.testing.assert_array_equal(same, targets)
     assert less != loss
+
+
+def test_coarse_targets_are_those_of_a_single_step():
+    """Coarse to the end, a flow of two steps learns and costs what one of a single step does."""
+
+    def result(steps, share):
+        flow = FlowCriticConfig(steps, 2, members=1, network=NetworkConfig((8,), layer_norm=True))
+        found = benchmark(
+            functools.partial(create_critic, flow),
+            problem=Waves(side=8, transitions=256),
+            training=Training(updates=4, batch_size=8, points=2, coarse_until=share),
+            seeds=(0,),
+            readings={"one": ReadAtSteps(1)},
+        )
+        ((_, only),) = found
+        return only
+
+    coarse, single = result(2, 1.0), result(1, 0.0)
+    np.testing.assert_allclose(coarse.errors["one"], single.errors["one"], rtol=1e-5)
+    assert coarse.flops == single.flops
 
 
 CUBE = "cube-single-play-singletask-task2-v0"
