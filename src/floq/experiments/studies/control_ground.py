@@ -81,7 +81,7 @@ class ControlGround:
                 multiples=(4,),
                 n_steps=(2,),
                 action_chunks=(1,),
-                target_noises=(20.0, 60.0),
+                target_noises=(20.0,),
                 brief=True,
             )
             return self._distinct(study.variants(brief))
