@@ -114,7 +114,7 @@ def _targets(base: Base) -> list[Variant]:
         "shared noise, control variate 1": {**shared, "control_variate": 1.0},
     }
     if base.brief:
-        del flows["shared noise, control variate .5"]
+        flows = {name: change for name, change in flows.items() if "variate" not in name}
     longer = {
         "1 step": {},
         **{f"{n_step}-step": {"n_step": n_step} for n_step in base.n_steps},
@@ -128,7 +128,8 @@ def _targets(base: Base) -> list[Variant]:
         for name, change in longer.items():
             training = dataclasses.replace(base.training, **change)
             # A flow with a target of one step is the first variant.
-            if change or line == "dense":
+            left_out = not change if line == "flow" else base.brief and "action_chunk" in change
+            if not left_out:
                 variants.append(
                     base.variant(f"{line}, {name}", critic, training=training, line=line)
                 )
