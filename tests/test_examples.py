@@ -10,6 +10,7 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
+@pytest.mark.slow
 def test_the_critic_alone_finds_the_value_of_a_known_problem():
     """Going right from 0.5 earns 0.5 + 0.6 γ + … + γ⁵ / (1 − γ) = 8.69; in at most 30 lines."""
     path = next(path for path in EXAMPLES if path.name == "critic_alone.py")

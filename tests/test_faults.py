@@ -27,8 +27,17 @@ def programs():
         yield
 
 
+def small_rows():
+    """The rows that have a small draw; those that start many trainings take a minute each."""
+    slow = ("resume-offline", "resume-online")
+    for row in ROWS:
+        if row.small:
+            marks = [pytest.mark.slow] if row.name in slow else []
+            yield pytest.param(row, marks=marks, id=row.name)
+
+
 @pytest.mark.filterwarnings("ignore:.*")
-@pytest.mark.parametrize("row", [row for row in ROWS if row.small], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", small_rows())
 def test_a_small_draw_holds(row, tmp_path):
     """What the row says must hold, holds in every trial."""
     counts = run_row(row, "small", seed=1, folder=tmp_path)
