@@ -37,7 +37,7 @@ def small_rows():
 
 
 @pytest.mark.filterwarnings("ignore:.*")
-@pytest.mark.parametrize("row", small_rows())
+@pytest.mark.parametrize("row", list(small_rows()))
 def test_a_small_draw_holds(row, tmp_path):
     """What the row says must hold, holds in every trial."""
     counts = run_row(row, "small", seed=1, folder=tmp_path)
