@@ -332,3 +332,20 @@ def test_an_action_chunk_is_carried_out_in_order_before_the_policy_is_asked_agai
         result = evaluator.evaluate(policy, episodes=5, seed=0)
     assert result is not None
     assert result.returns[0] == pytest.approx(played.rewards.sum())
+
+
+def test_episodes_of_different_lengths_share_the_calls_of_a_policy_with_chunks():
+    """All plans begin at the same steps, and what happens is what happens one by one."""
+
+    def policy(observations, keys):
+        return np.tile(np.asarray(observations[:, 1:3]), 3)
+
+    phases = []
+    with Evaluator(_toy(), processes=0, slots=4) as evaluator:
+        together = evaluator.evaluate(
+            policy, episodes=20, on_step=lambda moment: phases.append(moment.observations[:, 0] % 3)
+        )
+    assert all((phase == phase[0]).all() for phase in phases)
+    assert len({len(phase) for phase in phases}) > 1
+    with Evaluator(_toy(), processes=0, slots=1) as evaluator:
+        _same(together, evaluator.evaluate(policy, episodes=20))

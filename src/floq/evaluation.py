@@ -289,8 +289,10 @@ class _Rollouts:
         self._time = np.zeros(BATCH, np.int32)
         self._begun = 0
         self.finished = 0
-        self.active = np.arange(min(environments.count, episodes))
-        self._begin(self.active)
+        self._clock = 0
+        self._free = np.arange(min(environments.count, episodes))
+        self.active = self._free[:0]
+        self._begin()
 
     def step(self, on_step: Callable[[Moment], None] | None = None) -> bool:
         """Step every active slot; whether an episode finished."""
@@ -305,12 +307,15 @@ class _Rollouts:
         self._returns[episodes] += steps.rewards
         self._lengths[episodes] += 1
         self._successes[episodes] = np.fmax(self._successes[episodes], steps.successes)
-        free = active[steps.terminated | steps.truncated]
-        self.finished += len(free)
-        waiting = len(self._returns) - self._begun
-        self._begin(free[:waiting])
-        self.active = np.setdiff1d(active, free[waiting:])
-        return free.size > 0
+        ended = active[steps.terminated | steps.truncated]
+        self.finished += len(ended)
+        self._free = np.union1d(self._free, ended)
+        self.active = np.setdiff1d(active, ended)
+        self._clock += 1
+        # Episodes whose plans end together share the calls of the policy.
+        if self._clock % self._plans.length == 0 or not self.active.size:
+            self._begin()
+        return ended.size > 0
 
     def _ask(self) -> Any:
         """The policy's actions for all rows at their present steps."""
@@ -324,8 +329,11 @@ class _Rollouts:
         successes = np.nan_to_num(self._successes) if told else None
         return Evaluation(self._returns, self._lengths, successes)
 
-    def _begin(self, slots: np.ndarray) -> None:
-        """Start the next episodes in these slots."""
+    def _begin(self) -> None:
+        """Start the next episodes in the slots that are free."""
+        self._clock = 0
+        waiting = len(self._returns) - self._begun
+        slots, self._free = np.split(self._free, [waiting])
         if slots.size == 0:
             return
         self._episode[slots] = self._begun + np.arange(slots.size)
@@ -333,6 +341,7 @@ class _Rollouts:
         self._begun += slots.size
         seeds = np.array([episode_seed(self._seed, int(e)) for e in self._episode[slots]])
         self._observations[slots] = self._environments.reset(slots, seeds)
+        self.active = np.union1d(self.active, slots)
 
 
 def step_keys(seed: int, episodes: np.ndarray, times: np.ndarray) -> jax.Array:
@@ -372,6 +381,11 @@ class Plans:
         """
         self.ahead = np.zeros((rows, 1, action_dim), np.float32)
 
+    @property
+    def length(self) -> int:
+        """Steps of a plan; 1 until the first one is made."""
+        return self.ahead.shape[1]
+
     def actions(self, active: np.ndarray, times: np.ndarray, ask: Callable[[], Any]) -> np.ndarray:
         """The actions of step `times` of every row's episode, float32 [rows, act] in [-1, 1].
 
@@ -383,12 +397,12 @@ class Plans:
         Raises:
             ValueError: If the policy's actions have a wrong shape or are not finite.
         """
-        due = times % self.ahead.shape[1] == 0
+        due = times % self.length == 0
         if due[active].any():
             planned = self._checked(ask())
             # The length shows with the first plan, which is made for all rows at their step 0.
             self.ahead = np.where(due[:, None, None], planned, self.ahead)
-        return self.ahead[np.arange(len(times)), times % self.ahead.shape[1]]
+        return self.ahead[np.arange(len(times)), times % self.length]
 
     def _checked(self, planned: Any) -> np.ndarray:
         """The policy's plans, float32 [rows, length, act], clipped to [-1, 1]."""
