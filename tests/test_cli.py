@@ -1,5 +1,9 @@
 """The command line: its help, its errors and its exit statuses."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from floq.cli import _COMMANDS, main
@@ -28,6 +32,16 @@ def test_version(capsys):
 
     assert main(["--version"]) == 0
     assert floq.__version__ in capsys.readouterr().out
+
+
+def test_a_reader_who_has_enough_is_no_error():
+    """What is written into a closed pipe, as by `floq presets | head -1`, makes no noise."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, "-m", "floq.cli", "presets"]
+    ended = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, timeout=60)
+    os.close(write_end)
+    assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ does the work. Other modules are imported when a command needs them, so that `fl
 at once.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -29,8 +30,8 @@ from floq.compiled import keep_compiled_programs
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command, and gives its exit status.
 
-    0 is success, 1 a check that failed, 2 bad input or a failed command, and 75 a training that
-    was interrupted, saved everything and can be resumed.
+    0 is success, 1 a check that failed, 2 bad input or a failed command, 75 a training that was
+    interrupted, saved everything and can be resumed, and 141 output that nobody reads to its end.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in {"-h", "--help"}:
@@ -61,7 +62,13 @@ def _run(name: str, arguments: list[str]) -> int:
                 parsed = parse_train(arguments)
             else:
                 parsed = tyro.cli(command, args=arguments, prog=f"floq {name}")
-            return parsed.run()
+            status = parsed.run()
+            sys.stdout.flush()
+            return status
+    except BrokenPipeError:
+        # Whoever reads has enough, as `head` does: the status is SIGPIPE's.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         print(f"floq {name}: {error}", file=sys.stderr)
         return 2

@@ -11,7 +11,6 @@ number of environment slots and worker processes:
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from floq.envs.make import EnvironmentSpec, spec_of
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.types import Policy
+from floq.workers import available_cores
 
 BATCH = 32
 """Rows of every call of a policy, and therefore the most slots an evaluator can have."""
@@ -420,10 +420,3 @@ class Plans:
                 "infinity, or it divides by zero somewhere."
             )
         return np.clip(actions, -1.0, 1.0).reshape(rows, -1, dim)
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

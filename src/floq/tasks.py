@@ -90,6 +90,19 @@ def check_task(name: str) -> None:
         raise ValueError(unknown_task(name))
 
 
+def require_task(name: str, *, directory: Path | None = None) -> Path:
+    """The training data file of a benchmark task, which is there.
+
+    Raises:
+        ValueError: There is no such task.
+        FileNotFoundError: The file is not there; the message holds the commands that make it.
+    """
+    check_task(name)
+    path, _ = dataset_files(name, directory=directory)
+    require_file(path, name)
+    return path
+
+
 def load_task(
     name: str,
     *,
@@ -109,9 +122,7 @@ def load_task(
         ValueError: There is no such task, or its data file is unsound.
         FileNotFoundError: The data file is not there; the message holds the commands that make it.
     """
-    check_task(name)
-    path, _ = dataset_files(name, directory=directory)
-    require_file(path, name)
+    path = require_task(name, directory=directory)
     arrays = read_ogbench(path, simulation=simulation_fields(name))
     env = make_env(name, success_timing=success_timing)
     rewards, masks = relabel(arrays, env=env, task_name=name, source=str(path))

@@ -6,6 +6,11 @@ import functools
 import io
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +25,7 @@ from floq.experiments.studies.catalogue import STUDIES
 from floq.experiments.studies.cells import Cells, folder_name
 from floq.experiments.studies.control_ground import ControlGround
 from floq.experiments.studies.distilled import DistilledCritic, DistilledCriticConfig
+from floq.experiments.studies.processes import compute_side_by_side
 from floq.experiments.studies.readings import ReadAtSteps
 from floq.experiments.studies.results import rows_of, to_csv, to_markdown
 from floq.experiments.studies.runner import list_studies, run_study
@@ -88,12 +94,16 @@ def test_rows_compare_seed_by_seed():
         ({"name": "everything"}, "integration-steps"),
         ({"name": "critics", "variants": ("flow, K=3",)}, "flow, K=4"),
         ({"name": "critics", "seeds": (1, 1)}, "seeds"),
+        ({"name": "critics", "processes": 0}, "processes is 0"),
+        ({"name": "critics", "ground": "control"}, "floq data generate pointmaze-medium"),
     ],
 )
-def test_what_is_not_there_is_named(arguments, named, tmp_path):
-    """The error says what there is."""
-    with pytest.raises(ValueError, match=named):
-        run_study(**arguments, directory=tmp_path)
+def test_what_is_not_there_is_named(arguments, named, tmp_path, monkeypatch):
+    """The error says what there is, before anything is written."""
+    monkeypatch.setenv("FLOQ_DATA", str(tmp_path / "data"))
+    with pytest.raises((ValueError, FileNotFoundError), match=named):
+        run_study(**arguments, directory=tmp_path / "study")
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_study_goes_on_where_it_was_and_computes_nothing_twice(tmp_path):
@@ -121,6 +131,86 @@ def test_a_study_goes_on_where_it_was_and_computes_nothing_twice(tmp_path):
 
     assert table("cut") == table("whole")
     assert (tmp_path / "whole" / "figure.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_variants_side_by_side_come_to_what_they_come_to_one_by_one(tmp_path):
+    """Each in a process of its own, with one core, they have the same errors and costs."""
+
+    def study(processes):
+        folder = run_study(
+            "critics",
+            seeds=(0,),
+            variants=("flow, K=1", "dense ×1"),
+            updates=12,
+            processes=processes,
+            directory=tmp_path / str(processes),
+            progress=False,
+        )
+        return list(csv.DictReader(io.StringIO((folder / "table.csv").read_text())))
+
+    for alone, beside in zip(study(1), study(2), strict=True):
+        assert alone["variant"] == beside["variant"]
+        assert alone["flops_per_update"] == beside["flops_per_update"]
+        assert float(alone["error"]) == pytest.approx(float(beside["error"]), rel=1e-4)
+
+
+def test_a_process_that_fails_is_named_and_the_others_stop(tmp_path):
+    """The message has the variant and what the process said last; nobody goes on alone."""
+    shared = {"ground": "value", "size": "small", "task": "", "updates": None, "seeds": [0]}
+    jobs = [
+        {**shared, "study": "critics", "variant": "flow, K=8", "directory": str(tmp_path)},
+        {**shared, "study": "critiques", "variant": "flow, K=4", "directory": str(tmp_path)},
+    ]
+    work = compute_side_by_side(jobs, processes=2, should_stop=lambda: False)
+    assert next(work) == ["flow, K=8", "flow, K=4"]
+    with pytest.raises(RuntimeError, match=r"flow, K=4 ended with status 1(.|\n)*'critiques'"):
+        list(work)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.slow
+def test_a_study_that_is_interrupted_saves_and_goes_on(tmp_path):
+    """Ctrl-C lets both processes save; the same command comes to what an uncut one does."""
+    data = tmp_path / "data"
+    generate(
+        "pointmaze-medium-navigate-v0",
+        episodes=20,
+        processes=1,
+        seed=0,
+        directory=data,
+        progress=False,
+    )
+
+    def start(folder):
+        command = [sys.executable, "-m", "floq.cli", "study", "critics", "--ground", "control"]
+        command += ["--variants", "flow, K=4", "dense ×1", "--seeds", "0", "--updates", "400"]
+        command += ["--processes", "2", "--directory", str(tmp_path / folder)]
+        return subprocess.Popen(
+            command,
+            env=os.environ | {"FLOQ_DATA": str(data)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def cells(folder):
+        found = sorted((tmp_path / folder / "cells").rglob("*.json"))
+        return [json.loads(path.read_text())["figures"] for path in found]
+
+    cut = start("cut")
+    runs = tmp_path / "cut" / "runs"
+    while len(list(runs.glob("*/timings.jsonl"))) < 2 and cut.poll() is None:
+        time.sleep(0.2)
+    cut.send_signal(signal.SIGINT)
+    _, errors = cut.communicate(timeout=120)
+    assert cut.returncode == 75
+    assert "The same command goes on" in errors
+    assert len(list(runs.glob("*/checkpoints/*"))) >= 2
+    assert not cells("cut")
+    for folder in ("cut", "whole"):
+        assert start(folder).wait(timeout=600) == 0
+    assert cells("cut") == cells("whole")
+    assert len(cells("whole")) == 2
 
 
 def test_what_is_distilled_is_read_on_the_value_ground():

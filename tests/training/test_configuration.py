@@ -75,6 +75,10 @@ def edited(**changes):
     [
         (edited(colour=1), "config has no setting named colour: Outer has inner, either"),
         ({"inner": to_json(Inner())}, "config lacks either, number, limit, flag, bounds, extra"),
+        (
+            {name: value for name, value in edited().items() if name not in ("number", "limit")},
+            'config lacks number, limit: .*add "number": 3, "limit": null: the defaults',
+        ),
         (edited(inner={**to_json(Inner()), "kind": "odd"}), "config.inner.kind is 'odd'.*plain"),
         (edited(inner={**to_json(Inner()), "sizes": [8, 2.5]}), r"config.inner.sizes\[1\] is 2.5"),
         (edited(inner={**to_json(Inner()), "sizes": 8}), "config.inner.sizes is 8"),

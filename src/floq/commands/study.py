@@ -22,6 +22,8 @@ class Study:
         seeds: Seeds; by default 0 to 9 for value and 0 to 2 for control.
         variants: Names of the variants to run, if not all.
         updates: Updates of every variant, if not those of the size.
+        processes: Processes that compute variants side by side; by default one for each core where
+            policies are trained on a CPU, and one elsewhere.
         directory: Folder of the study; runs/studies/NAME-GROUND-SIZE by default.
         list: List the studies, or the variants of the one that is named.
     """
@@ -33,6 +35,7 @@ class Study:
     seeds: tuple[int, ...] | None = None
     variants: tuple[str, ...] = ()
     updates: int | None = None
+    processes: int | None = None
     directory: Path | None = None
     list: bool = False
 
@@ -53,6 +56,7 @@ class Study:
                 seeds=self.seeds,
                 variants=self.variants,
                 updates=self.updates,
+                processes=self.processes,
                 directory=self.directory,
             )
         except Interrupted:

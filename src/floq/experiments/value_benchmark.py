@@ -7,7 +7,6 @@ and actions, in standard deviations of the true values: a constant reaches 1. Th
 """
 
 import functools
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -29,6 +28,7 @@ from floq.experiments.value_program import (
     read_values,
     relative_error,
 )
+from floq.workers import available_cores
 
 
 class Result(NamedTuple):
@@ -133,7 +133,7 @@ def _run_threads(
     measured, whole = timed(0, rounds)
     seconds = max(whole - beside, 0.0) / program.training.updates
     yield seeds[0], _result(program, measured, grounds[0], *cost, seconds)
-    threads = ThreadPoolExecutor(os.cpu_count())
+    threads = ThreadPoolExecutor(available_cores())
     try:
         futures = {threads.submit(timed, index, rounds): index for index in range(1, len(seeds))}
         for future in as_completed(futures):

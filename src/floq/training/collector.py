@@ -9,7 +9,8 @@ from floq.data.replay import Experience, clip_actions
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment
-from floq.evaluation import Plans, available_cores
+from floq.evaluation import Plans
+from floq.workers import available_cores
 
 
 class Outcome(NamedTuple):

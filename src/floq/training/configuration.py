@@ -1,6 +1,7 @@
 """Settings as JSON: frozen dataclasses out, and back in without guessing."""
 
 import dataclasses
+import json
 import sys
 import types
 from collections.abc import Mapping
@@ -119,12 +120,25 @@ def _parse_fields(kind: type, data: Any, name: str) -> Any:
             f"{name} has no setting named {_listed(unknown)}: {kind.__name__} has {_listed(hints)}."
         )
     if missing:
-        raise ValueError(f"{name} lacks {_listed(missing)}: every setting must be given.")
+        hint = _defaults(kind, missing)
+        raise ValueError(f"{name} lacks {_listed(missing)}: every setting must be given.{hint}")
     values = {field: _parse(hints[field], data[field], f"{name}.{field}") for field in hints}
     try:
         return kind(**values)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def _defaults(kind: type, names: list[str]) -> str:
+    """How a file of an older version can be completed, where its settings have defaults."""
+    if not dataclasses.is_dataclass(kind):
+        return ""
+    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    defaults = {name: fields[name] for name in names if fields[name] is not dataclasses.MISSING}
+    if len(defaults) < len(names):
+        return ""
+    entries = json.dumps(to_json(defaults))[1:-1]
+    return f" If an older version of floq wrote the file, add {entries}: the defaults of this one."
 
 
 def _listed(names: Any) -> str:

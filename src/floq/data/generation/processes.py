@@ -2,24 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict
-from typing import IO, NamedTuple
 
 from floq.data.generation.parts import Part
 from floq.data.generation.recipes import Recipe
-
-_SHOWN_LINES = 15
-"""Lines of a failed process's standard error that its message shows."""
-
-
-class _Worker(NamedTuple):
-    process: subprocess.Popen[str]
-    errors: IO[bytes]
+from floq.workers import Worker, start_worker
 
 
 def collect_parts(
@@ -47,7 +36,21 @@ def collect_parts(
     with os.fdopen(read_end) as events, ExitStack() as stack:
         # All write to one pipe, whose end is the end of them all.
         with os.fdopen(write_end, "w") as output:
-            workers = [_start(share, recipe, seed, output, stack) for share in shares]
+            workers = [
+                start_worker(
+                    "floq.data.generation.worker",
+                    {
+                        "recipe": asdict(recipe),
+                        "seed": seed,
+                        "parts": [(part.start, part.stop, str(part.path)) for part in share],
+                    },
+                    stack,
+                    output=output,
+                    # Its matrices are tiny: a second thread only takes a core from another process.
+                    environment={"OMP_NUM_THREADS": "1"},
+                )
+                for share in shares
+            ]
         for line in events:
             advance(json.loads(line)["rows"])
             _check(workers)
@@ -56,44 +59,11 @@ def collect_parts(
         _check(workers)
 
 
-def _start(
-    parts: Sequence[Part], recipe: Recipe, seed: int, output: IO[str], stack: ExitStack
-) -> _Worker:
-    errors = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
-    process = stack.enter_context(
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", "floq.data.generation.worker"],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=errors,
-            text=True,
-            # Its matrices are tiny: a second thread only takes a core from another process.
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-    )
-    # Leaving the stack kills first and waits then; finished parts stay.
-    stack.callback(process.kill)
-    assert process.stdin is not None
-    job = {
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "parts": [(part.start, part.stop, str(part.path)) for part in parts],
-    }
-    # A process that died already is reported by its exit status. Its input stays open: the end of
-    # it is how a process learns that its parent is gone.
-    with suppress(BrokenPipeError):
-        process.stdin.write(json.dumps(job) + "\n")
-        process.stdin.flush()
-    return _Worker(process, errors)
-
-
-def _check(workers: Sequence[_Worker]) -> None:
-    for process, errors in workers:
-        status = process.poll()
+def _check(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        status = worker.process.poll()
         if status:
-            errors.seek(0)
-            lines = errors.read().decode(errors="replace").splitlines()[-_SHOWN_LINES:]
             raise RuntimeError(
                 f"A collecting process ended with status {status}. Finished parts are kept: the "
-                f"same call continues from them. Its last output:\n" + "\n".join(lines)
+                f"same call continues from them. Its last output:\n{worker.last_lines()}"
             )

@@ -8,14 +8,13 @@ it never outlives the process that started it.
 import json
 import os
 import signal
-import sys
-import threading
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from floq.data.generation.episodes import Episode
 from floq.data.generation.parts import Part, write_part
 from floq.data.generation.recipes import Recipe
+from floq.workers import receive_job
 
 
 @runtime_checkable
@@ -42,8 +41,7 @@ def main() -> None:
     """Collects the parts of the job on standard input."""
     # An interrupt reaches the whole process group; the parent alone decides what follows.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    job = receive_job(lambda: os._exit(1))
     # Whatever a simulator prints must not end up between the lines of progress.
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -55,12 +53,6 @@ def main() -> None:
             episodes.append(collector.collect(job["seed"], episode))
             events.write(json.dumps({"rows": len(episodes[-1]["terminals"])}) + "\n")
         write_part(Part(start, stop, Path(path)), episodes)
-
-
-def _exit_with_parent() -> None:
-    # Not through sys.stdin: its lock, held here, would stop the interpreter from shutting down.
-    os.read(0, 1)
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -43,26 +43,29 @@ def _critics(base: Base) -> list[Variant]:
     scalar = base.scalar
     shared = {"members": scalar.members, "aggregation": scalar.aggregation}
 
-    larger = tuple(2 * times for times in base.multiples)
-
     def dense(**changes: Any) -> ScalarCriticConfig:
         return dataclasses.replace(scalar, **changes)
 
     lines: dict[str, dict[str, CriticConfig]] = {
         "flow, larger K": {
-            f"flow, K={steps}": _flow(base, integration_steps=steps) for steps in base.multiples
+            f"flow, K={steps}": _flow(base, integration_steps=steps) for steps in base.steps
         },
         "dense, wider": {
-            f"dense ×{times}": dense(network=base.wider(times)) for times in (1, *larger)
+            f"dense ×{times}": dense(network=base.wider(times)) for times in (1, *base.multiples)
         },
         "ensemble": {
-            f"dense, {times} × members": dense(members=times * scalar.members) for times in larger
+            f"dense, {times} × members": dense(members=times * scalar.members)
+            for times in base.multiples
         },
         "residual, deeper": {
             f"residual, blocks={blocks}": dense(network=base.residual(blocks))
-            for blocks in base.multiples
+            for blocks in base.steps
         },
-        "quantile (IQN)": {"quantile": QuantileCriticConfig(network=scalar.network, **shared)},
+        "quantile (IQN)": {
+            "quantile": QuantileCriticConfig(
+                quantile_samples=base.flow.noise_samples, network=scalar.network, **shared
+            )
+        },
         "categorical (HL-Gauss)": {
             "categorical": CategoricalCriticConfig(network=scalar.network, **shared)
         },

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from floq.algorithms import algorithm_of, altered, floq, fql
 from floq.critics import FlowCriticConfig
 from floq.experiments import demo
@@ -16,10 +18,11 @@ from floq.experiments.studies.cells import folder_name
 from floq.experiments.studies.distilled import DistilledCriticConfig
 from floq.experiments.studies.study import Base, Size, Study, Variant
 from floq.experiments.value_program import Training
-from floq.tasks import load_task
+from floq.tasks import load_task, require_task
 from floq.training import Schedule, resume, train
 from floq.training.configuration import to_json
 from floq.types import Statistics
+from floq.workers import available_cores
 
 _FULL_STEPS = 1_000_000
 
@@ -70,6 +73,15 @@ class ControlGround:
         self._episodes = 25 if size == "small" else 50
         self._small = size == "small"
 
+    @property
+    def processes(self) -> int:
+        """One for each core of a CPU: a small network's products use a single one best."""
+        return available_cores() if jax.default_backend() == "cpu" else 1
+
+    def check(self) -> None:
+        """Refuses a task that is none or has no data here."""
+        require_task(self._task)
+
     def variants(self, study: Study) -> list[Variant]:
         """The study's variants, in the sizes of the task's settings."""
         config = self._config
@@ -78,6 +90,8 @@ class ControlGround:
             brief = Base(
                 config.critic,
                 training,
+                steps=(4,),
+                # Where all else in an update is counted too, this is what the flow costs.
                 multiples=(4,),
                 n_steps=(2,),
                 action_chunks=(1,),

@@ -4,18 +4,19 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from floq.experiments.figures import to_svg
 from floq.experiments.studies.catalogue import STUDIES
 from floq.experiments.studies.cells import Cells
-from floq.experiments.studies.control_ground import ControlGround
 from floq.experiments.studies.figure import comparison
+from floq.experiments.studies.grounds import Field, compute_cells, create_field, find_study
+from floq.experiments.studies.processes import compute_side_by_side
 from floq.experiments.studies.results import rows_of, table_level, to_csv, to_markdown
 from floq.experiments.studies.study import Ground, Size, Study, Variant
-from floq.experiments.studies.value_ground import ValueGround
 from floq.training.files import replace_bytes
 from floq.training.progress import ProgressDisplay
+from floq.training.signals import Interrupted, interruptions
 
 _LABELS = {
     "error": "error / σ of the true values",
@@ -23,37 +24,11 @@ _LABELS = {
 }
 
 
-@runtime_checkable
-class Field(Protocol):
-    """A ground: what variants mean on it, and how their cells are computed."""
-
-    figure: str
-    default_seeds: tuple[int, ...]
-
-    def variants(self, study: Study) -> list[Variant]:
-        """The study's variants."""
-        ...
-
-    def updates(self, variant: Variant) -> int:
-        """Updates of each seed."""
-        ...
-
-    def settings(self, variant: Variant) -> Any:
-        """Everything that determines a variant's figures, as JSON."""
-        ...
-
-    def run(
-        self, variant: Variant, seeds: Sequence[int], directory: Path
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Each seed with what it came to, as soon as it is done."""
-        ...
-
-
 def list_studies(name: str = "", *, ground: Ground = "value", size: Size = "small") -> str:
     """The questions of all studies, or the variants of one, in words."""
     if name:
-        study = _find(name)
-        variants = _field(ground, size, "", None).variants(study)
+        study = find_study(name)
+        variants = create_field(ground, size, "", None).variants(study)
         return "\n".join([study.question, *(f"  {variant.name}" for variant in variants)])
     lines = []
     for study in STUDIES.values():
@@ -70,6 +45,7 @@ def run_study(
     seeds: Sequence[int] | None = None,
     variants: Sequence[str] = (),
     updates: int | None = None,
+    processes: int | None = None,
     directory: str | Path | None = None,
     progress: bool = True,
 ) -> Path:
@@ -86,6 +62,8 @@ def run_study(
         seeds: Seeds; by default as many as the ground needs.
         variants: Names of the variants to run, if not all.
         updates: Updates of every variant, if not those of the size.
+        processes: Processes that compute variants side by side. By default one for each core where
+            policies are trained on a CPU, and this one elsewhere.
         directory: The study's folder; runs/studies/NAME-GROUND-SIZE by default.
         progress: Whether to show a progress bar.
 
@@ -95,40 +73,33 @@ def run_study(
     Raises:
         ValueError: If there is no such study or variant, or if the folder's cells were computed
             with other settings.
+        FileNotFoundError: If the task's data is not there.
+        RuntimeError: If a process that computes a variant fails.
+        Interrupted: If a signal asked to stop; everything is saved.
     """
-    study = _find(name)
-    field = _field(ground, size, task, updates)
+    study = find_study(name)
+    field = create_field(ground, size, task, updates)
     chosen = _chosen(study, field.variants(study), variants)
     seeds = field.default_seeds if seeds is None else tuple(seeds)
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ValueError(f"seeds are {tuple(seeds)}: give one or more from 0 on, all different.")
+    if processes is not None and processes < 1:
+        raise ValueError(f"processes is {processes}: it must be at least 1.")
+    field.check()
     path = Path(directory or Path("runs/studies") / f"{name}-{ground}-{size}")
-    cells = Cells(path)
-    settings = {variant.name: field.settings(variant) for variant in chosen}
-    found = {
-        variant.name: {
-            seed: cell
-            for seed in seeds
-            if (cell := cells.read(variant.name, seed, settings[variant.name])) is not None
-        }
-        for variant in chosen
-    }
-    cells.record_versions()
-    total = sum(field.updates(variant) * len(seeds) for variant in chosen)
-    done = sum(field.updates(variant) * len(found[variant.name]) for variant in chosen)
-    with ProgressDisplay(total, start=done, bar=progress) as display:
-        started, before = time.monotonic(), done
-        for variant in chosen:
-            left = [seed for seed in seeds if seed not in found[variant.name]]
-            display.note(f"{study.name}: {variant.name}")
-            for seed, figures in field.run(variant, left, path) if left else ():
-                own = settings[variant.name]
-                found[variant.name][seed] = cells.write(variant.name, seed, own, figures)
-                done += field.updates(variant)
-                rate = (done - before) / (time.monotonic() - started)
-                display.update(done, rate)
+    grid = _Grid(field, chosen, seeds, path)
+    grid.cells.record_versions()
+    shared = {"study": name, "ground": ground, "size": size, "task": task, "updates": updates}
+    with ProgressDisplay(grid.total, start=grid.done, bar=progress) as display:
+        started, before = time.monotonic(), grid.done
+        for note in _work(grid, shared, processes or field.processes):
+            display.note(f"{name}: {note}")
+            if grid.refresh():
+                rate = (grid.done - before) / (time.monotonic() - started)
+                display.update(grid.done, rate)
                 if progress:
-                    display.log(done, rate)
+                    display.log(grid.done, rate)
+    found = grid.found
     rows = rows_of(chosen, found, study.reference, figure=field.figure)
     figure = comparison(rows, label=_LABELS[field.figure], level=table_level(found, chosen))
     replace_bytes(path / "table.csv", to_csv(rows, figure=field.figure))
@@ -138,16 +109,62 @@ def run_study(
     return path
 
 
-def _field(ground: Ground, size: Size, task: str, updates: int | None) -> Field:
-    if ground == "value":
-        return ValueGround(size, updates=updates)
-    return ControlGround(size, task, updates=updates)
+class _Grid:
+    """Variants and seeds of a study, and the cells of them that are finished."""
+
+    def __init__(self, field: Field, variants: Sequence[Variant], seeds: Sequence[int], path: Path):
+        self.field, self.variants, self.seeds, self.path = field, variants, seeds, path
+        self.cells = Cells(path)
+        self._settings = {variant.name: field.settings(variant) for variant in variants}
+        self.found: dict[str, dict[int, dict[str, Any]]] = {v.name: {} for v in variants}
+        self.refresh()
+
+    @property
+    def total(self) -> int:
+        """Updates of all cells."""
+        return sum(self.field.updates(variant) for variant in self.variants) * len(self.seeds)
+
+    @property
+    def done(self) -> int:
+        """Updates of the finished cells."""
+        return sum(self.field.updates(v) * len(self.found[v.name]) for v in self.variants)
+
+    def left(self, variant: Variant) -> list[int]:
+        """Seeds that are not finished."""
+        return [seed for seed in self.seeds if seed not in self.found[variant.name]]
+
+    def refresh(self) -> bool:
+        """Reads the cells that are new; whether there were any."""
+        done = self.done
+        for variant in self.variants:
+            own = self._settings[variant.name]
+            for seed in self.left(variant):
+                cell = self.cells.read(variant.name, seed, own)
+                if cell is not None:
+                    self.found[variant.name][seed] = cell
+        return self.done > done
 
 
-def _find(name: str) -> Study:
-    if name not in STUDIES:
-        raise ValueError(f"No study is called {name!r}: there are {', '.join(STUDIES)}.")
-    return STUDIES[name]
+def _work(grid: _Grid, shared: dict[str, Any], processes: int) -> Iterator[str]:
+    """Computes what is left, and says again and again what it is at."""
+    waiting = [variant for variant in grid.variants if grid.left(variant)]
+    if min(processes, len(waiting)) < 2:
+        for variant in waiting:
+            yield variant.name
+            for _ in compute_cells(grid.field, variant, grid.left(variant), grid.path):
+                yield variant.name
+        return
+    folder = str(grid.path.absolute())
+    jobs = [
+        {**shared, "variant": variant.name, "seeds": grid.left(variant), "directory": folder}
+        # The costliest variants come last in a study: they begin first, and all end together.
+        for variant in reversed(waiting)
+    ]
+    with interruptions() as stop:
+        for running in compute_side_by_side(jobs, processes=processes, should_stop=stop):
+            yield " and ".join(running)
+    if stop.requested:
+        raise Interrupted(grid.path, grid.done)
 
 
 def _chosen(study: Study, variants: Sequence[Variant], names: Sequence[str]) -> list[Variant]:

@@ -54,7 +54,8 @@ class Base:
         flow: The flow critic.
         training: How critics learn.
         problem: What they learn.
-        multiples: Multiples of compute at which critics are compared.
+        steps: Integration steps of flows, and residual blocks, at which critics are compared.
+        multiples: Multiples of its own compute at which the monolith is compared with them.
         n_steps: Decisions that targets look ahead, beside the one of `training`.
         action_chunks: Steps of a decision, beside those of `training`.
         target_noises: Standard deviations of noise on targets, in units of return.
@@ -64,7 +65,8 @@ class Base:
     flow: FlowCriticConfig
     training: Training = Training()
     problem: Waves | Maze = Waves()
-    multiples: tuple[int, ...] = (1, 2, 4, 8)
+    steps: tuple[int, ...] = (1, 2, 4, 8)
+    multiples: tuple[int, ...] = (2, 4, 8, 16)
     n_steps: tuple[int, ...] = (2, 4)
     action_chunks: tuple[int, ...] = (2, 3)
     target_noises: tuple[float, ...] = (1.0, 2.0, 4.0)

@@ -41,6 +41,8 @@ class ValueGround:
     figure = "error"
     default_seeds: tuple[int, ...] = tuple(range(10))
     """As many as make intervals narrow enough to tell variants apart."""
+    processes = 1
+    """Seeds share the cores already."""
 
     def __init__(self, size: Size, *, updates: int | None = None):
         """Prepares the ground.
@@ -51,6 +53,9 @@ class ValueGround:
         """
         self._base = _base(size)
         self._updates = updates
+
+    def check(self) -> None:
+        """Nothing: it makes its own data."""
 
     def variants(self, study: Study) -> list[Variant]:
         """The study's variants."""
