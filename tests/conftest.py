@@ -6,6 +6,7 @@ import signal
 import tempfile
 import threading
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
@@ -22,6 +23,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # A shell has what it runs in the background ignore Ctrl-C, which some tests send themselves.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Compilation and a busy machine are slow, which says nothing of what is tested.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 install_import_hook("floq", "beartype.beartype")
 # MuJoCo reads it when it is imported, by whichever test comes first.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -37,10 +37,8 @@ CONFIGS = {
     "quantile": QuantileCriticConfig(quantile_samples=4, network=NETWORK, frequencies=4),
     "categorical": CategoricalCriticConfig(network=NETWORK, histogram_points=11),
 }
-# The first draw starts the device, which hypothesis would call slow.
-unhurried = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-few = settings(max_examples=8, **unhurried)
-many = settings(max_examples=50, **unhurried)
+few = settings(max_examples=8)
+many = settings(max_examples=50)
 every_critic = pytest.mark.parametrize("name", CONFIGS)
 
 

@@ -234,7 +234,7 @@ def test_another_number_of_steps_can_be_read():
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     observation_scale=st.sampled_from([1e-6, 1.0, 1e6]),
     reward_scale=st.sampled_from([1e-6, 1.0, 1e6]),
@@ -262,7 +262,7 @@ def test_loss_and_gradient_are_finite_at_every_scale(
 
 
 @given(value=st.floats(allow_nan=False, allow_infinity=False, width=32))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_velocity_is_finite_for_every_finite_value(value):
     """However far z has run away, the field has an answer."""
     critic = make_critic()

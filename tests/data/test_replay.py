@@ -144,7 +144,7 @@ SHAPES = {(1, 1): (1, 6), (1, 3): (2, 7), (2, 1): (1, 8), (2, 2): (2, 9)}
 
 
 @pytest.mark.parametrize(("chunk", "n_step"), SHAPES)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_buffer_holds_what_plain_lists_hold(chunk, n_step, data):
     """Whatever ends when, before and after the ring wraps, and after it is restored."""

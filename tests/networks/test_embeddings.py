@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from floq.networks import ValueSupport, embed_time, embed_value
@@ -28,7 +28,6 @@ def test_histogram_is_a_truncated_normal(value):
     np.testing.assert_allclose(histogram(value), masses / masses.sum(), rtol=2e-4, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(
     value=st.floats(-LARGEST, LARGEST, width=32),
     scale=st.floats(1e-3, 1e6),
@@ -50,7 +49,6 @@ def test_histogram_is_finite_on_a_support_below_the_resolution_of_floats():
     assert np.isfinite(histogram([0.0, 1e8, LARGEST, -LARGEST], support)).all()
 
 
-@settings(deadline=None)
 @given(value=st.floats(-LARGEST, LARGEST, width=32))
 def test_scalar_is_finite_for_every_finite_value(value):
     """The scaled value does not overflow, even on a narrow support."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from jaxtyping import Array, Float, Int, UInt32
 from floq.data.dataset import Dataset
 from floq.data.replay import Experience, Mixture, ReplayBuffer
 from floq.training.program import Carry, Learner, action_key, runs_batched
+from floq.workers import available_cores
 
 
 @dataclasses.dataclass
@@ -119,7 +119,7 @@ class Learners:
             numbers = jnp.array(seeds[part], jnp.uint32)
             self._groups.append(_Group(numbers, own, buffer))
         self._dataset = dataset
-        self._threads = ThreadPoolExecutor(os.cpu_count()) if len(self._groups) > 1 else None
+        self._threads = ThreadPoolExecutor(available_cores()) if len(self._groups) > 1 else None
         self._compiled = False
 
         self._programs = _compile(learner, online_share)

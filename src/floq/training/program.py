@@ -1,7 +1,6 @@
 """The compiled program of training: any number of updates of every seed in one call."""
 
 import functools
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -15,6 +14,7 @@ from floq.data.dataset import Dataset
 from floq.training.devices import SEEDS, SplitSource, device_grid
 from floq.training.hosts import fetch
 from floq.types import Algorithm, Batch, Statistics
+from floq.workers import available_cores
 
 
 @runtime_checkable
@@ -207,7 +207,7 @@ class Program:
         # The first seed ever goes alone: it is the one that compiles.
         done = [] if self._compiled else [advance_one(0)]
         self._compiled = True
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(available_cores()) as threads:
             done += threads.map(advance_one, range(len(done), len(self._seeds)))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)
 
