@@ -208,7 +208,9 @@ def test_a_study_that_is_interrupted_saves_and_goes_on(tmp_path):
     assert len(list(runs.glob("*/checkpoints/*"))) >= 2
     assert not cells("cut")
     for folder in ("cut", "whole"):
-        assert start(folder).wait(timeout=600) == 0
+        whole = start(folder)
+        whole.communicate(timeout=600)
+        assert whole.returncode == 0
     assert cells("cut") == cells("whole")
     assert len(cells("whole")) == 2
 
