@@ -133,6 +133,7 @@ def test_a_study_goes_on_where_it_was_and_computes_nothing_twice(tmp_path):
     assert (tmp_path / "whole" / "figure.svg").read_bytes().startswith(b"<?xml")
 
 
+@pytest.mark.slow
 def test_variants_side_by_side_come_to_what_they_come_to_one_by_one(tmp_path):
     """Each in a process of its own, with one core, they have the same errors and costs."""
 
