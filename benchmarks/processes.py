@@ -68,7 +68,7 @@ def measure_evaluation(episodes: int, processes: int, rounds: int) -> dict[str, 
             "serial": functools.partial(play_serially, slots, policy, episodes),
             "processes": lambda: _evaluate(evaluator, policy, episodes),
         }
-        return _compared(parts, "processes", rounds)
+        return compared(parts, "processes", rounds)
 
 
 def play_serially(slots: Slots, policy: Any, episodes: int) -> None:
@@ -105,10 +105,11 @@ def measure_generation(trajectories: int, processes: int, rounds: int) -> dict[s
         "serial": functools.partial(collect, 1),
         "processes": functools.partial(collect, processes),
     }
-    return _compared(parts, "processes", rounds)
+    return compared(parts, "processes", rounds)
 
 
-def _compared(parts: dict[str, Any], faster: str, rounds: int) -> dict[str, Any]:
+def compared(parts: dict[str, Any], faster: str, rounds: int) -> dict[str, Any]:
+    """Median seconds of forms that take turns, and how much faster than "serial" one of them is."""
     seconds = alternate(parts, rounds)
     ratios = seconds["serial"] / seconds[faster]
     return {

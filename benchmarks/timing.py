@@ -1,6 +1,5 @@
 """What the benchmarks share: parts that take turns, and the machine they ran on."""
 
-import os
 import platform
 import statistics
 import time
@@ -10,6 +9,8 @@ from typing import Any
 
 import jax
 import numpy as np
+
+from floq.workers import available_cores
 
 
 def alternate(parts: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, np.ndarray]:
@@ -43,7 +44,7 @@ def machine() -> dict[str, Any]:
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": available_cores(),
     }
 
 

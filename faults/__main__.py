@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from faults.learning import kept_programs
 from faults.page import put_table
 from faults.rows import ROWS
 from faults.trials import Row, run_row
+from floq.workers import available_cores
 
 Counts = dict[str, Any]
 
@@ -60,7 +60,7 @@ def _drawn_here(rows: list[Row], options: argparse.Namespace, _: Counts) -> Iter
                     trials=options.count,
                     tell=lambda line: print(line, file=sys.__stderr__, flush=True),
                 )
-            yield {row.name: {"seed": options.seed, "cores": _cores(), **found}}
+            yield {row.name: {"seed": options.seed, "cores": available_cores(), **found}}
 
 
 def _drawn_side_by_side(
@@ -89,10 +89,6 @@ def _drawn_side_by_side(
         ends = [workers.submit(drawn, row, Path(folder) / f"{row.name}.json") for row in ordered]
         for end in as_completed(ends):
             yield end.result()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -103,6 +103,15 @@ def test_processes_are_timed_beside_the_serial_form(tmp_path):
         assert part["ratio"] > 0
 
 
+@pytest.mark.slow
+def test_studies_are_timed_one_by_one_and_side_by_side(tmp_path):
+    """Both forms train and evaluate the same critics."""
+    options = "--rounds 1 --updates 2 --seeds 0".split()
+    found = measured("studies", tmp_path / "studies.json", *options)
+    assert found["seconds"].keys() == {"serial", "processes"}
+    assert found["ratio"] > 0
+
+
 def test_the_page_shows_the_committed_results():
     """The table of docs/performance.md is that of docs/results/update.json, word for word."""
     docs = ROOT / "docs"

@@ -34,11 +34,12 @@ def test_version(capsys):
     assert floq.__version__ in capsys.readouterr().out
 
 
-def test_a_reader_who_has_enough_is_no_error():
+@pytest.mark.parametrize("arguments", ["presets", "--help", "train --help"])
+def test_a_reader_who_has_enough_is_no_error(arguments):
     """What is written into a closed pipe, as by `floq presets | head -1`, makes no noise."""
     read_end, write_end = os.pipe()
     os.close(read_end)
-    command = [sys.executable, "-m", "floq.cli", "presets"]
+    command = [sys.executable, "-m", "floq.cli", *arguments.split()]
     ended = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, timeout=60)
     os.close(write_end)
     assert (ended.returncode, ended.stderr) == (141, b"")

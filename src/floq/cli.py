@@ -33,7 +33,18 @@ def main(arguments: list[str] | None = None) -> int:
     0 is success, 1 a check that failed, 2 bad input or a failed command, 75 a training that was
     interrupted, saved everything and can be resumed, and 141 output that nobody reads to its end.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        try:
+            return _answer(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has enough, as `head` does: the status is SIGPIPE's.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _answer(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(_overview())
         return 0
@@ -62,13 +73,9 @@ def _run(name: str, arguments: list[str]) -> int:
                 parsed = parse_train(arguments)
             else:
                 parsed = tyro.cli(command, args=arguments, prog=f"floq {name}")
-            status = parsed.run()
-            sys.stdout.flush()
-            return status
+            return parsed.run()
     except BrokenPipeError:
-        # Whoever reads has enough, as `head` does: the status is SIGPIPE's.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        raise
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         print(f"floq {name}: {error}", file=sys.stderr)
         return 2

@@ -289,7 +289,6 @@ class _Rollouts:
         self._time = np.zeros(BATCH, np.int32)
         self._begun = 0
         self.finished = 0
-        self._clock = 0
         self._free = np.arange(min(environments.count, episodes))
         self.active = self._free[:0]
         self._begin()
@@ -311,9 +310,8 @@ class _Rollouts:
         self.finished += len(ended)
         self._free = np.union1d(self._free, ended)
         self.active = np.setdiff1d(active, ended)
-        self._clock += 1
-        # Episodes whose plans end together share the calls of the policy.
-        if self._clock % self._plans.length == 0 or not self.active.size:
+        # All plans end together, so that episodes share the calls of the policy.
+        if not (self._time[self.active] % self._plans.length).any():
             self._begin()
         return ended.size > 0
 
@@ -331,7 +329,6 @@ class _Rollouts:
 
     def _begin(self) -> None:
         """Start the next episodes in the slots that are free."""
-        self._clock = 0
         waiting = len(self._returns) - self._begun
         slots, self._free = np.split(self._free, [waiting])
         if slots.size == 0:

@@ -1,7 +1,6 @@
 """The demo: floq learns a real OGBench task on a CPU, from nothing, in minutes."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from floq.experiments.report import report
 from floq.policies.flow import FlowPolicyConfig
 from floq.tasks import load_task
 from floq.training import Schedule, resume, train
+from floq.workers import available_cores
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 _DATASET = "pointmaze-medium-navigate-v0"
@@ -80,7 +80,7 @@ def demo(
     generate(
         _DATASET,
         episodes=episodes,
-        processes=os.cpu_count() or 1,
+        processes=available_cores(),
         seed=0,
         directory=folder,
         progress=progress,

@@ -99,9 +99,8 @@ def run_study(
                 display.update(grid.done, rate)
                 if progress:
                     display.log(grid.done, rate)
-    found = grid.found
-    rows = rows_of(chosen, found, study.reference, figure=field.figure)
-    figure = comparison(rows, label=_LABELS[field.figure], level=table_level(found, chosen))
+    rows = rows_of(chosen, grid.found, study.reference, figure=field.figure)
+    figure = comparison(rows, label=_LABELS[field.figure], level=table_level(grid.found, chosen))
     replace_bytes(path / "table.csv", to_csv(rows, figure=field.figure))
     text = to_markdown(rows, figure=field.figure, reference=study.reference)
     replace_bytes(path / "table.md", text.encode())
@@ -157,7 +156,7 @@ def _work(grid: _Grid, shared: dict[str, Any], processes: int) -> Iterator[str]:
     folder = str(grid.path.absolute())
     jobs = [
         {**shared, "variant": variant.name, "seeds": grid.left(variant), "directory": folder}
-        # The costliest variants come last in a study: they begin first, and all end together.
+        # Variants that come late in a study mostly cost more: begun first, they do not end alone.
         for variant in reversed(waiting)
     ]
     with interruptions() as stop:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from floq.data.info import require_file
-from floq.data.paths import data_directory, dataset_files
+from floq.data.paths import data_directory
 from floq.experiments.sweeps.plan import PlannedRun
 from floq.experiments.sweeps.queue import Queue, forecast
 from floq.experiments.sweeps.spec import Spec, read_spec
 from floq.experiments.sweeps.table import write_table
+from floq.tasks import require_task
 from floq.training.locks import hold
 
 __all__ = ["Spec", "forecast", "read_spec", "sweep"]
@@ -42,7 +42,7 @@ def sweep(
     with hold(directory, what="running a sweep"):
         queue = Queue(spec, directory)
         for task in {run.task for run in queue.left}:
-            require_file(dataset_files(task)[0], task)
+            require_task(task)
         count = {"ended": 0}
 
         def note(run: PlannedRun, failure: str) -> None:

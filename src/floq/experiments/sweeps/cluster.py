@@ -18,6 +18,7 @@ from floq.experiments.sweeps.job import describe_job, do_job
 from floq.experiments.sweeps.plan import PlannedRun
 from floq.experiments.sweeps.queue import Queue
 from floq.experiments.sweeps.spec import Resources
+from floq.workers import available_cores
 
 _SCRATCH = ".ray"
 
@@ -115,8 +116,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address is None:
         # "local", since $RAY_ADDRESS must not lead elsewhere.
-        cores = len(os.sched_getaffinity(0))
-        ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
+        ray.init("local", num_cpus=available_cores(), include_dashboard=False, **quiet)
     else:
         try:
             ray.init(address, **quiet)
