@@ -1,7 +1,8 @@
-"""What processes gain in a study in control: `python -m benchmarks.studies`.
+"""What processes gain in a study: `python -m benchmarks.studies`.
 
-Two critics are trained and evaluated on the demo's maze, one after the other on all cores or side
-by side. The forms take turns, so that whatever else the machine does meets both.
+Two critics are trained, one after the other on all cores or side by side: on the demo's maze and
+evaluated, or on the value benchmark. The forms take turns, so that whatever else the machine does
+meets both.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import functools
 import json
 import os
 import tempfile
+import typing
 from pathlib import Path
 
 from benchmarks.processes import compared
@@ -17,6 +19,7 @@ from floq.data.generation import generate
 from floq.data.paths import dataset_name
 from floq.experiments import demo
 from floq.experiments.studies.runner import run_study
+from floq.experiments.studies.study import Ground
 
 _TRAJECTORIES = 100
 
@@ -24,26 +27,31 @@ _TRAJECTORIES = 100
 def main() -> None:
     """Measures both forms and writes them as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies")
+    parser.add_argument("--ground", choices=typing.get_args(Ground), default="control")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=demo.STEPS, help="of each critic and seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--output", type=Path, default=Path("studies.json"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="floq-benchmark-") as folder:
-        generate(
-            dataset_name(demo.TASK),
-            episodes=_TRAJECTORIES,
-            processes=2,
-            directory=Path(folder),
-            progress=False,
-        )
-        os.environ["FLOQ_DATA"] = folder
+        if options.ground == "control":
+            generate(
+                dataset_name(demo.TASK),
+                episodes=_TRAJECTORIES,
+                processes=2,
+                directory=Path(folder),
+                progress=False,
+            )
+            os.environ["FLOQ_DATA"] = folder
         parts = {
-            name: functools.partial(study, options.updates, options.seeds, processes)
+            name: functools.partial(
+                study, options.ground, options.updates, options.seeds, processes
+            )
             for name, processes in (("serial", 1), ("processes", 2))
         }
         found = {
             **machine(),
+            "ground": options.ground,
             "updates": options.updates,
             "seeds": options.seeds,
             **compared(parts, "processes", options.rounds),
@@ -52,12 +60,12 @@ def main() -> None:
     print(json.dumps(found, indent=2))
 
 
-def study(updates: int, seeds: list[int], processes: int) -> None:
-    """Trains and evaluates two flows, from nothing."""
+def study(ground: Ground, updates: int, seeds: list[int], processes: int) -> None:
+    """Trains two flows, from nothing, and looks what became of them."""
     with tempfile.TemporaryDirectory(prefix="floq-benchmark-") as folder:
         run_study(
             "integration-steps",
-            ground="control",
+            ground=ground,
             task=demo.TASK,
             seeds=seeds,
             variants=("K=4", "K=8"),

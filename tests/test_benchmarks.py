@@ -104,9 +104,10 @@ def test_processes_are_timed_beside_the_serial_form(tmp_path):
 
 
 @pytest.mark.slow
-def test_studies_are_timed_one_by_one_and_side_by_side(tmp_path):
-    """Both forms train and evaluate the same critics."""
-    options = "--rounds 1 --updates 2 --seeds 0".split()
+@pytest.mark.parametrize("ground", ["control", "value"])
+def test_studies_are_timed_one_by_one_and_side_by_side(tmp_path, ground):
+    """Both forms train the same critics."""
+    options = f"--ground {ground} --rounds 1 --updates 6 --seeds 0".split()
     found = measured("studies", tmp_path / "studies.json", *options)
     assert found["seconds"].keys() == {"serial", "processes"}
     assert found["ratio"] > 0

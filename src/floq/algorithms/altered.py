@@ -79,17 +79,20 @@ def update(
     noise_key, *keys = jax.random.split(key, 1 + config.updates_per_target)
     noise = config.target_noise * jax.random.normal(noise_key, batch.rewards.shape)
     batch = batch._replace(rewards=batch.rewards + noise)
-    held, metrics = state.targets, {}
-    for own_key in keys:
-        before = state
-        state, metrics = _rule(config).update(
+    held = state.targets
+
+    def once(before: State, own_key: Key[Array, ""]) -> tuple[State, Metrics]:
+        after, metrics = _rule(config).update(
             config.base, before._replace(targets=held), batch, key=own_key
         )
         targets = ema_update(before.targets, before.parameters.critic, config.base.target_rate)
-        state = state._replace(targets=targets)
+        after = after._replace(targets=targets)
         if config.freeze_after:
-            state = _with_features_of(before, state, before.step >= config.freeze_after)
-    return state, metrics
+            after = _with_features_of(before, after, before.step >= config.freeze_after)
+        return after, metrics
+
+    state, metrics = jax.lax.scan(once, state, jnp.stack(keys))
+    return state, jax.tree.map(lambda each: each[-1], metrics)
 
 
 def act(

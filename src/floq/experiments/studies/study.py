@@ -66,7 +66,7 @@ class Base:
     training: Training = Training()
     problem: Waves | Maze = Waves()
     steps: tuple[int, ...] = (1, 2, 4, 8)
-    multiples: tuple[int, ...] = (2, 4, 8, 16)
+    multiples: tuple[int, ...] = (2, 4, 8)
     n_steps: tuple[int, ...] = (2, 4)
     action_chunks: tuple[int, ...] = (2, 3)
     target_noises: tuple[float, ...] = (1.0, 2.0, 4.0)
