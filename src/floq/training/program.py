@@ -1,7 +1,7 @@
 """The compiled program of training: any number of updates of every seed in one call."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -43,20 +43,29 @@ def initial_state(
     algorithm: Algorithm, config: Any, statistics: Statistics, seeds: Sequence[int]
 ) -> Any:
     """The state of every seed before the first update, stacked along a leading axis."""
-
-    def initialise(seed: UInt32[Array, ""]) -> Any:
-        state = algorithm.init(config, statistics, key=_keys(seed)[0])
-        # Python's numbers leave weak dtypes, which a state from a checkpoint does not have.
-        return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
-
-    return jax.jit(lambda seeds: jax.lax.map(initialise, seeds))(_as_array(seeds))
+    initialise = _initialisation(algorithm, config, statistics)
+    # It runs once, so that optimising it would take longer than it saves.
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(initialise, compiler_options=options)(_as_array(seeds))
 
 
 def state_template(
     algorithm: Algorithm, config: Any, statistics: Statistics, seeds: Sequence[int]
 ) -> Any:
     """The shapes and dtypes of `initial_state`, without computing it."""
-    return jax.eval_shape(lambda: initial_state(algorithm, config, statistics, seeds))
+    initialise = _initialisation(algorithm, config, statistics)
+    return jax.eval_shape(lambda: initialise(_as_array(seeds)))
+
+
+def _initialisation(
+    algorithm: Algorithm, config: Any, statistics: Statistics
+) -> Callable[[UInt32[Array, " seeds"]], Any]:
+    def initialise(seed: UInt32[Array, ""]) -> Any:
+        state = algorithm.init(config, statistics, key=_keys(seed)[0])
+        # Python's numbers leave weak dtypes, which a state from a checkpoint does not have.
+        return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
+
+    return lambda seeds: jax.lax.map(initialise, seeds)
 
 
 class Learner(NamedTuple):

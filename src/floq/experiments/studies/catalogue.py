@@ -59,7 +59,7 @@ def _critics(base: Base) -> list[Variant]:
         },
         "residual, deeper": {
             f"residual, blocks={blocks}": dense(network=base.residual(blocks))
-            for blocks in base.steps
+            for blocks in base.blocks
         },
         "quantile (IQN)": {
             "quantile": QuantileCriticConfig(

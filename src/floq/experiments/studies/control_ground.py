@@ -91,7 +91,8 @@ class ControlGround:
                 config.critic,
                 training,
                 steps=(4,),
-                # Where all else in an update is counted too, this is what the flow costs.
+                # Where all else in an update is counted too, these are what the flow costs.
+                blocks=(3,),
                 multiples=(4,),
                 n_steps=(2,),
                 action_chunks=(1,),

@@ -54,7 +54,8 @@ class Base:
         flow: The flow critic.
         training: How critics learn.
         problem: What they learn.
-        steps: Integration steps of flows, and residual blocks, at which critics are compared.
+        steps: Integration steps of flows at which critics are compared.
+        blocks: Residual blocks at which monoliths are compared with them.
         multiples: Multiples of its own compute at which the monolith is compared with them.
         n_steps: Decisions that targets look ahead, beside the one of `training`.
         action_chunks: Steps of a decision, beside those of `training`.
@@ -66,6 +67,7 @@ class Base:
     training: Training = Training()
     problem: Waves | Maze = Waves()
     steps: tuple[int, ...] = (1, 2, 4, 8)
+    blocks: tuple[int, ...] = (1, 2, 4, 8)
     multiples: tuple[int, ...] = (2, 4, 8)
     n_steps: tuple[int, ...] = (2, 4)
     action_chunks: tuple[int, ...] = (2, 3)
