@@ -8,7 +8,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from golden_files import Replay, Tree, batch_of, compare, layers_of, load_network, statistics_of
+from golden_files import (
+    Replay,
+    Tree,
+    batch_of,
+    blank_state,
+    compare,
+    layers_of,
+    load_network,
+    statistics_of,
+)
 
 from floq.algorithms import ifql, iql, rebrac
 from floq.algorithms.common import State
@@ -112,7 +121,7 @@ def replay_rebrac(settings: Mapping[str, Any], arrays: Tree) -> Replay:
         **_common_settings(settings, arrays),
     )
     is_turn = "actor" in arrays["expected"]
-    state = rebrac.init(config, statistics_of(arrays), key=jax.random.key(0))
+    state = blank_state(rebrac, config, statistics_of(arrays))
     step = jnp.int32(config.policy_interval - 1 if is_turn else 0)
     algorithm = types.SimpleNamespace(
         loss=functools.partial(rebrac.loss, policy_weight=float(is_turn)),
@@ -217,7 +226,7 @@ def replay_iql(settings: Mapping[str, Any], arrays: Tree) -> Replay:
         inverse_temperature=settings["alpha"],
         **_implicit_settings(settings, arrays),
     )
-    state = iql.init(config, statistics_of(arrays), key=jax.random.key(0))
+    state = blank_state(iql, config, statistics_of(arrays))
     return compare(
         iql,
         config,
@@ -253,7 +262,7 @@ def replay_ifql(settings: Mapping[str, Any], arrays: Tree) -> Replay:
         candidates=settings["num_samples"],
         **_implicit_settings(settings, arrays),
     )
-    state = ifql.init(config, statistics_of(arrays), key=jax.random.key(0))
+    state = blank_state(ifql, config, statistics_of(arrays))
     recorded = jax.tree.map(jnp.asarray, arrays["draws"])
     return compare(
         ifql,

@@ -129,6 +129,12 @@ def tree_error(ours: Any, recorded: Any) -> float:
     return max(jax.tree.leaves(errors))
 
 
+def blank_state(algorithm: Any, config: Any, statistics: Statistics) -> State:
+    """A state before the first update, but with zeros for the parameters that a file holds."""
+    shapes = jax.eval_shape(lambda: algorithm.init(config, statistics, key=jax.random.key(0)))
+    return jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), shapes)
+
+
 def compare(
     algorithm: Any,
     config: Any,

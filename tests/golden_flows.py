@@ -11,6 +11,7 @@ from golden_files import (
     Replay,
     Tree,
     batch_of,
+    blank_state,
     compare,
     layers_of,
     load_network,
@@ -188,7 +189,7 @@ def replay_floq(settings: Mapping[str, Any], arrays: Tree) -> Replay:
     first = layers_of(arrays["params"]["velocity"]["mlp"])[0][0]
     config = floq_config(settings, first["kernel"].shape[-2])
     statistics = statistics_of(arrays, settings["r_min"], settings["r_max"])
-    state = floq.init(config, statistics, key=jax.random.key(0))
+    state = blank_state(floq, config, statistics)
     critic = state.parameters.critic
     support = ValueSupport(settings["bin_low"], settings["bin_high"])
     interval = (settings["noise_low"], settings["noise_high"])
@@ -256,7 +257,7 @@ def _replay_fql(
     critic: CriticConfig, settings: Mapping[str, Any], arrays: Tree, draws: fql.Draws
 ) -> Replay:
     config = fql.Config(critic=critic, **_common_settings(settings))
-    state = fql.init(config, statistics_of(arrays), key=jax.random.key(0))
+    state = blank_state(fql, config, statistics_of(arrays))
     return compare(
         fql,
         config,

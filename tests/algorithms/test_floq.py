@@ -101,12 +101,14 @@ def test_the_target_averages_the_parameters_before_the_step(state, batch):
 
 def test_the_policy_gets_no_gradient_from_the_critic_loss(state, batch, draws):
     """Next actions are proposed, not learned; and the policy's loss leaves both critics alone."""
-    of_critic = jax.grad(lambda p: floq.critic_loss(CONFIG, p, state.targets, batch, draws)[0])(
-        state.parameters
-    )
-    of_policy = jax.grad(lambda p: floq.policy_loss(CONFIG, p, batch, draws.policy)[0])(
-        state.parameters
-    )
+
+    @jax.jit
+    def gradients(parameters):
+        of_critic = jax.grad(lambda p: floq.critic_loss(CONFIG, p, state.targets, batch, draws)[0])
+        of_policy = jax.grad(lambda p: floq.policy_loss(CONFIG, p, batch, draws.policy)[0])
+        return of_critic(parameters), of_policy(parameters)
+
+    of_critic, of_policy = gradients(state.parameters)
     for leaf in jax.tree.leaves((of_critic.policy, of_policy.critic, of_policy.distilled)):
         np.testing.assert_array_equal(leaf, 0)
     for tree in (of_critic.critic, of_critic.distilled, of_policy.policy):
@@ -121,10 +123,8 @@ def test_normalised_q_does_not_depend_on_the_scale_of_values(state, batch, draws
         state.parameters,
         replace_fn=lambda leaf: 10 * leaf,
     )
-    gradients = [
-        jax.grad(lambda p: floq.policy_loss(config, p, batch, draws.policy)[0])(p).policy
-        for p in (state.parameters, scaled)
-    ]
+    gradient = jax.jit(jax.grad(lambda p: floq.policy_loss(config, p, batch, draws.policy)[0]))
+    gradients = [gradient(p).policy for p in (state.parameters, scaled)]
     assert largest_difference(*gradients) < 1e-5
 
 

@@ -234,6 +234,12 @@ def test_another_number_of_steps_can_be_read():
     )
 
 
+@jax.jit
+def _losses_and_values(critic, observations, actions, targets, draws):
+    gradient = jax.value_and_grad(lambda c: c.loss(observations, actions, targets, draws))
+    return gradient(critic), critic.values(observations, actions, draws.initial_noise)
+
+
 @settings(max_examples=20)
 @given(
     observation_scale=st.sampled_from([1e-6, 1.0, 1e6]),
@@ -253,11 +259,8 @@ def test_loss_and_gradient_are_finite_at_every_scale(
     actions = jax.random.uniform(keys[1], (6, 1), minval=-1, maxval=1)
     targets = jnp.linspace(-100 * reward_scale, 0, 6)[:, None]
     draws = critic.sample_draws(6, key=keys[2])
-    loss, gradient = jax.value_and_grad(lambda c: c.loss(observations, actions, targets, draws))(
-        critic
-    )
-    values = critic.values(observations, actions, draws.initial_noise)
-    for array in (loss, values, *jax.tree.leaves(gradient)):
+    results = _losses_and_values(critic, observations, actions, targets, draws)
+    for array in jax.tree.leaves(results):
         assert np.isfinite(array).all()
 
 
