@@ -1,6 +1,7 @@
 """Shapes and types of floq are checked at run time, under pytest only."""
 
 import ctypes.util
+import importlib.metadata
 import os
 import signal
 import tempfile
@@ -11,7 +12,12 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Most of a test's time is XLA's compilation. `make test-all` compiles as users do.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+_FEWER = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
+# XLA's former emitters compile faster. A flag that it does not know would end the process.
+_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+_flags = os.environ.get("XLA_FLAGS", "")
+if _FEWER and _EMITTERS not in _flags and importlib.metadata.version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = f"{_flags} {_EMITTERS}".strip()
 
 # Each program is compiled once for all workers and processes of a session, and nothing is left in
 # the user's cache.
@@ -43,5 +49,4 @@ def optimised():
 
     jax.config.update("jax_disable_most_optimizations", False)
     yield
-    fewer = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
-    jax.config.update("jax_disable_most_optimizations", fewer)
+    jax.config.update("jax_disable_most_optimizations", _FEWER)
