@@ -44,7 +44,7 @@ if ctypes.util.find_library("EGL"):
 
 @pytest.fixture
 def optimised():
-    """Compiles as users do, for tests that compute for longer than they compile."""
+    """Optimises as users' programs are, for tests that compute for longer than they compile."""
     import jax
 
     jax.config.update("jax_disable_most_optimizations", False)

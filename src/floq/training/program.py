@@ -43,9 +43,9 @@ def initial_state(
     algorithm: Algorithm, config: Any, statistics: Statistics, seeds: Sequence[int]
 ) -> Any:
     """The state of every seed before the first update, stacked along a leading axis."""
-    initialise = _initialisation(algorithm, config, statistics)
     # It runs once, so that optimising it would take longer than it saves.
     options = {"xla_backend_optimization_level": 0}
+    initialise = _initialisation(algorithm, config, statistics)
     return jax.jit(initialise, compiler_options=options)(_as_array(seeds))
 
 
@@ -53,8 +53,7 @@ def state_template(
     algorithm: Algorithm, config: Any, statistics: Statistics, seeds: Sequence[int]
 ) -> Any:
     """The shapes and dtypes of `initial_state`, without computing it."""
-    initialise = _initialisation(algorithm, config, statistics)
-    return jax.eval_shape(lambda: initialise(_as_array(seeds)))
+    return jax.eval_shape(_initialisation(algorithm, config, statistics), _as_array(seeds))
 
 
 def _initialisation(
