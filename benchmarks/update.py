@@ -28,7 +28,7 @@ from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
 from floq.experiments.compute import update_flops
 from floq.experiments.presets import fast, small
-from floq.training.program import Learner, Program, initial_state
+from floq.training.program import Learner, Program, initial_state, over_seeds, split_seeds
 from floq.types import Batch, Statistics
 
 _OBSERVATION_DIM, _ACTION_DIM = 28, 5
@@ -182,15 +182,16 @@ class _Training:
         self._program = Program(
             learner.algorithm, learner.config, dataset, numbers, log_interval=1000
         )
-        self._carry = self._program.place(self._program.start(state))
+        self._carries = self._program.place(self._program.start(state))
 
     def _compile(self, learner: Learner, dataset: Dataset, state: Any) -> dict[str, float]:
-        """Seconds to compile one seed's program, and megabytes that it plans for itself."""
-        carry = jax.tree.map(lambda leaf: leaf[0], learner.start(state, dataset))
-        bounds = jnp.array([0, 1], jnp.int32)
+        """Seconds to compile a group's program, and megabytes that it plans for itself."""
+        carry, *_ = split_seeds(learner.start(state, dataset))
+        numbers = jnp.arange(len(jax.tree.leaves(carry)[0]), dtype=jnp.uint32)
         # As the program compiles it, which then finds it compiled.
-        advance = jax.jit(functools.partial(learner.advance, log_interval=1000), donate_argnums=0)
-        lowered = advance.lower(carry, jnp.uint32(0), bounds, dataset)
+        advance = functools.partial(learner.advance, log_interval=1000)
+        advance_seeds = jax.jit(over_seeds(advance, shared=2), donate_argnums=0)
+        lowered = advance_seeds.lower(carry, numbers, np.array([0, 1], np.int32), dataset)
         started = time.perf_counter()
         compiled = lowered.compile()
         seconds = time.perf_counter() - started
@@ -200,8 +201,8 @@ class _Training:
 
     def run(self, updates: int) -> None:
         """That many updates of every seed, in one call."""
-        self._carry = jax.block_until_ready(
-            self._program.advance(self._carry, self._step, self._step + updates)
+        self._carries = jax.block_until_ready(
+            self._program.advance(self._carries, self._step, self._step + updates)
         )
         self._step += updates
 

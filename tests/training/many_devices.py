@@ -25,7 +25,7 @@ from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
 from floq.training import Interrupted, Schedule, resume, train
 from floq.training.hosts import joined
-from floq.training.program import Program, initial_state
+from floq.training.program import Program, initial_state, sums_of
 
 NETWORK = NetworkConfig((24, 16), layer_norm=True)
 SMALL_FLOQ = floq.Config(
@@ -47,10 +47,10 @@ def losses(case: str, seeds: list[int], updates: int, *, interval: int) -> list:
     algorithm, config = CASES[case]
     program = Program(algorithm, config, dataset(), seeds, log_interval=interval)
     state = initial_state(algorithm, config, dataset().statistics, seeds)
-    carry, rows = program.place(program.start(state)), []
+    carries, rows = program.place(program.start(state)), []
     for first in range(0, updates, interval):
-        carry = program.advance(carry, first, first + interval)
-        sums = jax.device_get(carry.metric_sums)
+        carries = program.advance(carries, first, first + interval)
+        sums = sums_of(carries)
         rows.append([(sums[name] / interval).tolist() for name in sorted(sums)])
     return rows
 
@@ -70,7 +70,8 @@ def share_of_the_work(seeds: list[int]) -> float:
             dataset(),
         ),
     )
-    shared = program._advance, (program.place(start), program._seeds, bounds, program._source)
+    (carry,), (numbers,) = program.place(start), program._seeds
+    shared = program._advance, (carry, numbers, bounds, program._source)
     whole, own = (
         function.lower(*arguments).compile().cost_analysis()["flops"]
         for function, arguments in (alone, shared)
@@ -99,13 +100,13 @@ def train_run(
     settings = {"processes": 0, "progress": False}
     advance = Program.advance
 
-    def advance_and_signal(self, carry, first, last):
+    def advance_and_signal(self, carries, first, last):
         nonlocal signal_at
         if signal_at is not None and first >= signal_at:
             signal_at = None
             if jax.process_index() == jax.process_count() - 1:
                 signal.raise_signal(signal.SIGTERM)
-        return advance(self, carry, first, last)
+        return advance(self, carries, first, last)
 
     Program.advance = advance_and_signal
     while True:

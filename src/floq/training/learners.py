@@ -13,7 +13,15 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from floq.data.dataset import Dataset
 from floq.data.replay import Experience, Mixture, ReplayBuffer
-from floq.training.program import Carry, Learner, action_key, runs_batched
+from floq.training.program import (
+    Carry,
+    Learner,
+    action_key,
+    join_seeds,
+    over_seeds,
+    split_seeds,
+    sums_of,
+)
 from floq.workers import available_cores
 
 
@@ -77,10 +85,10 @@ def _compile(learner: Learner, online_share: float | None) -> _Programs:
         return jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1, maxval=1))(keys)
 
     return _Programs(
-        jax.jit(_over_seeds(update, shared=2), donate_argnums=0),
-        jax.jit(_over_seeds(ReplayBuffer.add, shared=0), donate_argnums=0),
-        jax.jit(_over_seeds(act, shared=1)),
-        jax.jit(_over_seeds(act_at_random, shared=1)),
+        jax.jit(over_seeds(update, shared=2), donate_argnums=0),
+        jax.jit(over_seeds(ReplayBuffer.add, shared=0), donate_argnums=0),
+        jax.jit(over_seeds(act, shared=1)),
+        jax.jit(over_seeds(act_at_random, shared=1)),
     )
 
 
@@ -110,14 +118,12 @@ class Learners:
             dataset: Offline data to draw from too.
             online_share: See `Mixture`.
         """
-        size = len(seeds) if runs_batched() else 1
+        numbers = split_seeds(jnp.array(seeds, jnp.uint32))
         self._groups = []
-        for first in range(0, len(seeds), size):
-            part = slice(first, first + size)
-            own = jax.tree.map(lambda leaf, part=part: jnp.array(leaf[part], copy=True), carry)
-            buffer = jax.tree.map(lambda *leaves: jnp.stack(leaves), *buffers[part])
-            numbers = jnp.array(seeds[part], jnp.uint32)
-            self._groups.append(_Group(numbers, own, buffer))
+        for own_seeds, own in zip(numbers, split_seeds(carry), strict=True):
+            first, size = sum(len(group.seeds) for group in self._groups), len(own_seeds)
+            buffer = jax.tree.map(lambda *leaves: jnp.stack(leaves), *buffers[first : first + size])
+            self._groups.append(_Group(own_seeds, own, buffer))
         self._dataset = dataset
         self._threads = ThreadPoolExecutor(available_cores()) if len(self._groups) > 1 else None
         self._compiled = False
@@ -191,14 +197,12 @@ class Learners:
     def state(self) -> Any:
         """The algorithm's state, stacked over the seeds."""
         self.wait()
-        states = [group.carry.state for group in self._groups]
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
+        return join_seeds([group.carry.state for group in self._groups])
 
     def metric_sums(self) -> dict[str, np.ndarray]:
         """The sum of each metric since the last `start_window`, [seeds]."""
         self.wait()
-        sums = jax.device_get([group.carry.metric_sums for group in self._groups])
-        return {name: np.concatenate([own[name] for own in sums]) for name in sums[0]}
+        return sums_of([group.carry for group in self._groups])
 
     def counts(self) -> dict[str, np.ndarray]:
         """What `ReplayBuffer.restore` needs beside the history, each [seeds, envs]."""
@@ -226,23 +230,6 @@ class Learners:
 
 def _finish(function: Callable[[_Group], Carry], group: _Group) -> Carry:
     return jax.block_until_ready(function(group))
-
-
-def _over_seeds(function: Callable[..., Any], *, shared: int) -> Callable[..., Any]:
-    """A function of one seed's arrays as one of a group's; the last `shared` arguments have none.
-
-    On a CPU a group is one seed, whose axis is taken off and put back: see `Program`.
-    """
-
-    def lifted(*arguments: Any) -> Any:
-        own = len(arguments) - shared
-        if runs_batched():
-            return jax.vmap(function, (0,) * own + (None,) * shared)(*arguments)
-        single = jax.tree.map(lambda leaf: leaf[0], arguments[:own])
-        result = function(*single, *arguments[own:])
-        return jax.tree.map(lambda leaf: leaf[None], result)
-
-    return lifted
 
 
 def _step_keys(seed: UInt32[Array, ""], envs: int, time: Int[Array, ""]) -> Any:

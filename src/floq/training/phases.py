@@ -12,7 +12,7 @@ from floq.algorithms import ALGORITHMS
 from floq.data.dataset import Dataset
 from floq.training.checkpoint import Checkpoint
 from floq.training.hosts import from_all
-from floq.training.program import Carry, Program, initial_state
+from floq.training.program import Carry, Program, initial_state, sums_of
 from floq.training.run_directory import RunConfig
 from floq.training.shards import Shard
 
@@ -125,7 +125,7 @@ class OfflinePhase:
             carry = self._program.start(state)
         else:
             carry = restore_sums(self._program.start(checkpoint.state), checkpoint)
-        self._carry = self._program.place(carry)
+        self._carries = self._program.place(carry)
         self.step = 0 if checkpoint is None else checkpoint.step
         self.first, self.last, self.stride = 0, config.steps, 1
         self.rate = 0.0
@@ -136,7 +136,7 @@ class OfflinePhase:
         """One dispatch of the program."""
         last = min(self.step + self._chunk, limit)
         started = time.perf_counter()
-        self._carry = jax.block_until_ready(self._program.advance(self._carry, self.step, last))
+        self._carries = jax.block_until_ready(self._program.advance(self._carries, self.step, last))
         seconds = time.perf_counter() - started
         if self._compiled:
             self.rate = (last - self.step) / seconds
@@ -149,11 +149,11 @@ class OfflinePhase:
 
     def state(self) -> Any:
         """The algorithm's state, stacked over seeds."""
-        return self._program.state(self._carry)
+        return self._program.state(self._carries)
 
     def window(self) -> Window:
         """The sums since the last multiple of the log interval, or of the one before at one."""
-        sums = jax.device_get(self._carry.metric_sums)
+        sums = sums_of(self._carries)
         start = (self.step - 1) // self._interval * self._interval
         return Window(sums, start, self.step, self._timed_updates / max(self._seconds, 1e-9))
 
@@ -167,7 +167,7 @@ class OfflinePhase:
 
     def snapshot(self) -> Snapshot:
         """The sums of the metrics."""
-        sums = {name: sums.tolist() for name, sums in self._carry.metric_sums.items()}
+        sums = {name: sums.tolist() for name, sums in sums_of(self._carries).items()}
         return Snapshot({"metric_sums": sums}, {}, ())
 
 

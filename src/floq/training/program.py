@@ -81,7 +81,7 @@ class Learner(NamedTuple):
     def start(self, state: Any, source: Source) -> Carry:
         """The carry of a state, stacked over seeds, from which no update was made yet."""
         own = jax.tree.map(lambda leaf: leaf[0], state)
-        shapes = jax.eval_shape(lambda: self.update(own, _as_array((0,))[0], 0, source)[1])
+        _, shapes = jax.eval_shape(self.update, own, jnp.uint32(0), jnp.int32(0), source)
         seeds = len(jax.tree.leaves(state)[0])
         return Carry(state, {name: jnp.zeros(seeds) for name in sorted(shapes)})
 
@@ -119,17 +119,29 @@ class Learner(NamedTuple):
         self, state: Any, seed: UInt32[Array, ""], step: Any, source: Source
     ) -> tuple[Any, dict[str, Float[Array, ""]]]:
         """One update, whose key follows from the seed and the update's number alone."""
-        batch_key, update_key = jax.random.split(jax.random.fold_in(_keys(seed)[1], step))
-        batch = source.sample(self.config.batch_size, key=batch_key)
-        return self.algorithm.update(self.config, state, batch, key=update_key)
+        return _update(self.algorithm.update, self.config, state, seed, step, source)
+
+
+# Compiled by itself, it is traced but once: for the names of its metrics and for `advance`.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _update(
+    update: Callable[..., tuple[Any, dict[str, Float[Array, ""]]]],
+    config: Any,
+    state: Any,
+    seed: UInt32[Array, ""],
+    step: Any,
+    source: Source,
+) -> tuple[Any, dict[str, Float[Array, ""]]]:
+    batch_key, update_key = jax.random.split(jax.random.fold_in(_keys(seed)[1], step))
+    batch = source.sample(config.batch_size, key=batch_key)
+    return update(config, state, batch, key=update_key)
 
 
 class Program:
     """Training from any step to any later one, compiled once.
 
-    An accelerator runs all seeds as one batch. A CPU is slow at batched matrix products, so there
-    each seed runs by itself, as many at a time as there are cores. Several devices share seeds and
-    batches, as `floq.training.devices` says.
+    Seeds run in the groups of `split_seeds`, as many groups at a time as there are cores. Several
+    devices share seeds and batches, as `floq.training.devices` says.
 
     The bounds are data, not constants, and the key of update t follows from the seed and t alone.
     So it does not matter into how many calls a training is cut.
@@ -157,67 +169,109 @@ class Program:
             ValueError: If several devices cannot share seeds and batches evenly.
         """
         self._learner = Learner(algorithm, config)
-        self._dataset = dataset
-        self._seeds = _as_array(seeds)
+        self._source: Source = dataset
         self._compiled = False
         self._grid = device_grid(len(seeds), config.batch_size)
         advance_seed = functools.partial(self._learner.advance, log_interval=log_interval)
-        if self._grid is not None:
-            self._seeds = self._grid.place(self._seeds, self._grid.by_seed)
-            everywhere = self._grid.place(dataset, self._grid.everywhere)
-            self._source = SplitSource(everywhere, self._grid)
-            advance = jax.vmap(advance_seed, (0, 0, None, None), spmd_axis_name=SEEDS)
-            results = Carry(
-                self._grid.by_seed,
-                self._grid.everywhere,  # pyright: ignore[reportArgumentType] - for all of them
-            )
-            self._advance = jax.jit(advance, donate_argnums=0, out_shardings=results)
+        if self._grid is None:
+            self._seeds = split_seeds(_as_array(seeds))
+            self._advance = jax.jit(over_seeds(advance_seed, shared=2), donate_argnums=0)
             return
-        self._batched = runs_batched()
-        advance = jax.vmap(advance_seed, (0, 0, None, None))
-        self._advance = jax.jit(advance if self._batched else advance_seed, donate_argnums=0)
+        self._seeds = [self._grid.place(_as_array(seeds), self._grid.by_seed)]
+        everywhere = self._grid.place(dataset, self._grid.everywhere)
+        self._source = SplitSource(everywhere, self._grid)
+        advance = jax.vmap(advance_seed, (0, 0, None, None), spmd_axis_name=SEEDS)
+        results = Carry(
+            self._grid.by_seed,
+            self._grid.everywhere,  # pyright: ignore[reportArgumentType] - for all of them
+        )
+        self._advance = jax.jit(advance, donate_argnums=0, out_shardings=results)
 
     def start(self, state: Any) -> Carry:
         """The carry for a state at a multiple of the log interval."""
-        return self._learner.start(state, self._dataset)
+        return self._learner.start(state, self._source)
 
-    def place(self, carry: Carry) -> Carry:
-        """The carry where `advance` needs it: of several devices, each gets its own."""
+    def place(self, carry: Carry) -> list[Carry]:
+        """The carry as `advance` takes it: in groups, or each device's own."""
         if self._grid is None:
-            return carry
-        return Carry(
-            self._grid.place(carry.state, self._grid.by_seed),
-            self._grid.place(carry.metric_sums, self._grid.everywhere),
-        )
-
-    def state(self, carry: Carry) -> Any:
-        """The algorithm's state, stacked over all seeds, on one device of this process."""
-        if self._grid is None:
-            return carry.state
-        # Copied: the next updates overwrite the carry.
-        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), fetch(carry.state))
-
-    def advance(self, carry: Carry, first: int, last: int) -> Carry:
-        """The carry after the updates `first` to `last - 1`; the given one is consumed."""
-        if self._grid is not None:
-            numbers = np.array([first, last], np.int32)
-            return self._advance(carry, self._seeds, numbers, self._source)
-        bounds = jnp.array([first, last], jnp.int32)
-        if self._batched:
-            return self._advance(carry, self._seeds, bounds, self._dataset)
-
-        def advance_one(index: int) -> Carry:
-            own = jax.tree.map(lambda leaf: leaf[index], carry)
-            return jax.block_until_ready(
-                self._advance(own, self._seeds[index], bounds, self._dataset)
+            return split_seeds(carry)
+        return [
+            Carry(
+                self._grid.place(carry.state, self._grid.by_seed),
+                self._grid.place(carry.metric_sums, self._grid.everywhere),
             )
+        ]
 
-        # The first seed ever goes alone: it is the one that compiles.
-        done = [] if self._compiled else [advance_one(0)]
+    def state(self, carries: Sequence[Carry]) -> Any:
+        """The algorithm's state, stacked over all seeds, on one device of this process."""
+        states = [carry.state for carry in carries]
+        if self._grid is None:
+            return join_seeds(states)
+        # Copied: the next updates overwrite the carry.
+        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), fetch(states[0]))
+
+    def advance(self, carries: Sequence[Carry], first: int, last: int) -> list[Carry]:
+        """The carries after the updates `first` to `last - 1`; the given ones are consumed."""
+        bounds = np.array([first, last], np.int32)
+
+        def advance_one(seeds: Array, carry: Carry) -> Carry:
+            return self._advance(carry, seeds, bounds, self._source)
+
+        def finish_one(seeds: Array, carry: Carry) -> Carry:
+            return jax.block_until_ready(advance_one(seeds, carry))
+
+        if len(carries) == 1:
+            return [advance_one(self._seeds[0], carries[0])]
+        # The first group ever goes alone: it is the one that compiles.
+        alone = int(not self._compiled)
+        done = [advance_one(self._seeds[0], carry) for carry in carries[:alone]]
         self._compiled = True
         with ThreadPoolExecutor(available_cores()) as threads:
-            done += threads.map(advance_one, range(len(done), len(self._seeds)))
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)
+            done += threads.map(finish_one, self._seeds[alone:], carries[alone:])
+        return done
+
+
+def sums_of(carries: Sequence[Carry]) -> dict[str, np.ndarray]:
+    """The sums of the metrics of all seeds, each [seeds]."""
+    sums = jax.device_get([carry.metric_sums for carry in carries])
+    return {name: np.concatenate([own[name] for own in sums]) for name in sums[0]}
+
+
+def split_seeds(tree: Any) -> list[Any]:
+    """New arrays of every group of seeds that run as one batch, from those of all, [seeds, ...].
+
+    An accelerator has one group. A CPU is slow at batched matrix products, so there each seed is
+    a group of its own.
+    """
+    if runs_batched():
+        return [jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)]
+    # By numpy, which need not compile a slice for each shape.
+    arrays = jax.tree.map(np.asarray, tree)
+    return [
+        jax.tree.map(lambda leaf, index=index: jnp.array(leaf[index : index + 1]), arrays)
+        for index in range(len(jax.tree.leaves(arrays)[0]))
+    ]
+
+
+def join_seeds(groups: Sequence[Any]) -> Any:
+    """The arrays of all seeds, from those of every group; its own where there is but one."""
+    if len(groups) == 1:
+        return groups[0]
+    return jax.tree.map(lambda *leaves: jnp.array(np.concatenate(leaves)), *groups)
+
+
+def over_seeds(function: Callable[..., Any], *, shared: int) -> Callable[..., Any]:
+    """A function of one seed's arrays as one of a group's; the last `shared` ones have no seeds."""
+
+    def lifted(*arguments: Any) -> Any:
+        own = len(arguments) - shared
+        if runs_batched():
+            return jax.vmap(function, (0,) * own + (None,) * shared)(*arguments)
+        single = jax.tree.map(lambda leaf: leaf[0], arguments[:own])
+        result = function(*single, *arguments[own:])
+        return jax.tree.map(lambda leaf: leaf[None], result)
+
+    return lifted
 
 
 def runs_batched() -> bool:
