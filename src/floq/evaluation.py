@@ -11,13 +11,13 @@ number of environment slots and worker processes:
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium
 import jax
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from floq.envs.make import EnvironmentSpec, spec_of
 from floq.envs.slots import Steps
@@ -77,9 +77,7 @@ class Evaluation:
             return wilson_interval(self.success_rate, self.episodes)
         if self.episodes == 1:
             return -math.inf, math.inf
-        half = float(scipy.stats.sem(self.returns)) * float(
-            scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, self.episodes - 1)
-        )
+        half = student_half_width(self.returns)
         return self.mean_return - half, self.mean_return + half
 
     def summary(self) -> dict[str, Any]:
@@ -126,9 +124,16 @@ class Moment(NamedTuple):
     steps: Steps
 
 
+def student_half_width(values: Sequence[float] | np.ndarray) -> float:
+    """Half the width of Student's 95 % interval for the mean of two or more values."""
+    count = len(values)
+    quantile = float(scipy.special.stdtrit(count - 1, (1 + _CONFIDENCE) / 2))
+    return quantile * float(np.std(values, ddof=1)) / math.sqrt(count)
+
+
 def wilson_interval(rate: float, episodes: int) -> tuple[float, float]:
     """Wilson's 95 % interval for the chance of success, given the observed rate."""
-    z = float(scipy.stats.norm.ppf((1 + _CONFIDENCE) / 2))
+    z = float(scipy.special.ndtri((1 + _CONFIDENCE) / 2))
     shrink = 1 + z**2 / episodes
     centre = (rate + z**2 / (2 * episodes)) / shrink
     half = z / shrink * math.sqrt(rate * (1 - rate) / episodes + z**2 / (4 * episodes**2))

@@ -8,7 +8,6 @@ from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.data.generation import generate
 from floq.experiments.presets import small
-from floq.experiments.report import report
 from floq.policies.flow import FlowPolicyConfig
 from floq.tasks import load_task
 from floq.training import Schedule, resume, train
@@ -101,4 +100,7 @@ def demo(
             schedule=schedule,
             progress=progress,
         )
+    # Here, because what draws takes a second to load, and studies need but the settings above.
+    from floq.experiments.report import report
+
     return report([directory], output=directory / "report.html")

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
-from floq.evaluation import wilson_interval
+from floq.evaluation import student_half_width, wilson_interval
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
@@ -55,8 +54,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
     mean = float(np.mean(values))
     if count == 1:
         return Interval(mean, -math.inf, math.inf)
-    quantile = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
-    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(count)
+    half = student_half_width(values)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -100,8 +98,9 @@ def interquartile_mean(scores: Scores) -> np.ndarray:
     A quarter of the runs, rounded down, is cut off at either end, so that neither a task that
     everything solves nor a single lucky run decides.
     """
-    runs = np.concatenate(list(scores.values()), axis=-1)
-    return np.asarray(scipy.stats.trim_mean(runs, 0.25, axis=-1))
+    runs = np.sort(np.concatenate(list(scores.values()), axis=-1), axis=-1)
+    count = runs.shape[-1]
+    return np.asarray(runs[..., count // 4 : count - count // 4].mean(axis=-1))
 
 
 def improvement_probability(scores: Scores, others: Scores) -> np.ndarray:
