@@ -55,7 +55,7 @@ def _critics(base: Base) -> list[Variant]:
         },
         "ensemble": {
             f"dense, {times} × members": dense(members=times * scalar.members)
-            for times in base.multiples
+            for times in base.ensembles
         },
         "residual, deeper": {
             f"residual, blocks={blocks}": dense(network=base.residual(blocks))
@@ -63,7 +63,9 @@ def _critics(base: Base) -> list[Variant]:
         },
         "quantile (IQN)": {
             "quantile": QuantileCriticConfig(
-                quantile_samples=base.flow.noise_samples, network=scalar.network, **shared
+                quantile_samples=base.levels or base.flow.noise_samples,
+                network=scalar.network,
+                **shared,
             )
         },
         "categorical (HL-Gauss)": {

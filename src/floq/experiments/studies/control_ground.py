@@ -91,9 +91,11 @@ class ControlGround:
                 config.critic,
                 training,
                 steps=(4,),
-                # Where all else in an update is counted too, these are what the flow costs.
+                # Nearest to what the flow costs, where all else in an update is counted too.
                 blocks=(3,),
                 multiples=(4,),
+                ensembles=(3,),
+                levels=3,
                 n_steps=(2,),
                 action_chunks=(1,),
                 target_noises=(20.0,),

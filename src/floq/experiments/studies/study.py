@@ -56,7 +56,9 @@ class Base:
         problem: What they learn.
         steps: Integration steps of flows at which critics are compared.
         blocks: Residual blocks at which monoliths are compared with them.
-        multiples: Multiples of its own compute at which the monolith is compared with them.
+        multiples: Multiples of its own compute at which a wider monolith is compared with them.
+        ensembles: Multiples of its own members at which the monolith is compared with them.
+        levels: Levels of a quantile critic; as many as the flow has noise samples by default.
         n_steps: Decisions that targets look ahead, beside the one of `training`.
         action_chunks: Steps of a decision, beside those of `training`.
         target_noises: Standard deviations of noise on targets, in units of return.
@@ -69,6 +71,8 @@ class Base:
     steps: tuple[int, ...] = (1, 2, 4, 8)
     blocks: tuple[int, ...] = (1, 2, 4, 8)
     multiples: tuple[int, ...] = (2, 4, 8)
+    ensembles: tuple[int, ...] = (2, 4, 8)
+    levels: int | None = None
     n_steps: tuple[int, ...] = (2, 4)
     action_chunks: tuple[int, ...] = (2, 3)
     target_noises: tuple[float, ...] = (1.0, 2.0, 4.0)
