@@ -89,3 +89,13 @@ def test_the_settings_of_a_task_are_its_published_ones(capsys):
     advised = find_preset("floq", "cube-triple-play-singletask-v0")
     assert advised.config.normalize_q
     assert "no published settings" in advised.source
+
+
+def test_training_loads_nothing_that_draws():
+    """Matplotlib and scipy.stats took half of the time to import what trains."""
+    code = (
+        "import sys; import floq.training, floq.experiments.studies.grounds; "
+        "print('matplotlib' in sys.modules, 'scipy.stats' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.split() == ["False", "False"], result.stderr

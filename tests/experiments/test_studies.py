@@ -21,6 +21,7 @@ from floq.critics import FlowCritic, FlowCriticConfig, create_critic
 from floq.data.generation import generate
 from floq.experiments import demo
 from floq.experiments.presets import small
+from floq.experiments.studies import runner
 from floq.experiments.studies.catalogue import STUDIES
 from floq.experiments.studies.cells import Cells, folder_name
 from floq.experiments.studies.control_ground import ControlGround
@@ -153,6 +154,22 @@ def test_variants_side_by_side_come_to_what_they_come_to_one_by_one(tmp_path):
         assert alone["variant"] == beside["variant"]
         assert alone["flops_per_update"] == beside["flops_per_update"]
         assert float(alone["error"]) == pytest.approx(float(beside["error"]), rel=1e-4)
+
+
+def test_flows_of_many_steps_begin_first(tmp_path, monkeypatch):
+    """They take longest, so that they do not end alone; the others begin in the table's order."""
+    begun = []
+
+    def record(jobs, **_):
+        begun.extend(job["variant"] for job in jobs)
+        raise RuntimeError("recorded")
+
+    monkeypatch.setattr(runner, "compute_side_by_side", record)
+    for name in ("integration-steps", "critics"):
+        with pytest.raises(RuntimeError, match="recorded"):
+            run_study(name, seeds=(0,), processes=2, directory=tmp_path / name, progress=False)
+    assert begun[:5] == ["K=16", "K=8", "K=4", "K=2", "K=1"]
+    assert begun[5:10] == [*(f"flow, K={steps}" for steps in (8, 4, 2, 1)), "dense ×1"]
 
 
 def test_a_process_that_fails_is_named_and_the_others_stop(tmp_path):

@@ -1,5 +1,6 @@
 """Embeddings are what they are said to be, and finite wherever they are asked."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -80,3 +81,19 @@ def test_time_embeddings_by_hand():
     np.testing.assert_allclose(
         embed_time(time, kind="fourier", frequencies=3), [[1, 1, 1], [0, -1, 0]], atol=1e-6
     )
+
+
+def test_cosines_of_many_turns_are_numpys():
+    """All 64 of them and their slopes, in float64 by numpy, at times with few and many bits."""
+    times = np.concatenate([np.linspace(0, 1, 65), np.random.default_rng(0).uniform(size=200)])
+    times = times.astype(np.float32)
+    # What is embedded is the float32 nearest to k t: its own rounding is 64 / 2²⁴ at most.
+    turns = (np.arange(1, 65, dtype=np.float32) * times[:, None]).astype(np.float64)
+
+    def embed(time):
+        return embed_time(time, kind="fourier", frequencies=64)
+
+    values, slopes = jax.vmap(lambda time: jax.jvp(embed, (time,), (jnp.float32(1),)))(times)
+    np.testing.assert_allclose(values, np.cos(np.pi * turns), atol=3e-7)
+    exact = -np.pi * np.arange(1, 65) * np.sin(np.pi * turns)
+    np.testing.assert_allclose(slopes, exact, atol=2e-6 * 64 * np.pi)
