@@ -342,6 +342,8 @@ def test_policies_are_trained_on_the_control_ground(tmp_path, monkeypatch):
             seeds=(0,),
             variants=variants,
             updates=2,
+            # In this process, which has the smaller settings.
+            processes=1,
             directory=tmp_path / name,
             progress=False,
         )

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -136,7 +135,7 @@ class OfflinePhase:
         """One dispatch of the program."""
         last = min(self.step + self._chunk, limit)
         started = time.perf_counter()
-        self._carries = jax.block_until_ready(self._program.advance(self._carries, self.step, last))
+        self._carries = self._program.advance(self._carries, self.step, last)
         seconds = time.perf_counter() - started
         if self._compiled:
             self.rate = (last - self.step) / seconds

@@ -215,19 +215,15 @@ class Program:
         bounds = np.array([first, last], np.int32)
 
         def advance_one(seeds: Array, carry: Carry) -> Carry:
-            return self._advance(carry, seeds, bounds, self._source)
-
-        def finish_one(seeds: Array, carry: Carry) -> Carry:
-            return jax.block_until_ready(advance_one(seeds, carry))
+            return jax.block_until_ready(self._advance(carry, seeds, bounds, self._source))
 
         if len(carries) == 1:
             return [advance_one(self._seeds[0], carries[0])]
         # The first group ever goes alone: it is the one that compiles.
-        alone = int(not self._compiled)
-        done = [advance_one(self._seeds[0], carry) for carry in carries[:alone]]
+        done = [] if self._compiled else [advance_one(self._seeds[0], carries[0])]
         self._compiled = True
         with ThreadPoolExecutor(available_cores()) as threads:
-            done += threads.map(finish_one, self._seeds[alone:], carries[alone:])
+            done += threads.map(advance_one, self._seeds[len(done) :], carries[len(done) :])
         return done
 
 
