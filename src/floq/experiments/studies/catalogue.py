@@ -69,7 +69,9 @@ def _critics(base: Base) -> list[Variant]:
             )
         },
         "categorical (HL-Gauss)": {
-            "categorical": CategoricalCriticConfig(network=scalar.network, **shared)
+            "categorical": CategoricalCriticConfig(
+                histogram_points=base.bins + 1, network=scalar.network, **shared
+            )
         },
     }
     return [

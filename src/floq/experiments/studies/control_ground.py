@@ -16,7 +16,7 @@ from floq.experiments.presets import preset, small, with_networks
 from floq.experiments.results import timing
 from floq.experiments.studies.cells import folder_name
 from floq.experiments.studies.distilled import DistilledCriticConfig
-from floq.experiments.studies.study import Base, Size, Study, Variant
+from floq.experiments.studies.study import SMALL_BINS, Base, Size, Study, Variant
 from floq.experiments.value_program import Training
 from floq.tasks import load_task, require_task
 from floq.training import Schedule, resume, train
@@ -96,6 +96,7 @@ class ControlGround:
                 multiples=(4,),
                 ensembles=(3,),
                 levels=3,
+                bins=SMALL_BINS,
                 n_steps=(2,),
                 action_chunks=(1,),
                 target_noises=(20.0,),

@@ -16,6 +16,9 @@ Ground = Literal["value", "control"]
 FLOPS = "floating-point operations of an update"
 """The axis on which a variant's place is what it costs."""
 
+SMALL_BINS = 11
+"""Bins of a categorical critic in a small network, which hardly tells the published 101 apart."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
@@ -59,6 +62,7 @@ class Base:
         multiples: Multiples of its own compute at which a wider monolith is compared with them.
         ensembles: Multiples of its own members at which the monolith is compared with them.
         levels: Levels of a quantile critic; as many as the flow has noise samples by default.
+        bins: Bins of a categorical critic.
         n_steps: Decisions that targets look ahead, beside the one of `training`.
         action_chunks: Steps of a decision, beside those of `training`.
         target_noises: Standard deviations of noise on targets, in units of return.
@@ -73,6 +77,7 @@ class Base:
     multiples: tuple[int, ...] = (2, 4, 8)
     ensembles: tuple[int, ...] = (2, 4, 8)
     levels: int | None = None
+    bins: int = 101
     n_steps: tuple[int, ...] = (2, 4)
     action_chunks: tuple[int, ...] = (2, 3)
     target_noises: tuple[float, ...] = (1.0, 2.0, 4.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from floq.critics import CriticConfig, FlowCriticConfig, create_critic
 from floq.experiments.studies.distilled import DistilledCritic, DistilledCriticConfig
-from floq.experiments.studies.study import Base, Size, Study, Variant
+from floq.experiments.studies.study import SMALL_BINS, Base, Size, Study, Variant
 from floq.experiments.value_benchmark import benchmark
 from floq.experiments.value_problems import Waves
 from floq.experiments.value_program import Create, Training
@@ -24,7 +24,7 @@ def _base(size: Size) -> Base:
         network=NetworkConfig((width,) * depth, layer_norm=True),
     )
     if size == "small":
-        return Base(flow)
+        return Base(flow, bins=SMALL_BINS)
     training = Training(updates=30_000, learning_rate=1e-3, batch_size=256, points=10)
     return Base(flow, training, Waves(roughness=4, side=24, transitions=131_072))
 
