@@ -84,7 +84,8 @@ def _first_updates() -> np.ndarray:
         log_interval=_STEPS,
     )
     start = jnp.zeros(1, jnp.int32), jnp.full((1, rows), _STEPS, jnp.int32)
-    return np.asarray(program.advance(program.start(start), 0, _STEPS).state[1][0])
+    carries = program.advance(program.place(program.start(start)), 0, _STEPS)
+    return np.asarray(program.state(carries)[1][0])
 
 
 @contextlib.contextmanager

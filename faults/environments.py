@@ -21,8 +21,8 @@ from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.training import load_run
 
 _FAULTS = ("raise", "nan", "kill", "nan reward", "hang")
-_EPISODES = 24
-_SLOTS = 16
+_EPISODES = 40
+_SLOTS = 25
 """Environments that an evaluation keeps: the first episodes of all run side by side."""
 
 _SCHEDULE = dataclasses.replace(SCHEDULE, evaluation_episodes=_EPISODES, keep=9)

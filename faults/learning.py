@@ -86,7 +86,7 @@ def kept_programs() -> Iterator[None]:
     def program(algorithm: Any, config: Any, dataset: Any, seeds: Any, *, log_interval: int) -> Any:
         kept = make_program(algorithm, config, seeds, log_interval)
         # It is an argument of what was compiled, not a part of it.
-        kept._dataset = dataset
+        kept._source = dataset
         return kept
 
     patch = unittest.mock.patch.object
