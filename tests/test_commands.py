@@ -191,7 +191,7 @@ def test_the_demo_runs_and_says_what_it_found(folder, optimised, monkeypatch):
     rows = folder / "runs/demo/evaluations.jsonl"
     evaluated = rows.read_text()
     # The report takes most of the time, and is made as before.
-    monkeypatch.setattr("floq.experiments.demo.report", lambda runs, *, output: output)
+    monkeypatch.setattr("floq.experiments.report.report", lambda runs, *, output: output)
     assert run() == page
     assert rows.read_text() == evaluated
     summary = json.loads((folder / "runs/demo/summary.json").read_text())
