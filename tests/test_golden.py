@@ -6,10 +6,10 @@ import golden
 import numpy as np
 import pytest
 
-# Tolerances are those of what users compile: fewer optimisations round differently.
-pytestmark = pytest.mark.usefixtures("optimised")
-
 FILES = sorted((Path(__file__).parent / "golden_data").glob("*.npz"))
+# Their advantages are differences of near values, and fewer optimisations round those further than
+# the tolerance. The others are within it as compiled for tests, in half the time.
+OPTIMISED = {"iql", "ifql"}
 
 
 def test_there_are_recorded_updates():
@@ -22,8 +22,10 @@ def test_there_are_recorded_updates():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_update_equals_the_recorded_one(path, capsys):
+def test_update_equals_the_recorded_one(path, capsys, request):
     """Values and losses to 1e-5, gradients and updated parameters to 1e-4, in relative error."""
+    if path.stem in OPTIMISED:
+        request.getfixturevalue("optimised")
     assert golden.main([str(path)]) == 0
     assert "ok" in capsys.readouterr().out
 
