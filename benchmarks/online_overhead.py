@@ -74,7 +74,7 @@ def measure_loop(
         steps: Steps of each in a round.
     """
     spec = EnvironmentSpec(task)
-    slots = Slots(spec, 1)
+    slots = Slots.build(spec, 1)
     shapes = Statistics(slots.observation_dim, slots.action_dim, -1.0, 0.0)
     run_config = RunConfig(
         algorithm="floq",

@@ -58,7 +58,7 @@ def measure_evaluation(episodes: int, processes: int, rounds: int) -> dict[str, 
         rounds: How often the two take turns.
     """
     spec = EnvironmentSpec(TASK)
-    slots = Slots(spec, 1)
+    slots = Slots.build(spec, 1)
     shapes = Statistics(slots.observation_dim, slots.action_dim, -1.0, 0.0)
     config = small(floq.Config())
     state = state_at(initial_state(floq, config, shapes, (0,)), 0)

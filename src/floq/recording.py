@@ -63,7 +63,7 @@ def record(
         ValueError: As `Evaluator.evaluate`.
     """
     spec = spec_of(environment)
-    slots, no_frames = rendering_slots(spec) if render else (Slots(spec, 1), "")
+    slots, no_frames = rendering_slots(spec) if render else (Slots.build(spec, 1), "")
     camera = Camera(slots.environments[0], max_frames if render and not no_frames else 0)
     slot, episodes = np.zeros(1, np.int64), np.full(BATCH, episode, np.int32)
     rows = np.zeros((BATCH, slots.observation_dim), np.float32)

@@ -1,21 +1,32 @@
 """Making environments: from a task's name to a gymnasium environment that floq can act in."""
 
-import ctypes.util
 import dataclasses
-import difflib
+import functools
+import inspect
 import json
-import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.wrappers import RescaleAction
+from gymnasium.wrappers import RescaleAction, TimeLimit
 
-# Wrappers that `gymnasium.make` and `make_env` add by themselves: a spec need not name them.
-_OWN_WRAPPERS = {"PassiveEnvChecker", "OrderEnforcing", "TimeLimit", "RescaleAction"}
+from floq.envs.actions import (
+    as_json,
+    bounds_like,
+    check_spaces,
+    is_unit,
+    with_unit_actions,
+)
+from floq.envs.names import WAY_OUT, environment_id, found, name_of_function, portable
+
+MAX_EPISODE_STEPS = 10_000
+"""Steps after which an episode ends where the environment has no time limit of its own."""
+
+# Wrappers that `gymnasium.make` adds by itself, or that a spec's arguments name.
+_OWN_WRAPPERS = {"PassiveEnvChecker", "OrderEnforcing", "TimeLimit", "Narrowed"}
+_ACTION_BOUNDS = ("action_low", "action_high")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +34,8 @@ class EnvironmentSpec:
     """What it takes to build an environment again, in this process or in another one.
 
     Attributes:
-        id: A registered gymnasium id, or `module:id` where importing the module registers it.
+        id: A registered gymnasium id, `module:id` where importing the module registers it, or
+            `package.module:make`, a function there that returns the environment.
         kwargs: JSON-able keyword arguments of `make_env`.
     """
 
@@ -37,7 +49,7 @@ class EnvironmentSpec:
             raise ValueError(
                 f"the keyword arguments of environment {self.id!r} cannot be written as JSON "
                 f"({error}): {dict(self.kwargs)!r}. Use numbers, strings, booleans, lists and "
-                "dictionaries, or register an environment whose entry point needs no such argument."
+                "dictionaries, or give a function ('module:make') that needs no such argument."
             ) from None
 
     def make(self, *, render_mode: str | None = None) -> gymnasium.Env:
@@ -71,71 +83,187 @@ class EnvironmentSpec:
         return cls(**fields)
 
 
-def environment_id(task_name: str) -> str:
-    """The gymnasium id of a task: the name without the word of its dataset's type.
-
-    `cube-double-play-singletask-task2-v0` is played in `cube-double-singletask-task2-v0`. Names
-    without `singletask`, and ids that name no dataset, are returned as they are.
-    """
-    words = task_name.split("-")
-    if "singletask" in words:
-        position = words.index("singletask")
-        if words[position - 1] in ("navigate", "stitch", "explore", "play", "noisy"):
-            del words[position - 1]
-    return "-".join(words)
-
-
 def make_env(
     task_name: str,
     *,
     success_timing: str = "pre",
     render_mode: str | None = None,
+    action_low: Sequence[float] | float | None = None,
+    action_high: Sequence[float] | float | None = None,
+    rescale_actions: Sequence[Any] | None = None,
     **kwargs: Any,
 ) -> gymnasium.Env:
     """An environment with flat float observations and continuous actions in [-1, 1].
 
     Args:
         task_name: A task (`cube-double-play-singletask-v0`), the id of any gymnasium environment
-            (`Pendulum-v1`), or `module:id` where importing the module registers the id.
+            (`Pendulum-v1`), `module:id` where importing the module registers the id, or
+            `package.module:make`, a function or class there that gives a `gymnasium.Env`.
         success_timing: Whether an OGBench singletask gives reward and termination by the state
             before a step ("pre", as its datasets are labelled) or after it ("post", as OGBench did
             before 1.2). Other environments have no such choice.
-        render_mode: gymnasium's, for instance "rgb_array".
-        **kwargs: Passed to `gymnasium.make`.
+        render_mode: gymnasium's, for instance "rgb_array"; a function gets it if it takes it.
+        action_low: What -1 stands for, in the environment's own units: a number, or one for each
+            entry. The lower bound of its action space by default.
+        action_high: What 1 stands for.
+        rescale_actions: Two bounds, each a number or one for each entry: the environment is then
+            `gymnasium.wrappers.RescaleAction(env, *rescale_actions)`, and its own units are those.
+        **kwargs: Passed to `gymnasium.make`, or to the function; `max_episode_steps`, which a
+            function need not take, is the time limit.
 
     Returns:
-        The environment. Actions are rescaled where its own bounds differ from [-1, 1].
+        The environment. Without a time limit of its own, it ends an episode after
+        `MAX_EPISODE_STEPS` steps; with a `max_episode_steps` of -1 it does not.
 
     Raises:
-        ValueError: If the id is unknown, the spaces are not the ones above, or `success_timing`
-            asks for what the environment does not offer.
+        ValueError: If the id is unknown, the spaces are not the ones above, bounds do not fit, or
+            `success_timing` asks for what the environment does not offer.
     """
-    registered = _registered(task_name)
-    if "success_timing" in registered.kwargs:
-        if success_timing not in ("pre", "post"):
-            raise ValueError(f"success_timing is {success_timing!r}: it must be 'pre' or 'post'.")
+    if success_timing != "pre":
         kwargs["success_timing"] = success_timing
-    elif success_timing != "pre":
-        raise ValueError(
-            f"environment {task_name!r} has no success_timing (here {success_timing!r}): only "
-            "OGBench's singletask environments, from ogbench 1.2 on, take it. Leave it out."
-        )
-    if render_mode is not None:
-        kwargs["render_mode"] = render_mode
-    # The checker costs time in every step and warns about OGBench's own observations.
-    env = gymnasium.make(environment_id(task_name), disable_env_checker=True, **kwargs)
+    if rescale_actions is not None:
+        kwargs["rescale_actions"] = rescale_actions
+    built = build(task_name, kwargs, render_mode=render_mode)
+    bounds = {"action_low": action_low, "action_high": action_high}
+    built.arguments |= {name: bound for name, bound in bounds.items() if bound is not None}
     try:
-        return _with_unit_actions(env, task_name)
+        return with_unit_actions(built, task_name, action_low, action_high)
+    except ValueError:
+        built.close()
+        raise
+
+
+class BuiltEnvironment(gymnasium.Wrapper):
+    """An environment in its own units, with what it takes to build it again.
+
+    Attributes:
+        name: What `make_env` was called with.
+        arguments: The keyword arguments, of which JSON may not hold all.
+        unscaled: The action space below `rescale_actions`; None without.
+        has_limit: Whether it has a time limit of its own, or was given one.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        unscaled: Box | None,
+        has_limit: bool,
+    ):
+        """Wraps the environment, and changes nothing of it."""
+        super().__init__(env)
+        self.name, self.arguments = name, dict(arguments)
+        self.unscaled, self.has_limit = unscaled, has_limit
+
+
+def build(
+    name: str, arguments: Mapping[str, Any], *, render_mode: str | None = None
+) -> BuiltEnvironment:
+    """The environment of `make_env` in its own units: before -1 and 1 are given a meaning.
+
+    Raises:
+        ValueError: As `make_env`.
+    """
+    kwargs = {key: value for key, value in arguments.items() if key not in _ACTION_BOUNDS}
+    rescale = kwargs.pop("rescale_actions", None)
+    entry = found(name)
+    make = _from_function if callable(entry) else _from_gymnasium
+    env = make(entry, name, render_mode=render_mode, **kwargs)
+    try:
+        check_spaces(env, name)
+        has_limit = "max_episode_steps" in kwargs or time_limit(env) is not None
+        if not has_limit:
+            env = TimeLimit(env, MAX_EPISODE_STEPS)
+        unscaled = None
+        if rescale is not None:
+            unscaled = env.action_space
+            assert isinstance(unscaled, Box)
+            low, high = bounds_like(unscaled, rescale, f"rescale_actions of {name!r}")
+            env = RescaleAction(env, low, high)
+        return BuiltEnvironment(env, name, arguments, unscaled=unscaled, has_limit=has_limit)
     except ValueError:
         env.close()
         raise
 
 
-def spec_of(environment: "gymnasium.Env | EnvironmentSpec | str") -> EnvironmentSpec:
+def _from_gymnasium(entry: Any, name: str, *, render_mode: str | None, **kwargs: Any) -> Any:
+    timing = kwargs.pop("success_timing", "pre")
+    if "success_timing" in entry.kwargs:
+        if timing not in ("pre", "post"):
+            raise ValueError(f"success_timing is {timing!r}: it must be 'pre' or 'post'.")
+        kwargs["success_timing"] = timing
+    elif timing != "pre":
+        raise ValueError(
+            f"environment {name!r} has no success_timing (here {timing!r}): only OGBench's "
+            "singletask environments, from ogbench 1.2 on, take it. Leave it out."
+        )
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
+    # The checker costs time in every step and warns about OGBench's own observations.
+    make = functools.partial(gymnasium.make, environment_id(name), disable_env_checker=True)
+    return _made(make, name, kwargs)
+
+
+def _from_function(
+    function: Callable[..., Any],
+    name: str,
+    *,
+    render_mode: str | None,
+    max_episode_steps: int = -1,
+    **kwargs: Any,
+) -> gymnasium.Env:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # Not everything that is written in C tells.
+        parameters = ()
+    if render_mode is not None and any(
+        one.name == "render_mode" or one.kind is one.VAR_KEYWORD for one in parameters
+    ):
+        kwargs["render_mode"] = render_mode
+    env = _made(function, name, kwargs)
+    if not isinstance(env, gymnasium.Env):
+        raise ValueError(
+            f"{name!r} gave {env!r}: the function of an environment must return a gymnasium.Env."
+        )
+    return env if max_episode_steps == -1 else TimeLimit(env, max_episode_steps)
+
+
+def _made(make: Callable[..., Any], name: str, kwargs: Mapping[str, Any]) -> Any:
+    """What `make` gives; whatever goes wrong in it names the environment."""
+    try:
+        return make(**kwargs)
+    except (Exception, SystemExit) as error:
+        given = f" with {dict(kwargs)}" if kwargs else ""
+        raise ValueError(
+            f"environment {name!r} could not be built{given}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def time_limit(env: gymnasium.Env) -> int | None:
+    """Steps after which the environment's wrappers end an episode; None where none does."""
+    limits = [w._max_episode_steps for w in _wrappers(env) if isinstance(w, TimeLimit)]
+    return min(limits, default=None)
+
+
+def _wrappers(env: gymnasium.Env) -> list[gymnasium.Wrapper]:
+    """All wrappers of an environment, the outermost first."""
+    wrappers = []
+    while isinstance(env, gymnasium.Wrapper):
+        wrappers.append(env)
+        env = env.env
+    return wrappers
+
+
+def spec_of(
+    environment: gymnasium.Env | EnvironmentSpec | str | Callable[..., gymnasium.Env],
+) -> EnvironmentSpec:
     """What it takes to build the given environment again.
 
     Args:
-        environment: An environment from `make_env` or `gymnasium.make`, a spec, or a task's name.
+        environment: An environment from `make_env` or `gymnasium.make`, a spec, a name that
+            `make_env` takes, or a function that returns the environment.
 
     Raises:
         ValueError: If the name is unknown, or another process could not rebuild the environment:
@@ -145,102 +273,83 @@ def spec_of(environment: "gymnasium.Env | EnvironmentSpec | str") -> Environment
     if isinstance(environment, EnvironmentSpec):
         return environment
     if isinstance(environment, str):
-        _registered(environment)
-        return EnvironmentSpec(environment_id(environment))
+        return EnvironmentSpec(portable(environment))
+    if not isinstance(environment, gymnasium.Env):
+        return EnvironmentSpec(name_of_function(environment))
+    wrappers = _wrappers(environment)
+    built = next((w for w in wrappers if isinstance(w, BuiltEnvironment)), None)
+    # The wrappers that floq did not put there itself.
+    above = wrappers if built is None else wrappers[: wrappers.index(built)]
+    rescaling = next((w for w in above if not isinstance(w, TimeLimit)), None)
+    if not isinstance(rescaling, RescaleAction):
+        rescaling = None
+    if built is None:
+        spec, known = _spec_by_gymnasium(environment)
+    else:
+        spec, known = EnvironmentSpec(portable(built.name), _worth_saying(built)), []
+        if (limit := time_limit(environment)) != time_limit(built):
+            spec = with_arguments(spec, max_episode_steps=limit)
+    unknown = [type(w).__name__ for w in above if w is not rescaling]
+    for name in known:
+        unknown.remove(name)
+    unknown = [name for name in unknown if name not in _OWN_WRAPPERS]
+    if unknown:
+        raise ValueError(
+            f"environment {spec.id!r} is wrapped in {', '.join(unknown)}, which floq does not "
+            f"carry into its worker processes. {WAY_OUT}"
+        )
+    return spec if rescaling is None else _with_rescaling(spec, rescaling)
+
+
+def with_arguments(spec: EnvironmentSpec, **kwargs: Any) -> EnvironmentSpec:
+    """The spec with other keyword arguments beside those that it has."""
+    return dataclasses.replace(spec, kwargs={**spec.kwargs, **kwargs})
+
+
+def _spec_by_gymnasium(environment: gymnasium.Env) -> tuple[EnvironmentSpec, list[str]]:
+    """The spec of an environment from `gymnasium.make`, and the wrappers that belong to its id."""
     spec = environment.spec
-    way_out = "Register an entry point that returns the whole environment, and pass its id."
     if spec is None:
-        raise ValueError(f"{environment} has no gymnasium spec to rebuild it from. {way_out}")
-    wrappers = [w.name for w in spec.additional_wrappers if w.name not in _OWN_WRAPPERS]
-    if wrappers:
-        raise ValueError(
-            f"environment {spec.id!r} is wrapped in {', '.join(wrappers)}, which floq does not "
-            f"carry into its worker processes. {way_out}"
-        )
-    entry_point = spec.entry_point
-    module = entry_point if isinstance(entry_point, str) else getattr(entry_point, "__module__", "")
-    module = module.split(":")[0]
-    if module == "__main__":
-        raise ValueError(
-            f"environment {spec.id!r} is defined in the script that runs, which a worker process "
-            "cannot import. Move it to a module and pass 'module:id'."
-        )
+        raise ValueError(f"{environment} has no gymnasium spec to rebuild it from. {WAY_OUT}")
     known = gymnasium.spec(spec.id)
-    defaults: dict[str, Any] = known.kwargs
-    kwargs = {
-        name: value
-        for name, value in spec.kwargs.items()
-        if name != "render_mode"
-        and not (name in defaults and np.array_equal(value, defaults[name]))
-    }
+    kwargs = {key: value for key, value in spec.kwargs.items() if key != "render_mode"}
+    kwargs = _without_defaults(kwargs, known.kwargs)
     if spec.max_episode_steps != known.max_episode_steps:
         kwargs["max_episode_steps"] = spec.max_episode_steps
-    standard = module.split(".")[0] in ("gymnasium", "ogbench")
-    return EnvironmentSpec(spec.id if standard else f"{module}:{spec.id}", kwargs)
+    names = [wrapper.name for wrapper in known.additional_wrappers]
+    return EnvironmentSpec(portable(spec.id), kwargs), names
 
 
-def _registered(task_name: str) -> Any:
-    """Gymnasium's entry for the task, after the import that registers it."""
-    _choose_renderer()
-    import ogbench  # noqa: F401  (registers its environments)
+def _worth_saying(built: BuiltEnvironment) -> dict[str, Any]:
+    """The arguments that differ from those that the environment was registered with."""
+    entry, arguments = found(built.name), built.arguments
+    if callable(entry):
+        return arguments
+    return _without_defaults(
+        arguments, {**entry.kwargs, "max_episode_steps": entry.max_episode_steps}
+    )
 
-    name = environment_id(task_name)
-    try:
-        if ":" in name:
-            module, name = name.split(":")
-            __import__(module)
-        return gymnasium.spec(name)
-    except (gymnasium.error.Error, ImportError) as error:
-        close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.6)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+
+def _without_defaults(kwargs: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if not (name in defaults and np.array_equal(value, defaults[name]))
+    }
+
+
+def _with_rescaling(spec: EnvironmentSpec, rescaling: RescaleAction) -> EnvironmentSpec:
+    """The spec of an environment whose actions somebody has rescaled, which may be `make_env`."""
+    space, below = rescaling.action_space, rescaling.env.action_space
+    assert isinstance(space, Box)
+    assert isinstance(below, Box)
+    if not spec.kwargs.keys() & {"rescale_actions", *_ACTION_BOUNDS}:
+        bounds = [as_json(space.low), as_json(space.high)]
+        return with_arguments(spec, rescale_actions=bounds)
+    if not is_unit(space):
         raise ValueError(
-            f"unknown environment {task_name!r} ({error}).{hint} An environment of your own is "
-            "found as 'module:id', where importing the module registers the id."
-        ) from None
-
-
-def _choose_renderer() -> None:
-    """Have MuJoCo render without a display where there is none.
-
-    MuJoCo reads MUJOCO_GL once, when it is imported, and its import fails where EGL is asked for
-    and missing.
-    """
-    if needs_renderer() and "mujoco" not in sys.modules and ctypes.util.find_library("EGL"):
-        os.environ["MUJOCO_GL"] = "egl"
-
-
-def needs_renderer() -> bool:
-    """Whether MuJoCo would look for a display that is not there, and abort the process."""
-    displays = ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")
-    return sys.platform == "linux" and not any(name in os.environ for name in displays)
-
-
-def _with_unit_actions(env: gymnasium.Env, task_name: str) -> gymnasium.Env:
-    """The environment with actions in [-1, 1], after checking its spaces."""
-    observations, actions = env.observation_space, env.action_space
-    if not (
-        isinstance(observations, Box)
-        and len(observations.shape) == 1
-        and np.issubdtype(observations.dtype, np.floating)
-    ):
-        raise ValueError(
-            f"environment {task_name!r} observes {observations}: floq needs a flat Box of floats. "
-            "Register an environment wrapped to show one (a Dict: by FlattenObservation)."
+            f"environment {spec.id!r} is wrapped in RescaleAction more than once, which floq does "
+            f"not carry into its worker processes. {WAY_OUT}"
         )
-    if not (
-        isinstance(actions, Box)
-        and len(actions.shape) == 1
-        and np.issubdtype(actions.dtype, np.floating)
-    ):
-        raise ValueError(
-            f"environment {task_name!r} has the action space {actions}: floq needs continuous "
-            "actions, a flat Box of floats. Register an environment wrapped to take such actions."
-        )
-    if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
-        raise ValueError(
-            f"environment {task_name!r} has unbounded actions, {actions}: there is no scale for a "
-            "policy in [-1, 1]. Register an environment whose action space has finite bounds."
-        )
-    if (actions.low == -1).all() and (actions.high == 1).all():
-        return env
-    return RescaleAction(env, np.float32(-1), np.float32(1))
+    # What -1 and 1 stand for, in the units below.
+    return with_arguments(spec, action_low=as_json(below.low), action_high=as_json(below.high))

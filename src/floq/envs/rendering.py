@@ -3,7 +3,8 @@
 import gymnasium
 import numpy as np
 
-from floq.envs.make import EnvironmentSpec, needs_renderer
+from floq.envs.make import EnvironmentSpec
+from floq.envs.names import needs_renderer
 from floq.envs.slots import Slots
 
 
@@ -29,7 +30,7 @@ class Camera:
 def rendering_slots(spec: EnvironmentSpec) -> tuple[Slots, str]:
     """A slot that renders; or one that does not, and why none does."""
     try:
-        slots = Slots(spec, 1, render_mode="rgb_array")
+        slots = Slots.build(spec, 1, render_mode="rgb_array")
         if needs_renderer():
             raise RuntimeError(
                 "there is no display, and MuJoCo was imported without MUJOCO_GL: start Python with "
@@ -39,5 +40,5 @@ def rendering_slots(spec: EnvironmentSpec) -> tuple[Slots, str]:
         if not isinstance(slots.environments[0].render(), np.ndarray):
             raise ValueError("its render() returns no picture")
     except Exception as error:
-        return Slots(spec, 1), f"no rendering here: {type(error).__name__}: {error}"
+        return Slots.build(spec, 1), f"no rendering here: {type(error).__name__}: {error}"
     return slots, ""

@@ -1,8 +1,11 @@
 """Environment slots: several copies of one environment, each with random states of its own."""
 
 import math
-from typing import NamedTuple
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import gymnasium
 import numpy as np
 
 from floq.envs.make import EnvironmentSpec
@@ -16,7 +19,8 @@ class Steps(NamedTuple):
         rewards: Its reward, float64 [batch].
         terminated: Whether the episode reached a true end, bool [batch].
         truncated: Whether a time limit cut it, bool [batch].
-        successes: `info["success"]`, NaN where the environment does not tell, float64 [batch].
+        successes: `info["success"]` or `info["is_success"]`, NaN where the environment does not
+            tell, float64 [batch].
     """
 
     observations: np.ndarray
@@ -41,18 +45,36 @@ class Slots:
         action_dim: Entries of an action.
     """
 
-    def __init__(self, spec: EnvironmentSpec, count: int, *, render_mode: str | None = None):
-        """Build the environments.
+    def __init__(self, environments: Sequence[gymnasium.Env]):
+        """Put environments in slots.
+
+        Args:
+            environments: One for each slot, at least 1, with actions in [-1, 1].
+        """
+        self.environments = list(environments)
+        self._generators = [np.random.MT19937(0) for _ in environments]
+        spaces = self.environments[0].observation_space, self.environments[0].action_space
+        self.observation_dim, self.action_dim = (math.prod(space.shape or ()) for space in spaces)
+
+    @classmethod
+    def build(cls, spec: EnvironmentSpec, count: int, *, render_mode: str | None = None) -> "Slots":
+        """Slots with new environments.
 
         Args:
             spec: What to build in each slot.
             count: Number of slots, at least 1.
             render_mode: gymnasium's, for all of them.
+
+        Raises:
+            ValueError: If it cannot be built, or is the same one each time.
         """
-        self.environments = [spec.make(render_mode=render_mode) for _ in range(count)]
-        self._generators = [np.random.MT19937(0) for _ in range(count)]
-        spaces = self.environments[0].observation_space, self.environments[0].action_space
-        self.observation_dim, self.action_dim = (math.prod(space.shape or ()) for space in spaces)
+        environments = [spec.make(render_mode=render_mode) for _ in range(count)]
+        if len({id(env.unwrapped) for env in environments}) < count:
+            raise ValueError(
+                f"{spec.id!r} gave the same environment twice: return a new one at each call, "
+                "since several episodes are played side by side."
+            )
+        return cls(environments)
 
     def reset(self, slots: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         """Start an episode in each of the given slots.
@@ -71,8 +93,9 @@ class Slots:
                 np.random.seed(seed)  # noqa: NPY002  (the generator that environments share)
                 # OGBench's mazes sample random actions while they reset.
                 env.unwrapped.action_space.seed(seed)
-                observation, _ = env.reset(seed=seed)
-            observations[row] = self._checked(observation, slot, "reset")
+                result = env.reset(seed=seed)
+            observation, _ = self._parts(result, 2, slot, "reset")
+            observations[row] = self._observed(observation, slot, "reset")
         return observations
 
     def step(self, slots: np.ndarray, actions: np.ndarray) -> Steps:
@@ -87,13 +110,12 @@ class Slots:
         )
         for row, slot in enumerate(slots.tolist()):
             with _GlobalGenerator(self._generators[slot]):
-                observation, reward, *ended, info = self.environments[slot].step(actions[row])
-            steps.observations[row] = self._checked(observation, slot, "step")
-            steps.rewards[row] = reward
-            steps.terminated[row], steps.truncated[row] = ended
-            steps.successes[row] = info.get("success", np.nan)
-            if not np.isfinite(steps.rewards[row]):
-                raise ValueError(f"the environment in slot {slot} gave the reward {reward}")
+                result = self.environments[slot].step(actions[row])
+            observation, reward, *ended, info = self._parts(result, 5, slot, "step")
+            steps.observations[row] = self._observed(observation, slot, "step")
+            steps.rewards[row] = _number(reward, slot, "reward")
+            steps.terminated[row], steps.truncated[row] = (_flag(one, slot) for one in ended)
+            steps.successes[row] = _success(info, slot)
         return steps
 
     def close(self) -> None:
@@ -101,18 +123,84 @@ class Slots:
         for env in self.environments:
             env.close()
 
-    def _checked(self, observation: np.ndarray, slot: int, call: str) -> np.ndarray:
-        if np.shape(observation) != (self.observation_dim,):
+    def _parts(self, result: Any, count: int, slot: int, call: str) -> tuple[Any, ...]:
+        if not (isinstance(result, tuple) and len(result) == count and _is_info(result[-1])):
+            expected = "observation, info"
+            if call == "step":
+                expected = "observation, reward, terminated, truncated, info"
+            given = f"a {type(result).__name__}"
+            if isinstance(result, tuple):
+                given = f"({', '.join(type(part).__name__ for part in result)})"
+            raise ValueError(
+                f"{call} of the environment in slot {slot} gave {given}: gymnasium's is the tuple "
+                f"({expected}), whose last part is a dictionary"
+            )
+        return result
+
+    def _observed(self, observation: Any, slot: int, call: str) -> np.ndarray:
+        """The observation as float32, which must be of the space's shape and finite."""
+        given = np.asarray(observation)
+        if given.shape != (self.observation_dim,) or given.dtype.kind not in "fiub":
             raise ValueError(
                 f"{call} of the environment in slot {slot} gave an observation of shape "
-                f"{np.shape(observation)}, its space says ({self.observation_dim},)"
+                f"{given.shape} and dtype {given.dtype}, its space says ({self.observation_dim},) "
+                "and floats"
             )
-        if not np.isfinite(observation).all():
+        with np.errstate(over="ignore"):
+            observed = given.astype(np.float32)
+        if not np.isfinite(observed).all():
             raise ValueError(
                 f"{call} of the environment in slot {slot} gave an observation that is not "
-                f"finite: {observation}"
+                f"finite in float32: {observation}"
             )
-        return observation
+        return observed
+
+
+def _is_info(info: Any) -> bool:
+    return isinstance(info, Mapping)
+
+
+def _number(value: Any, slot: int, name: str) -> float:
+    """A finite number; also one in an array without axes."""
+    is_number = isinstance(value, numbers.Real | np.bool_) or (
+        hasattr(value, "dtype") and np.shape(value) == () and np.asarray(value).dtype.kind in "fiub"
+    )
+    if not is_number or not math.isfinite(value):
+        raise ValueError(
+            f"the environment in slot {slot} gave the {name} {value!r} "
+            f"({type(value).__name__}): it must be one finite number"
+        )
+    return float(value)
+
+
+def _flag(value: Any, slot: int) -> bool:
+    """Whether an episode ended; what is neither true nor false is refused."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    number = _number(value, slot, "terminated or truncated")
+    if number not in (0, 1):
+        raise ValueError(
+            f"the environment in slot {slot} gave terminated or truncated as {value!r}: each must "
+            "be true or false"
+        )
+    return bool(number)
+
+
+def _success(info: Mapping[str, Any], slot: int) -> float:
+    """Whether the environment reports success, in [0, 1]; NaN where it does not tell."""
+    name = "success" if "success" in info else "is_success"
+    value = info.get(name)
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return math.nan
+    number = _number(value, slot, f"info[{name!r}]")
+    if not 0 <= number <= 1:
+        raise ValueError(
+            f"the environment in slot {slot} gave info[{name!r}] as {value!r}: it must be true or "
+            "false, or between 0 and 1"
+        )
+    return number
 
 
 class _GlobalGenerator:

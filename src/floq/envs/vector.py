@@ -19,6 +19,7 @@ from floq.envs.slots import Slots, Steps
 from floq.envs.worker import FAILURE, HEADER, RESET, START, STEP, frame, unpack_steps
 
 # A worker is one of many and steps one environment at a time: threads in it get in the way.
+_CLOSING_SECONDS = 5.0
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -76,17 +77,17 @@ class VectorEnvironment:
         sizes = np.bincount(self._owner)
         # A slot's number within its own worker.
         self._number = np.concatenate([np.arange(size) for size in sizes])
-        self._workers: Sequence[_Worker | _InProcess] = []
+        self._workers: Sequence[Worker | _InProcess] = []
         try:
             if processes:
                 names = [f"worker {i} of {processes}" for i in range(1, processes + 1)]
-                self._workers = [_Worker(f"{name} for {spec.id!r}") for name in names]
+                self._workers = [Worker(f"{name} for {spec.id!r}") for name in names]
             else:
                 self._workers = [_InProcess(spec.id)]
             for worker, size in zip(self._workers, sizes, strict=True):
                 worker.start(spec, int(size), 2 * step_timeout)
             deadline = time.monotonic() + start_timeout
-            dims = [worker.started(deadline) for worker in self._workers]
+            dims: list[tuple[int, int]] = [worker.started(deadline) for worker in self._workers]
         except BaseException:
             self.close()
             raise
@@ -128,8 +129,10 @@ class VectorEnvironment:
         self.closed = True
         for worker in self._workers:
             worker.hang_up()
+        # All together: one environment that hangs must not have the next one waited for as well.
+        deadline = time.monotonic() + _CLOSING_SECONDS
         for worker in self._workers:
-            worker.close()
+            worker.close(deadline)
         self._workers = []
 
     def __enter__(self) -> "VectorEnvironment":
@@ -168,7 +171,7 @@ class _InProcess:
         self._answer: Sequence[Any] = ()
 
     def start(self, spec: EnvironmentSpec, count: int, timeout: float) -> None:
-        self._slots = self._guarded(Slots, spec, count)
+        self._slots = self._guarded(Slots.build, spec, count)
 
     def started(self, deadline: float) -> tuple[int, int]:
         assert self._slots is not None
@@ -187,7 +190,7 @@ class _InProcess:
     def hang_up(self) -> None:
         pass
 
-    def close(self) -> None:
+    def close(self, deadline: float) -> None:
         if self._slots is not None:
             self._slots.close()
 
@@ -200,10 +203,15 @@ class _InProcess:
             ) from error
 
 
-class _Worker:
+class Worker:
     """One worker process and the pipes to it."""
 
     def __init__(self, name: str):
+        """Starts the process, and does not wait for it.
+
+        Args:
+            name: What it is called in errors.
+        """
         self._name = name
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the worker)
         # The worker imports what this process could: an environment's module beside a script too.
@@ -224,28 +232,34 @@ class _Worker:
         self._poll.register(self._replies, select.POLLIN)
 
     def start(self, spec: EnvironmentSpec, count: int, timeout: float) -> None:
+        """Has it build environments, and does not wait for them."""
         start = {"spec": spec.to_json(), "count": count, "timeout": int(timeout) + 1}
         self._write(frame(START, json.dumps(start).encode()))
 
     def started(self, deadline: float) -> tuple[int, int]:
+        """Entries of an observation and of an action, once the environments are built."""
         observation_dim, action_dim = json.loads(self._read_frame(deadline))
         return observation_dim, action_dim
 
     def send(self, kind: bytes, slots: np.ndarray, arguments: np.ndarray) -> None:
+        """Asks for a reset or a step, and does not wait for it."""
         self._write(frame(kind, slots.tobytes() + arguments.tobytes()))
 
     def receive(self, kind: bytes, batch: int, deadline: float) -> Sequence[np.ndarray]:
+        """What came of it."""
         payload = self._read_frame(deadline)
         if kind == RESET:
             return (np.frombuffer(payload, np.float32).reshape(batch, -1),)
         return unpack_steps(payload, batch)
 
     def hang_up(self) -> None:
+        """Tells the process to end."""
         self._requests.close()
 
-    def close(self) -> None:
+    def close(self, deadline: float) -> None:
+        """Ends the process, which has until then to close its environments."""
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=max(deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -49,7 +49,7 @@ class _Server:
         if kind == START:
             start = json.loads(payload)
             self.timeout = start["timeout"]
-            self.slots = Slots(EnvironmentSpec.from_json(start["spec"]), start["count"])
+            self.slots = Slots.build(EnvironmentSpec.from_json(start["spec"]), start["count"])
             return json.dumps([self.slots.observation_dim, self.slots.action_dim]).encode()
         if self.slots is None:
             raise RuntimeError("the worker was asked to act before it was told what to build")

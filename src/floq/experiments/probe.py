@@ -252,7 +252,7 @@ def maze_view(
     Returns:
         The view; None if the environment is no maze of OGBench's.
     """
-    slots = Slots(environment, 1)
+    slots = Slots.build(environment, 1)
     try:
         maze: Any = slots.environments[0].unwrapped
         if not hasattr(maze, "maze_map"):

@@ -1,0 +1,130 @@
+"""What an environment is called, and what is found under that name, here and in other processes."""
+
+import ctypes.util
+import difflib
+import importlib
+import operator
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+
+WAY_OUT = (
+    "Give one that other processes can import: 'module:Id-v0' where importing the module "
+    "registers the id, or 'package.module:make', a function there that returns the whole "
+    "environment, wrapped as you like."
+)
+
+
+def environment_id(task_name: str) -> str:
+    """The gymnasium id of a task: the name without the word of its dataset's type.
+
+    `cube-double-play-singletask-task2-v0` is played in `cube-double-singletask-task2-v0`. Names
+    without `singletask`, and ids that name no dataset, are returned as they are.
+    """
+    words = task_name.split("-")
+    if "singletask" in words:
+        position = words.index("singletask")
+        if words[position - 1] in ("navigate", "stitch", "explore", "play", "noisy"):
+            del words[position - 1]
+    return "-".join(words)
+
+
+def found(name: str) -> Any:
+    """Gymnasium's entry of a name, or the function that it names, after the imports that it takes.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    _choose_renderer()
+    import ogbench  # noqa: F401  (registers its environments)
+
+    module_name, _, rest = environment_id(name).rpartition(":")
+    if module_name:
+        module = _imported(module_name, name)
+        try:
+            held = operator.attrgetter(rest)(module)
+        except AttributeError:
+            held = None
+        if rest not in gymnasium.registry and callable(held):
+            return held
+    try:
+        return gymnasium.spec(rest)
+    except gymnasium.error.Error as error:
+        close = difflib.get_close_matches(rest, list(gymnasium.registry), n=3, cutoff=0.6)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise ValueError(
+            f"unknown environment {name!r} ({error}).{hint} An environment of your own is found as "
+            "'module:id', where importing the module registers the id, or as 'module:make', a "
+            "function in it."
+        ) from None
+
+
+def _imported(module: str, name: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # What the module itself does may fail in any way.
+        raise ValueError(
+            f"unknown environment {name!r}: importing {module} failed "
+            f"({type(error).__name__}: {error}). {WAY_OUT}"
+        ) from error
+
+
+def portable(name: str) -> str:
+    """The name under which other processes find what this one finds under `name`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    name, entry = environment_id(name), found(name)
+    if ":" in name:
+        module = name.split(":")[0]
+    else:
+        point = entry.entry_point
+        module = point.split(":")[0] if isinstance(point, str) else point.__module__
+        if module.split(".")[0] not in ("gymnasium", "ogbench"):
+            name = f"{module}:{name}"
+    if module == "__main__":
+        raise ValueError(
+            f"environment {name!r} is defined in the script that runs, which a worker process "
+            f"cannot import. {WAY_OUT}"
+        )
+    found(name)
+    return name
+
+
+def name_of_function(function: Callable[..., Any]) -> str:
+    """The name under which other processes find a function or a class.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    module, path = (getattr(function, part, None) for part in ("__module__", "__qualname__"))
+    name = f"{module}:{path}"
+    try:
+        if module != "__main__" and operator.attrgetter(str(path))(sys.modules[module]) is function:
+            return name
+    except (AttributeError, KeyError):
+        pass
+    raise ValueError(
+        f"the environment's function {name!r} cannot be imported by name: it is defined in the "
+        f"script that runs, or in another function. {WAY_OUT}"
+    )
+
+
+def _choose_renderer() -> None:
+    """Have MuJoCo render without a display where there is none.
+
+    MuJoCo reads MUJOCO_GL once, when it is imported, and its import fails where EGL is asked for
+    and missing.
+    """
+    if needs_renderer() and "mujoco" not in sys.modules and ctypes.util.find_library("EGL"):
+        os.environ["MUJOCO_GL"] = "egl"
+
+
+def needs_renderer() -> bool:
+    """Whether MuJoCo would look for a display that is not there, and abort the process."""
+    displays = ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform == "linux" and not any(name in os.environ for name in displays)

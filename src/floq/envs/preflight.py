@@ -1,0 +1,246 @@
+"""What is tried of an environment before anything is learned for it, here and in a worker."""
+
+import contextlib
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from floq.envs.actions import as_json, bounds_like, in_words, is_unit, with_unit_actions
+from floq.envs.make import (
+    MAX_EPISODE_STEPS,
+    BuiltEnvironment,
+    EnvironmentSpec,
+    build,
+    with_arguments,
+)
+from floq.envs.names import WAY_OUT
+from floq.envs.slots import Slots
+from floq.envs.vector import Worker, WorkerError
+from floq.envs.worker import RESET, STEP
+
+Bounds = tuple[Sequence[float], Sequence[float]]
+"""What -1 and 1 stand for, in an environment's own units."""
+
+_START_SECONDS, _STEP_SECONDS = 300.0, 60.0
+_SEED = 0
+
+
+class Checked(NamedTuple):
+    """An environment that was tried.
+
+    Attributes:
+        spec: The environment, with what -1 and 1 stand for and its time limit.
+        observation_dim: Entries of an observation.
+        action_dim: Entries of an action.
+    """
+
+    spec: EnvironmentSpec
+    observation_dim: int
+    action_dim: int
+
+
+def preflight(
+    spec: EnvironmentSpec,
+    *,
+    sizes: tuple[int, int] | None = None,
+    bounds: Bounds | None = None,
+    is_related: bool = False,
+    in_worker: bool = True,
+) -> Checked:
+    """Makes an environment, resets it twice and steps it, and says what may be a mistake.
+
+    Args:
+        spec: The environment.
+        sizes: Entries of an observation and of an action that it must have; None for any.
+        bounds: What -1 and 1 stand for in the data; None if nobody has said.
+        is_related: Whether the meaning of -1 and 1 is settled: there is no data, or the
+            environment was related to it before. Otherwise it must be clear now.
+        in_worker: Whether to try it in a worker process too.
+
+    Raises:
+        ValueError: If something of it fails, in words with a way out.
+    """
+    with contextlib.ExitStack() as stack:
+        worker = stack.enter_context(_started(spec.id)) if in_worker else None
+        built = build(spec.id, spec.kwargs)
+        stack.callback(built.close)
+        observations, actions = built.observation_space, built.action_space
+        assert isinstance(observations, Box)
+        assert isinstance(actions, Box)
+        found = observations.shape[0], actions.shape[0]
+        if sizes is not None and sizes != found:
+            raise ValueError(
+                f"The environment {spec.id} has observations and actions of shapes "
+                f"{tuple((size,) for size in found)}, the dataset has "
+                f"{tuple((size,) for size in sizes)}: give the environment that the data was "
+                "collected in."
+            )
+        if not is_related or bounds is not None:
+            spec = related(spec, built, bounds, is_related=is_related)
+        if not built.has_limit:
+            warnings.warn(
+                f"environment {spec.id!r} has no time limit: its episodes are ended after "
+                f"{MAX_EPISODE_STEPS:,} steps. Give another one by max_episode_steps=, to "
+                "floq.make_env or where the environment is registered.",
+                UserWarning,
+                stacklevel=3,
+            )
+            spec = with_arguments(spec, max_episode_steps=MAX_EPISODE_STEPS)
+        bounds_given = (spec.kwargs.get(name) for name in ("action_low", "action_high"))
+        env = with_unit_actions(built, spec.id, *bounds_given)
+        elsewhere = None if worker is None else _played_by(worker, spec, found)
+        _play(Slots([env]), spec, observations, elsewhere)
+        return Checked(spec, *found)
+
+
+def related(
+    spec: EnvironmentSpec, built: BuiltEnvironment, bounds: Bounds | None, *, is_related: bool
+) -> EnvironmentSpec:
+    """The environment, with what -1 and 1 stand for as its data has it.
+
+    Raises:
+        ValueError: If the two contradict each other, or nobody has said.
+    """
+    space = built.action_space
+    assert isinstance(space, Box)
+    given = [spec.kwargs.get(name) for name in ("action_low", "action_high")]
+    is_given = given != [None, None]
+    if bounds is None:
+        if is_related or is_given or is_unit(space):
+            return spec
+        raise ValueError(_unrelated(spec.id, space))
+    low, high = bounds_like(space, bounds, "action_low and action_high of the dataset")
+    if is_given:
+        own = (
+            (space.low if given[0] is None else given[0]),
+            (space.high if given[1] is None else given[1]),
+        )
+        if not _same((low, high), bounds_like(space, own, f"action bounds of {spec.id!r}")):
+            raise ValueError(
+                f"-1 and 1 stand for {in_words(low)} and {in_words(high)} in the dataset, and for "
+                f"{in_words(own[0])} and {in_words(own[1])} in environment {spec.id!r}: give the "
+                "same action_low and action_high to both, or leave them out for the environment."
+            )
+        return spec
+    unscaled = built.unscaled
+    if unscaled is not None and is_unit(space):
+        # Whether the data speaks of the units below the rescaling or above, both are the same.
+        if _same((low, high), (unscaled.low, unscaled.high)):
+            return spec
+        if is_unit(Box(low, high, dtype=low.dtype.type)):
+            warnings.warn(
+                f"the actions of environment {spec.id!r} are rescaled from "
+                f"{in_words(unscaled.low)} and {in_words(unscaled.high)} to -1 and 1, and the "
+                "dataset says that -1 and 1 stand for themselves: they are taken as rescaled "
+                "actions. If they are in the environment's own units, give it without rescaling.",
+                UserWarning,
+                stacklevel=4,
+            )
+    if is_unit(space) and is_unit(Box(low, high, dtype=low.dtype.type)):
+        return spec
+    return with_arguments(spec, action_low=as_json(low), action_high=as_json(high))
+
+
+def _same(left: Sequence[Any], right: Sequence[Any]) -> bool:
+    return bool(np.allclose(left, right, rtol=1e-5, atol=0.0))
+
+
+def _unrelated(name: str, space: Box) -> str:
+    low, high = in_words(space.low), in_words(space.high)
+    return (
+        f"environment {name!r} takes actions from {low} to {high}, the dataset's lie in [-1, 1], "
+        f"and nobody has said how the two scales belong together. If the data was in the "
+        f"environment's units, say so where the dataset is made: action_low={low}, "
+        f"action_high={high} (--action-low, --action-high). If its actions were scaled to [-1, 1], "
+        "give the environment with that scaling: gymnasium.wrappers.RescaleAction(env, -1, 1) or "
+        f"floq.make_env({name!r}) (--scaled-actions)."
+    )
+
+
+def _play(
+    slots: Slots, spec: EnvironmentSpec, space: Box, elsewhere: Sequence[np.ndarray] | None
+) -> None:
+    """Resets the environment twice and steps it, and says what may be a mistake."""
+    slot, seeds = np.zeros(1, np.int64), np.full(1, _SEED)
+    with _trying(spec.id, "reset"):
+        first = slots.reset(slot, seeds)
+    with _trying(spec.id, "stepped by a middle action"):
+        steps = slots.step(slot, np.zeros((1, slots.action_dim), np.float32))
+    with _trying(spec.id, "reset a second time"):
+        second = slots.reset(slot, seeds)
+    here, there = [first, *steps], [second, *steps] if elsewhere is None else elsewhere
+    if not np.array_equal(first, second) or not all(
+        np.array_equal(a, b, equal_nan=True) for a, b in zip(here, there, strict=True)
+    ):
+        warnings.warn(
+            f"environment {spec.id!r} does not repeat itself: with the same seed and action it "
+            "showed something else. Evaluations of it do not repeat either, and training in it "
+            "cannot be resumed to the bit. Draw all that is random from self.np_random, after "
+            "super().reset(seed=seed).",
+            UserWarning,
+            stacklevel=4,
+        )
+    seen = np.concatenate([first, steps.observations])
+    slack = 1e-5 * np.abs(seen)
+    outside = ((seen < space.low - slack) | (seen > space.high + slack)).any(axis=0)
+    if outside.any():
+        entry = int(np.argmax(outside))
+        warnings.warn(
+            f"environment {spec.id!r} showed an observation outside of its observation space: "
+            f"{outside.sum()} of {outside.size} entries, the first one of them number {entry} with "
+            f"{in_words(seen[:, entry].max())}, where the space says {space.low[entry]:g} to "
+            f"{space.high[entry]:g}. The networks take it as it is.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+@contextlib.contextmanager
+def _trying(name: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"environment {name!r} failed when it was {what}, before the first update: "
+            f"{type(error).__name__}: {error}. It must do that alone too: env = "
+            f"floq.make_env({name!r}); env.reset(seed={_SEED}); env.step(env.action_space.sample())."
+        ) from error
+
+
+@contextlib.contextmanager
+def _started(name: str) -> Iterator[Worker]:
+    """A worker process, which begins to import while this process builds the environment."""
+    worker = Worker(f"the worker that tried {name!r}")
+    try:
+        yield worker
+    finally:
+        worker.hang_up()
+        worker.close(time.monotonic() + 5.0)
+
+
+def _played_by(
+    worker: Worker, spec: EnvironmentSpec, sizes: tuple[int, int]
+) -> Sequence[np.ndarray]:
+    """What a reset and a step in a worker process gave."""
+    slot = np.zeros(1, np.int32)
+    try:
+        worker.start(spec, 1, 2 * _STEP_SECONDS)
+        found = worker.started(time.monotonic() + _START_SECONDS)
+        if found != sizes:
+            raise ValueError(
+                f"environment {spec.id!r} has other sizes in a worker process, {found}, than here, "
+                f"{sizes}: {WAY_OUT}"
+            )
+        worker.send(RESET, slot, np.full(1, _SEED, np.uint32))
+        (first,) = worker.receive(RESET, 1, time.monotonic() + _STEP_SECONDS)
+        worker.send(STEP, slot, np.zeros((1, sizes[1]), np.float32))
+        return [first, *worker.receive(STEP, 1, time.monotonic() + _STEP_SECONDS)]
+    except WorkerError as error:
+        raise ValueError(
+            f"environment {spec.id!r} does not work in a worker process, where it is evaluated. "
+            f"{WAY_OUT} What went wrong: {error}"
+        ) from error
