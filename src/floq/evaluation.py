@@ -14,12 +14,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import gymnasium
 import jax
 import numpy as np
 import scipy.special
 
-from floq.envs.make import EnvironmentSpec, spec_of
+from floq.envs.make import Environment, spec_of
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.types import Policy
@@ -149,7 +148,7 @@ class Evaluator:
 
     def __init__(
         self,
-        environment: gymnasium.Env | EnvironmentSpec | str,
+        environment: Environment,
         *,
         slots: int | None = None,
         processes: int | None = None,
@@ -251,7 +250,7 @@ class Evaluator:
 
 def evaluate(
     policy: Policy,
-    environment: gymnasium.Env | EnvironmentSpec | str,
+    environment: Environment,
     *,
     episodes: int = 50,
     seed: int = 0,

@@ -3,10 +3,9 @@
 import dataclasses
 from functools import partial
 
-import gymnasium
 import numpy as np
 
-from floq.envs.make import EnvironmentSpec, spec_of
+from floq.envs.make import Environment, spec_of
 from floq.envs.rendering import Camera, rendering_slots
 from floq.envs.slots import Slots
 from floq.evaluation import BATCH, Plans, episode_seed, step_keys
@@ -39,7 +38,7 @@ class Recording:
 
 def record(
     policy: Policy,
-    environment: gymnasium.Env | EnvironmentSpec | str,
+    environment: Environment,
     *,
     seed: int,
     episode: int = 0,

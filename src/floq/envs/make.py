@@ -256,9 +256,11 @@ def _wrappers(env: gymnasium.Env) -> list[gymnasium.Wrapper]:
     return wrappers
 
 
-def spec_of(
-    environment: gymnasium.Env | EnvironmentSpec | str | Callable[..., gymnasium.Env],
-) -> EnvironmentSpec:
+Environment = gymnasium.Env | EnvironmentSpec | str | Callable[..., gymnasium.Env]
+"""An environment, as users may give it; see `spec_of`."""
+
+
+def spec_of(environment: Environment) -> EnvironmentSpec:
     """What it takes to build the given environment again.
 
     Args:

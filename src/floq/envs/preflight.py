@@ -79,15 +79,14 @@ def preflight(
                 f"{tuple((size,) for size in sizes)}: give the environment that the data was "
                 "collected in."
             )
-        if not is_related or bounds is not None:
-            spec = related(spec, built, bounds, is_related=is_related)
+        spec = related(spec, built, bounds, is_related=is_related)
         if not built.has_limit:
             warnings.warn(
                 f"environment {spec.id!r} has no time limit: its episodes are ended after "
                 f"{MAX_EPISODE_STEPS:,} steps. Give another one by max_episode_steps=, to "
                 "floq.make_env or where the environment is registered.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=2,
             )
             spec = with_arguments(spec, max_episode_steps=MAX_EPISODE_STEPS)
         bounds_given = (spec.kwargs.get(name) for name in ("action_low", "action_high"))
@@ -105,44 +104,77 @@ def related(
     Raises:
         ValueError: If the two contradict each other, or nobody has said.
     """
+    space, name = built.action_space, spec.id
+    assert isinstance(space, Box)
+    own = _own_meaning(spec, built)
+    is_given = not {"action_low", "action_high"}.isdisjoint(spec.kwargs)
+    if bounds is None:
+        if not np.isfinite(own).all():
+            return spec  # Refused where actions are scaled.
+        if not (is_related or is_given or is_unit(space)):
+            raise ValueError(_unrelated(name, space))
+        return spec if is_given or is_unit(space) else _with_meaning(spec, own)
+    found = bounds_like(space, bounds, "action_low and action_high of the data")
+    # The data may speak of the units below a rescaling or of those above: both are the same then.
+    if (is_given and _same(found, own)) or (
+        (is_given or is_unit(space)) and _same(found, _below(own, built))
+    ):
+        return spec
+    if is_given:
+        raise ValueError(
+            f"-1 and 1 stand for {in_words(found[0])} and {in_words(found[1])} in the data, and "
+            f"for {in_words(own[0])} and {in_words(own[1])} in environment {name!r}: give the same "
+            "action_low and action_high to both, or leave them out for the environment."
+        )
+    if not is_unit(space) or not _same(found, own):
+        return _with_meaning(spec, found)
+    assert built.unscaled is not None
+    low, high = in_words(built.unscaled.low), in_words(built.unscaled.high)
+    warnings.warn(
+        f"the actions of environment {name!r} are rescaled from {low} and {high} to -1 and 1, and "
+        "the data says that its -1 and 1 stand for themselves: they are taken as rescaled "
+        "actions. If they are in the environment's own units, give it without the rescaling.",
+        UserWarning,
+        stacklevel=2,
+    )
+    return spec
+
+
+def meaning(spec: EnvironmentSpec) -> Bounds:
+    """What -1 and 1 stand for in an environment, in its own units below any rescaling.
+
+    Raises:
+        ValueError: If it cannot be built.
+    """
+    built = build(spec.id, spec.kwargs)
+    low, high = _below(_own_meaning(spec, built), built)
+    built.close()
+    return low.tolist(), high.tolist()
+
+
+def _own_meaning(spec: EnvironmentSpec, built: BuiltEnvironment) -> tuple[np.ndarray, np.ndarray]:
+    """What -1 and 1 stand for, in the units above the rescaling that was asked for."""
     space = built.action_space
     assert isinstance(space, Box)
-    given = [spec.kwargs.get(name) for name in ("action_low", "action_high")]
-    is_given = given != [None, None]
-    if bounds is None:
-        if is_related or is_given or is_unit(space):
-            return spec
-        raise ValueError(_unrelated(spec.id, space))
-    low, high = bounds_like(space, bounds, "action_low and action_high of the dataset")
-    if is_given:
-        own = (
-            (space.low if given[0] is None else given[0]),
-            (space.high if given[1] is None else given[1]),
-        )
-        if not _same((low, high), bounds_like(space, own, f"action bounds of {spec.id!r}")):
-            raise ValueError(
-                f"-1 and 1 stand for {in_words(low)} and {in_words(high)} in the dataset, and for "
-                f"{in_words(own[0])} and {in_words(own[1])} in environment {spec.id!r}: give the "
-                "same action_low and action_high to both, or leave them out for the environment."
-            )
-        return spec
-    unscaled = built.unscaled
-    if unscaled is not None and is_unit(space):
-        # Whether the data speaks of the units below the rescaling or above, both are the same.
-        if _same((low, high), (unscaled.low, unscaled.high)):
-            return spec
-        if is_unit(Box(low, high, dtype=low.dtype.type)):
-            warnings.warn(
-                f"the actions of environment {spec.id!r} are rescaled from "
-                f"{in_words(unscaled.low)} and {in_words(unscaled.high)} to -1 and 1, and the "
-                "dataset says that -1 and 1 stand for themselves: they are taken as rescaled "
-                "actions. If they are in the environment's own units, give it without rescaling.",
-                UserWarning,
-                stacklevel=4,
-            )
-    if is_unit(space) and is_unit(Box(low, high, dtype=low.dtype.type)):
-        return spec
-    return with_arguments(spec, action_low=as_json(low), action_high=as_json(high))
+    low, high = spec.kwargs.get("action_low"), spec.kwargs.get("action_high")
+    if low is None and high is None:
+        return space.low, space.high
+    bounds = (space.low if low is None else low), (space.high if high is None else high)
+    return bounds_like(space, bounds, f"action_low and action_high of {spec.id!r}")
+
+
+def _below(own: tuple[np.ndarray, np.ndarray], built: BuiltEnvironment) -> Any:
+    """The same in the units below the rescaling."""
+    above, below = built.action_space, built.unscaled
+    if below is None:
+        return own
+    assert isinstance(above, Box)
+    scale = (below.high - below.low) / (above.high - above.low)
+    return tuple(below.low + scale * (bound - above.low) for bound in own)
+
+
+def _with_meaning(spec: EnvironmentSpec, bounds: tuple[np.ndarray, np.ndarray]) -> EnvironmentSpec:
+    return with_arguments(spec, action_low=as_json(bounds[0]), action_high=as_json(bounds[1]))
 
 
 def _same(left: Sequence[Any], right: Sequence[Any]) -> bool:
@@ -182,7 +214,7 @@ def _play(
             "cannot be resumed to the bit. Draw all that is random from self.np_random, after "
             "super().reset(seed=seed).",
             UserWarning,
-            stacklevel=4,
+            stacklevel=2,
         )
     seen = np.concatenate([first, steps.observations])
     slack = 1e-5 * np.abs(seen)
@@ -195,7 +227,7 @@ def _play(
             f"{in_words(seen[:, entry].max())}, where the space says {space.low[entry]:g} to "
             f"{space.high[entry]:g}. The networks take it as it is.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=2,
         )
 
 
@@ -206,8 +238,8 @@ def _trying(name: str, what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         raise ValueError(
             f"environment {name!r} failed when it was {what}, before the first update: "
-            f"{type(error).__name__}: {error}. It must do that alone too: env = "
-            f"floq.make_env({name!r}); env.reset(seed={_SEED}); env.step(env.action_space.sample())."
+            f"{type(error).__name__}: {error}. Mend it until this works: env = "
+            f"floq.make_env({name!r}); env.reset(seed=0); env.step(env.action_space.sample())."
         ) from error
 
 

@@ -95,7 +95,8 @@ def _data_of(
     """The run's data, or why it is not there."""
     directory = None if folder is None else Path(folder)
     try:
-        return verified_dataset(run.directory, run.config, dataset, directory=directory), ""
+        found, _ = verified_dataset(run.directory, run.config, dataset, directory=directory)
+        return found, ""
     except (FileNotFoundError, ValueError) as error:
         # Data that somebody gives must be the right one; a page can do without the task's.
         if dataset is not None:

@@ -2,20 +2,18 @@
 
 from pathlib import Path
 
-import gymnasium
-
 from floq.algorithms import ALGORITHMS
 from floq.data.dataset import Dataset
-from floq.envs.make import EnvironmentSpec, spec_of
+from floq.envs.make import Environment, spec_of
 from floq.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from floq.training.offline import go_through_phases
 from floq.training.preparation import (
     as_decisions,
     check_devices,
-    check_environment,
     check_numbers,
     check_online,
     verified_dataset,
+    with_environment,
 )
 from floq.training.program import state_template
 from floq.training.run import Run
@@ -40,8 +38,8 @@ def finetune(
     steps: int = 2_000_000,
     online: Online | None = None,
     directory: str | Path | None = None,
-    dataset: Dataset | None = None,
-    env: gymnasium.Env | EnvironmentSpec | str | None = None,
+    dataset: Dataset | str | Path | None = None,
+    env: Environment | None = None,
     schedule: Schedule | None = None,
     processes: int | None = None,
     progress: bool = True,
@@ -58,8 +56,9 @@ def finetune(
         steps: Environment steps of each seed.
         online: All online settings, in place of the published ones and of `steps`.
         directory: A new folder; by default the run's with "-online" at its end.
-        dataset: The run's data; by default that of its task is loaded. Not needed if batches hold
-            online transitions alone.
+        dataset: The run's data, or the file that holds it; by default the file that the run has
+            noted, or that of its task, is loaded. Not needed if batches hold online transitions
+            alone.
         env: Where to train and evaluate; by default the run's environment.
         schedule: When to log, evaluate and save, in environment steps; by default the run's.
         processes: Processes that step environments; by default one for each core.
@@ -90,12 +89,12 @@ def finetune(
     check_numbers(former.seeds, checkpoint.step, online)
     check_devices(former.config, former.seeds, online, offline_steps=checkpoint.step)
     check_online(former.config, online, spec, has_data=True, offline_steps=checkpoint.step)
-    if spec is not None:
-        check_environment(spec, former.statistics, former.config.action_chunk)
+    former = with_environment(former, env, processes=processes)
+    data = None
     if needs_data:
-        dataset = as_decisions(verified_dataset(source, former, dataset), former.config)
+        data, file = verified_dataset(source, former, dataset)
+        data, former = as_decisions(data, former.config), former._replace(data=file)
     config = former._replace(
-        environment=spec,
         steps=checkpoint.step,
         online=online,
         schedule=former.schedule if schedule is None else schedule,
@@ -107,7 +106,7 @@ def finetune(
         return go_through_phases(
             files,
             config,
-            dataset if needs_data else None,
+            data,
             checkpoint=_take_over(source, files, config, checkpoint),
             done=config.rows_per_step.keys(),
             processes=processes,

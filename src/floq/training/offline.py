@@ -6,11 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-
 from floq.algorithms import ALGORITHMS, algorithm_of
 from floq.data.dataset import Dataset
-from floq.envs.make import EnvironmentSpec, spec_of
+from floq.envs.make import Environment, spec_of
 from floq.evaluation import Evaluator
 from floq.tasks import task_names
 from floq.training.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
@@ -21,13 +19,16 @@ from floq.training.loop import Loop
 from floq.training.online import OnlinePhase
 from floq.training.phases import OfflinePhase
 from floq.training.preparation import (
+    action_bounds,
     as_decisions,
     check_devices,
     check_environment,
     check_numbers,
     check_online,
+    read_dataset,
     statistics_of,
     verified_dataset,
+    with_environment,
 )
 from floq.training.program import initial_state, state_template
 from floq.training.progress import ProgressDisplay
@@ -45,10 +46,10 @@ from floq.training.signals import interruptions
 
 def train(
     config: Any,
-    dataset: Dataset | None,
+    dataset: Dataset | str | Path | None,
     *,
     directory: str | Path,
-    env: gymnasium.Env | EnvironmentSpec | str | None = None,
+    env: Environment | None = None,
     task: str | None = None,
     seed: int = 0,
     seeds: Sequence[int] | None = None,
@@ -69,9 +70,11 @@ def train(
 
     Args:
         config: The config of an algorithm, such as `floq.algorithms.floq.Config()`.
-        dataset: The data; None learns from online transitions alone.
+        dataset: The data, or an npz file as `Dataset.load` reads it, which the run notes; None
+            learns from online transitions alone.
         directory: A new folder for everything that the run leaves behind.
-        env: Where to evaluate the policy, and to train online; None does neither.
+        env: Where to evaluate the policy, and to train online: what `floq.make_env` takes, an
+            environment, or a function that returns one and can be imported. None does neither.
         task: The floq task that the data belongs to, from which `resume` loads it again. Taken
             from `env` if that is a task's name.
         seed: Seed of the run.
@@ -113,22 +116,24 @@ def train(
     if schedule.evaluate_bc and (env is None or not hasattr(algorithm, "act_behaviour")):
         reason = "there is no env" if env is None else f"{name} has no behaviour policy"
         raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
+    dataset, file = read_dataset(dataset)
     fingerprint = None if dataset is None else dataset.fingerprint()
     dataset = None if dataset is None else as_decisions(dataset, config)
-    statistics = statistics_of(config, dataset, spec, reward_range)
-    if spec is not None:
-        check_environment(spec, statistics, config.action_chunk)
+    environment = None if spec is None else check_environment(spec, dataset, processes=processes)
+    statistics = statistics_of(config, dataset, environment, reward_range)
     run_config = RunConfig(
         algorithm=name,
         config=config,
         task=task,
-        environment=spec,
+        environment=None if environment is None else environment.spec,
         seeds=seeds,
         steps=steps,
         online=online,
         schedule=schedule,
         fingerprint=fingerprint,
         statistics=statistics,
+        data=file,
+        action_bounds=action_bounds(dataset),
     )
     # From here on a signal saves: also one that comes before the first update is compiled.
     check_agreement(json_bytes(to_json(run_config)), what="settings or data")
@@ -139,7 +144,8 @@ def train(
 def resume(
     directory: str | Path,
     *,
-    dataset: Dataset | None = None,
+    dataset: Dataset | str | Path | None = None,
+    env: Environment | None = None,
     steps: int | None = None,
     processes: int | None = None,
     progress: bool = True,
@@ -148,7 +154,9 @@ def resume(
 
     Args:
         directory: The run.
-        dataset: Its data; by default that of the run's task is loaded.
+        dataset: Its data, or the file that holds it; by default the file that the run has noted,
+            or that of its task, is loaded.
+        env: Its environment, if it has moved or changed; it must fit what the run has learned.
         steps: Steps in all, offline updates and environment steps together, if not those that the
             run was started with.
         processes: Processes that step environments; by default one for each core.
@@ -187,7 +195,12 @@ def resume(
             files.say(f"{path} is finished: all {step:,} {unit} are done.")
             return Run(path, config, step, checkpoint.state)
         if config.fingerprint is not None:
-            dataset = as_decisions(verified_dataset(path, config, dataset), config.config)
+            dataset, file = verified_dataset(path, config, dataset)
+            config = config._replace(data=file)
+            dataset = as_decisions(dataset, config.config)
+        if files.writes:
+            config = with_environment(config, env, processes=processes)
+        assert not isinstance(dataset, str | Path)
         files.check_versions(step)
         files.write_config(config)
         if checkpoint is not None and files.writes:

@@ -1,5 +1,6 @@
 """What is settled before a run begins or goes on: its data, its statistics, and that all fits."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import jax
 
 from floq.data.dataset import Dataset
-from floq.envs.make import EnvironmentSpec
+from floq.envs.make import Environment, EnvironmentSpec, spec_of
+from floq.envs.preflight import Bounds, Checked, meaning, preflight
 from floq.tasks import load_task
 from floq.training.devices import device_grid
+from floq.training.hosts import is_first
 from floq.training.run_directory import Online, RunConfig
 from floq.types import Statistics
 
@@ -91,7 +94,7 @@ def check_online(
 def statistics_of(
     config: Any,
     dataset: Dataset | None,
-    spec: EnvironmentSpec | None,
+    environment: Checked | None,
     reward_range: tuple[float, float] | None,
 ) -> Statistics:
     """Shapes and reward range, of decisions.
@@ -99,7 +102,7 @@ def statistics_of(
     Args:
         config: The algorithm's.
         dataset: One transition for each decision, or None.
-        spec: The environment; needed without a dataset.
+        environment: The environment; needed without a dataset.
         reward_range: Least and greatest reward of a single step, in place of the dataset's.
 
     Raises:
@@ -114,9 +117,9 @@ def statistics_of(
             "and the histogram. A wide range is safer than one that rewards fall out of."
         )
     else:
-        assert spec is not None
-        (observation_dim,), (action_dim,) = _shapes(spec)
-        found = Statistics(observation_dim, action_dim * config.action_chunk, 0.0, 0.0)
+        assert environment is not None
+        action_dim = environment.action_dim * config.action_chunk
+        found = Statistics(environment.observation_dim, action_dim, 0.0, 0.0)
     if reward_range is None:
         return found
     low, high = reward_range
@@ -132,15 +135,6 @@ def lookahead(config: Any) -> int:
     return config.action_chunk * config.n_step
 
 
-def _shapes(spec: EnvironmentSpec) -> tuple[Any, Any]:
-    """Shapes of an observation and of an action."""
-    env = spec.make()
-    try:
-        return env.observation_space.shape, env.action_space.shape
-    finally:
-        env.close()
-
-
 def as_decisions(dataset: Dataset, config: Any) -> Dataset:
     """The dataset with one transition for each decision of the algorithm."""
     if config.action_chunk == config.n_step == 1:
@@ -150,43 +144,125 @@ def as_decisions(dataset: Dataset, config: Any) -> Dataset:
     )
 
 
-def check_environment(spec: EnvironmentSpec, statistics: Statistics, action_chunk: int) -> None:
-    """Refuses an environment that the dataset cannot come from."""
-    shapes = _shapes(spec)
-    expected = (statistics.observation_dim,), (statistics.action_dim // action_chunk,)
-    if shapes != expected:
-        raise ValueError(
-            f"The environment {spec.id} has observations and actions of shapes {shapes}, the "
-            f"dataset has {expected}: give the environment that the data was collected in."
-        )
+def check_environment(
+    spec: EnvironmentSpec, dataset: Dataset | None, *, processes: int | None
+) -> Checked:
+    """Tries a new run's environment, and relates its actions to those of the data.
+
+    Args:
+        spec: The environment.
+        dataset: The data, if there is any.
+        processes: Processes that will step environments; with 0 none is started here either.
+
+    Raises:
+        ValueError: If something of it fails, or it cannot be the one that the data comes from.
+    """
+    sizes = None if dataset is None else (dataset.observations.shape[1], dataset.actions.shape[1])
+    return preflight(
+        spec,
+        sizes=sizes,
+        bounds=None if dataset is None else action_bounds(dataset),
+        is_related=dataset is None,
+        in_worker=processes != 0 and is_first(),
+    )
+
+
+def action_bounds(dataset: Dataset | None) -> Bounds | None:
+    """What -1 and 1 stand for in the data's actions; None if nobody has said."""
+    if dataset is None or dataset.action_low is None or dataset.action_high is None:
+        return None
+    return dataset.action_low, dataset.action_high
+
+
+def with_environment(
+    config: RunConfig, env: Environment | None, *, processes: int | None
+) -> RunConfig:
+    """A run's settings with the environment that it goes on in, which is tried.
+
+    Args:
+        config: The run's.
+        env: Another environment in place of the run's; None keeps that.
+        processes: Processes that will step environments; with 0 none is started here either.
+
+    Raises:
+        ValueError: If something of it fails, or it does not fit what the run has learned.
+    """
+    former = config.environment
+    spec = former if env is None else spec_of(env)
+    if spec is None:
+        return config
+    bounds = config.action_bounds
+    is_same = spec == former
+    if bounds is None and former is not None and not is_same:
+        # One that is no longer to be had says nothing.
+        with contextlib.suppress(ValueError):
+            bounds = meaning(former)
+    statistics = config.statistics
+    action_dim = statistics.action_dim // config.config.action_chunk
+    checked = preflight(
+        spec,
+        sizes=(statistics.observation_dim, action_dim),
+        bounds=None if is_same else bounds,
+        is_related=is_same,
+        in_worker=processes != 0 and is_first(),
+    )
+    return config._replace(environment=checked.spec)
+
+
+def read_dataset(
+    dataset: Dataset | str | Path | None, bounds: Bounds | None = None
+) -> tuple[Dataset | None, str | None]:
+    """The data, and the file that it was read from, if it is one.
+
+    Args:
+        dataset: The data, or an npz file as `Dataset.load` reads it.
+        bounds: What -1 and 1 stand for in it, as somebody has said before.
+    """
+    if not isinstance(dataset, str | Path):
+        return dataset, None
+    path = Path(dataset).expanduser().resolve()
+    low, high = (None, None) if bounds is None else bounds
+    return Dataset.load(path, action_low=low, action_high=high), str(path)
 
 
 def verified_dataset(
-    path: Path, config: RunConfig, dataset: Dataset | None, *, directory: Path | None = None
-) -> Dataset:
-    """The run's dataset, and no other.
+    path: Path,
+    config: RunConfig,
+    dataset: Dataset | str | Path | None,
+    *,
+    directory: Path | None = None,
+) -> tuple[Dataset, str | None]:
+    """The run's dataset, and no other, and the file that it was read from, if it is one.
 
     Args:
         path: The run.
         config: What its `config.json` says.
-        dataset: The data; that of the run's task by default.
+        dataset: The data, or its file; that which the run has noted, or of its task, by default.
         directory: Folder of the task's dataset files; the usual one by default.
 
     Raises:
-        FileNotFoundError: If the task's data file is not there.
+        FileNotFoundError: If the data file is not there.
         ValueError: If the run has no task and no dataset is given, or it is another one.
     """
-    if dataset is None:
-        if config.task is None:
-            raise ValueError(
-                f"{path} was not started from one of floq's tasks: give its data as `dataset`."
-            )
-        dataset, env = load_task(config.task, directory=directory)
+    if dataset is None and config.data is None and config.task is None:
+        raise ValueError(
+            f"{path} was not started from one of floq's tasks: give its data as `dataset`, or as "
+            "--data PATH where Dataset.save has written it."
+        )
+    if dataset is None and config.data is not None and not Path(config.data).exists():
+        raise FileNotFoundError(
+            f"{config.data}, the data of {path}, is not there: give the place where it lies now as "
+            "`dataset`, or as --data PATH."
+        )
+    found, file = read_dataset(config.data if dataset is None else dataset, config.action_bounds)
+    if found is None:
+        assert config.task is not None
+        found, env = load_task(config.task, directory=directory)
         env.close()
-    fingerprint = dataset.fingerprint()
+    fingerprint = found.fingerprint()
     if fingerprint != config.fingerprint:
         raise ValueError(
             f"{path} was trained on another dataset: its fingerprint is {config.fingerprint}, that "
             f"of the data given now is {fingerprint}. Find the former data, or train anew."
         )
-    return dataset
+    return found, file or config.data

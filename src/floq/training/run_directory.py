@@ -145,6 +145,9 @@ class RunConfig(NamedTuple):
         schedule: What happens at which steps.
         fingerprint: SHA-256 of the dataset; None without one.
         statistics: Shapes and reward range of what decisions give, by the dataset or as given.
+        data: The file that the dataset was read from, if the run was given one.
+        action_bounds: What -1 and 1 stand for in the data's actions, in the environment's own
+            units; None if nobody has said.
     """
 
     algorithm: str
@@ -157,6 +160,8 @@ class RunConfig(NamedTuple):
     schedule: Schedule
     fingerprint: str | None
     statistics: Statistics
+    data: str | None = None
+    action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     @property
     def total_steps(self) -> int:
@@ -385,7 +390,11 @@ def read_config(path: Path) -> RunConfig:
     file = Path(path) / CONFIG
     if not file.exists():
         raise FileNotFoundError(f"{path} holds no run: there is no {CONFIG} in it.")
-    config = from_json(RunConfig, read_json(file), name=str(file))
+    content = read_json(file)
+    if isinstance(content, dict):
+        # Runs of former versions do not say it.
+        content = {"data": None, "action_bounds": None, **content}
+    config = from_json(RunConfig, content, name=str(file))
     if config.algorithm not in ALGORITHMS:
         raise ValueError(
             f"{file}: algorithm is {config.algorithm!r}: it must be one of {', '.join(ALGORITHMS)}."
