@@ -95,6 +95,8 @@ def train(
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
+        floq.training.phases.NothingToLearn: If no update can come of the environment's steps;
+            everything before is saved.
     """
     path = Path(directory)
     refuse_existing(path)
@@ -118,6 +120,9 @@ def train(
     statistics = statistics_of(config, dataset, spec, reward_range)
     if spec is not None:
         check_environment(spec, statistics, config.action_chunk)
+    # What the networks refuse, such as rewards that are all equal, is refused before a folder is
+    # made.
+    state_template(algorithm, config, statistics, seeds)
     run_config = RunConfig(
         algorithm=name,
         config=config,
@@ -273,6 +278,7 @@ def go_through_phases(
                 is_saved = checkpoint is not None or config.steps > 0
                 loop = Loop(files, config, phase, evaluator, done=done, is_saved=is_saved)
                 loop.run(display, stop)
+                phase.check_learned()
                 state = phase.state()
     return Run(files.path, config, config.total_steps, state)
 
