@@ -132,6 +132,8 @@ def load_task(
         rewards,
         masks,
         arrays["terminals"],
+        # Rewards and masks follow from each row's state, also at a trajectory's last one.
+        layout="states",
         source=str(path),
     )
     return dataset, env

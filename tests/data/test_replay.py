@@ -227,6 +227,7 @@ def test_the_range_of_rewards_is_that_of_every_transition():
     assert np.isinf(empty().lowest[0])
 
 
+@pytest.mark.filterwarnings("ignore:.*leaves out")
 def test_windows_are_those_of_a_dataset():
     """The same trajectories as a dataset with action chunks give the same transitions."""
     ends = [[""], [""], [""], ["c"], [""], [""], ["t"], [""], ["c"]]

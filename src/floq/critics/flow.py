@@ -251,9 +251,10 @@ class FlowCritic(eqx.Module):
         low, high = float(statistics.reward_min), float(statistics.reward_max)
         if low == high:
             raise ValueError(
-                f"All rewards are {low}, so the noise interval is a single point and a flow "
-                "critic has nothing to carry. Check the rewards, or give the range of rewards "
-                "that the task can have."
+                f"All rewards are {low:.6g}, so the noise interval is a single point and a flow "
+                "critic has nothing to carry. Check the rewards, or give the least and the "
+                "greatest reward that a step can have: reward_range=(low, high), or "
+                "--reward-range LOW HIGH."
             )
         horizon = 1 / (1 - discount)
         self.config = config

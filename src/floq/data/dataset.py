@@ -2,6 +2,9 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +12,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy.typing import ArrayLike
 
-from floq.data.validation import check_arrays
+from floq.data.bounds import action_bounds
+from floq.data.files import dataset_arguments, write_file
+from floq.data.trajectories import Layout, check_decisions, rows_of_states, warn_of_masks
+from floq.data.validation import check_and_rescale
 from floq.types import Batch, Statistics
 
 ACTION_LIMIT = 1 - 1e-5
@@ -23,8 +29,8 @@ class Dataset:
 
     The rows are states in the order in which they were visited. The state after row i is row
     i + 1, so that no copy of the next observations is kept; the last state of a trajectory has a
-    row too, from which no transition starts. Build one with `from_trajectories` or
-    `from_transitions`, which check the data.
+    row too, from which no transition starts. Build one with `from_trajectories`,
+    `from_transitions` or `load`, which check the data.
 
     A dataset is a pytree: pass it into compiled functions and scan over `sample`.
 
@@ -40,6 +46,9 @@ class Dataset:
         chunk: Actions in sequence that a transition's action holds.
         lookahead: Steps from a transition's observation to its next one; these two may be above 1
             after `with_decisions`.
+        action_low: What -1 stands for in each entry of an action, in the environment's own units;
+            None if nobody has said.
+        action_high: What 1 stands for, likewise.
     """
 
     observations: Float[Array, "rows obs"]
@@ -49,6 +58,12 @@ class Dataset:
     transitions: Int[Array, " size"]
     chunk: int = dataclasses.field(default=1, metadata={"static": True})
     lookahead: int = dataclasses.field(default=1, metadata={"static": True})
+    action_low: tuple[float, ...] | None = dataclasses.field(
+        default=None, metadata={"static": True}
+    )
+    action_high: tuple[float, ...] | None = dataclasses.field(
+        default=None, metadata={"static": True}
+    )
 
     @classmethod
     def from_trajectories(
@@ -59,17 +74,31 @@ class Dataset:
         masks: ArrayLike,
         terminals: ArrayLike,
         *,
+        layout: Layout | None = None,
+        action_low: ArrayLike | None = None,
+        action_high: ArrayLike | None = None,
+        action_space: Any = None,
         source: str = "from_trajectories",
     ) -> "Dataset":
         """A dataset from whole trajectories, one after the other, as OGBench's files hold them.
 
         Args:
             observations: The states (rows, obs), each trajectory's last one included.
-            actions: The actions (rows, act) within [-1, 1]; clipped to ±`ACTION_LIMIT`.
+            actions: The actions (rows, act) within [-1, 1], or within the bounds that are given;
+                clipped to ±`ACTION_LIMIT`.
             rewards: The reward of each action (rows,).
             masks: 1 - terminated, 0 or 1 (rows,).
-            terminals: 1 at the last row of each trajectory, whose action leads nowhere, else 0
+            terminals: 1 at the last row of each trajectory, for whatever reason it ended, else 0
                 (rows,).
+            layout: What a trajectory's last row is. "states": a state from which nothing was done,
+                so that its action, reward and mask count for nothing. "transitions": a transition
+                like any other, as in D4RL's data; with the mask 0 it counts, with the mask 1 its
+                next observation is missing and it is left out, with a warning. None: states, but
+                refused where rewards or masks of these rows look like those of transitions.
+            action_low: Least action, in the environment's own units: one number for all entries,
+                or one for each. Given, the actions are in these units, and are rescaled.
+            action_high: Greatest action, likewise.
+            action_space: The environment's box of actions, in place of both.
             source: What the data is called in error messages.
 
         Raises:
@@ -82,14 +111,17 @@ class Dataset:
             "masks": masks,
             "terminals": terminals,
         }
-        arrays = check_arrays(arrays, source=source)
+        given = action_bounds(action_low, action_high, action_space, source=source)
+        arrays, recorded = check_and_rescale(arrays, source=source, given=given)
+        arrays = rows_of_states(arrays, layout, source=source)
         transitions = np.flatnonzero(arrays.pop("terminals") == 0)
         if transitions.size == 0:
             raise ValueError(
                 f"{source}: terminals are 1 at every row, so there is no transition: mark only the "
-                "last row of each trajectory, and give each at least two rows"
+                "last row of each trajectory, and give each at least two rows, or "
+                'layout="transitions" if they are separate transitions with the mask 0'
             )
-        return cls._on_device(**arrays, transitions=transitions)
+        return cls._on_device(**arrays, transitions=transitions, recorded=recorded, source=source)
 
     @classmethod
     def from_transitions(
@@ -101,6 +133,9 @@ class Dataset:
         next_observations: ArrayLike,
         *,
         ends: ArrayLike | None = None,
+        action_low: ArrayLike | None = None,
+        action_high: ArrayLike | None = None,
+        action_space: Any = None,
         source: str = "from_transitions",
     ) -> "Dataset":
         """A dataset from separate transitions, as D4RL and most users' own data hold them.
@@ -111,13 +146,18 @@ class Dataset:
 
         Args:
             observations: The states (size, obs).
-            actions: The actions (size, act) within [-1, 1]; clipped to ±`ACTION_LIMIT`.
+            actions: The actions (size, act) within [-1, 1], or within the bounds that are given;
+                clipped to ±`ACTION_LIMIT`.
             rewards: The reward of each action (size,).
             masks: 1 - terminated, 0 or 1 (size,): not 0 at a time limit.
             next_observations: The states that followed (size, obs).
             ends: 1 at the last transition of each trajectory, for whatever reason it ended, else 0.
                 By default a trajectory ends where the next observation is not the following
                 transition's observation.
+            action_low: Least action, in the environment's own units: one number for all entries,
+                or one for each. Given, the actions are in these units, and are rescaled.
+            action_high: Greatest action, likewise.
+            action_space: The environment's box of actions, in place of both.
             source: What the data is called in error messages.
 
         Raises:
@@ -132,7 +172,8 @@ class Dataset:
         }
         if ends is not None:
             arrays["ends"] = ends
-        arrays = check_arrays(arrays, source=source)
+        given = action_bounds(action_low, action_high, action_space, source=source)
+        arrays, recorded = check_and_rescale(arrays, source=source, given=given)
         states, following = (
             arrays.pop(field).astype(np.float32, copy=False)
             for field in ("observations", "next_observations")
@@ -154,7 +195,9 @@ class Dataset:
         rows = spread(states)
         rows[transitions[breaks] + 1] = following[breaks]
         others = {field: spread(values) for field, values in arrays.items()}
-        return cls._on_device(observations=rows, **others, transitions=transitions)
+        return cls._on_device(
+            observations=rows, **others, transitions=transitions, recorded=recorded, source=source
+        )
 
     @classmethod
     def _on_device(
@@ -165,7 +208,10 @@ class Dataset:
         rewards: np.ndarray,
         masks: np.ndarray,
         transitions: np.ndarray,
+        recorded: Mapping[str, tuple[float, ...]],
+        source: str,
     ) -> "Dataset":
+        warn_of_masks(masks, transitions, source=source)
         clipped = np.clip(actions.astype(np.float32), -ACTION_LIMIT, ACTION_LIMIT)
         return cls(
             observations=jnp.array(observations, dtype=jnp.float32),
@@ -173,7 +219,69 @@ class Dataset:
             rewards=jnp.array(rewards, dtype=jnp.float32),
             masks=jnp.array(masks, dtype=jnp.float32),
             transitions=jnp.array(transitions, dtype=jnp.int32),
+            **recorded,
         )
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        layout: Layout | None = None,
+        action_low: ArrayLike | None = None,
+        action_high: ArrayLike | None = None,
+        action_space: Any = None,
+    ) -> "Dataset":
+        """A dataset from an npz file: one that `save` wrote, or arrays of one's own.
+
+        These are the arguments of `from_trajectories` or of `from_transitions` by their names, and
+        maybe action_low and action_high.
+
+        Args:
+            path: The file.
+            layout: As in `from_trajectories`; what `save` wrote needs none.
+            action_low: As in `from_trajectories`; a file that has bounds needs none.
+            action_high: Likewise.
+            action_space: Likewise.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The file is damaged, lacks a field, has other bounds, or unsound data.
+        """
+        path = Path(path).expanduser()
+        given = action_bounds(action_low, action_high, action_space, source=str(path))
+        arguments, recorded = dataset_arguments(path, layout=layout, given=given)
+        build = cls.from_trajectories if "terminals" in arguments else cls.from_transitions
+        return dataclasses.replace(build(**arguments, source=str(path)), **recorded)
+
+    def save(self, path: str | Path) -> None:
+        """Writes an npz file that `load` reads back to a dataset of the same fingerprint.
+
+        Raises:
+            ValueError: If the path does not end with .npz, or transitions last several steps.
+            OSError: If the disk does not take it; a former file is intact then.
+        """
+        path = Path(path).expanduser()
+        if path.suffix != ".npz":
+            raise ValueError(f"{path}: a dataset is saved as npz: let the name end with .npz")
+        if self.lookahead != 1:
+            raise ValueError(
+                f"{path}: these transitions last {self.lookahead} steps: save the dataset that "
+                "with_decisions was called on"
+            )
+        write_file(path, self.trajectories(), low=self.action_low, high=self.action_high)
+
+    def trajectories(self) -> dict[str, np.ndarray]:
+        """Observations, actions, rewards, masks and terminals of all rows, last states included."""
+        fields = ("observations", "actions", "rewards", "masks")
+        rows = {field: np.asarray(getattr(self, field)) for field in fields}
+        return {**rows, "terminals": ~self._is_start()}
+
+    def _is_start(self) -> np.ndarray:
+        """Whether a transition starts from a row, bool (rows,)."""
+        is_start = np.zeros(len(self.rewards), bool)
+        is_start[np.asarray(self.transitions)] = True
+        return is_start
 
     def with_decisions(
         self, *, action_chunk: int = 1, n_step: int = 1, discount: float
@@ -204,8 +312,7 @@ class Dataset:
         rewards, masks = np.asarray(self.rewards), np.asarray(self.masks)
         rows = len(rewards)
         # Of each row: the transitions in a row from it on, until its trajectory's last state.
-        is_start = np.zeros(rows, bool)
-        is_start[np.asarray(self.transitions)] = True
+        is_start = self._is_start()
         ends = np.append(np.flatnonzero(~is_start), rows)
         remaining = ends[np.searchsorted(ends, np.arange(rows))] - np.arange(rows)
         total, going_on = np.zeros_like(rewards), np.ones_like(masks)
@@ -215,11 +322,7 @@ class Dataset:
             going_on[inside] *= masks[inside + step]
         reaches = (remaining >= lookahead) | (going_on == 0)
         starts = np.flatnonzero((remaining >= action_chunk) & reaches)
-        if starts.size == 0:
-            raise ValueError(
-                f"no trajectory has {lookahead} transitions in a row: give a shorter action chunk "
-                "or fewer steps."
-            )
+        check_decisions(is_start, starts, action_chunk=action_chunk, n_step=n_step)
         return dataclasses.replace(
             self,
             rewards=jnp.asarray(total),
@@ -257,6 +360,9 @@ class Dataset:
         """
         digest = hashlib.sha256()
         for field in dataclasses.fields(self):
+            # Bounds that nobody gave are no part of the data.
+            if getattr(self, field.name) is None:
+                continue
             values = np.ascontiguousarray(getattr(self, field.name))
             digest.update(f"{field.name} {values.dtype.str} {values.shape};".encode())
             digest.update(values.data)

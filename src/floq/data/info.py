@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from floq.data.npz import read_arrays
+from floq.data.files import read_file
 from floq.data.paths import dataset_files, dataset_name
 from floq.data.validation import check_arrays
 from floq.disk import read_json
 
-_REQUIRED = ("observations", "actions", "terminals")
-_OPTIONAL = ("qpos", "qvel", "button_states")
 _FLOAT = 4
 
 
@@ -44,14 +42,20 @@ def check_file(path: Path) -> dict[str, np.ndarray]:
     """Read a whole dataset file and check everything in it.
 
     Returns:
-        The arrays that floq knows, by field.
+        The arrays that floq knows, by field: as the file has them where it is one of OGBench's,
+        else in the layout of whole trajectories, as the dataset has them.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The first fault.
     """
-    arrays = read_arrays(path, required=_REQUIRED, optional=_OPTIONAL)
-    return check_arrays(arrays, source=str(path))
+    arrays = read_file(path).arrays
+    if "rewards" not in arrays:
+        return check_arrays(arrays, source=str(path))
+    # Imported here because OGBench's files are fetched and checked without jax.
+    from floq.data.dataset import Dataset
+
+    return Dataset.load(path).trajectories()
 
 
 def check(target: str, *, directory: Path | None = None) -> dict[Path, str | None]:

@@ -4,10 +4,13 @@ Every fault is a `ValueError` that names the source, the field, the first row, t
 way out. The checks read the arrays in pieces, so they need little memory beside them.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from floq.data.bounds import ActionBounds
 
 ACTION_TOLERANCE = 1e-4
 """How far beyond [-1, 1] an action may lie, for rounding."""
@@ -26,10 +29,15 @@ _DIMENSIONS = {
 }
 _FLAGS = ("masks", "terminals", "ends")
 _SHAPES = {1: "(rows,)", 2: "(rows, entries)"}
+_NEAR = 1e-3
+"""Actions this close to -1 and 1 reach them, as those that were clipped or rescaled do."""
+_UNITS = ActionBounds((-1.0,), (1.0,))
 _PIECE = 65_536
 
 
-def check_arrays(arrays: Mapping[str, ArrayLike], *, source: str) -> dict[str, np.ndarray]:
+def check_arrays(
+    arrays: Mapping[str, ArrayLike], *, source: str, bounds: ActionBounds | None = None
+) -> dict[str, np.ndarray]:
     """Refuse arrays that are not sound offline data.
 
     Args:
@@ -37,14 +45,16 @@ def check_arrays(arrays: Mapping[str, ArrayLike], *, source: str) -> dict[str, n
             (rows, entries); rewards, masks, terminals, ends (rows,). Whichever are given are
             checked; observations must be among them.
         source: What the data is called in messages: a file, or the caller.
+        bounds: What the actions lie within; [-1, 1] if nobody has said.
 
     Returns:
         The same as numpy arrays, not copied where they are such.
 
     Raises:
-        ValueError: Objects or text in place of numbers, a wrong number of dimensions, lengths that
-            differ, no rows, NaN, infinity or a number too large for float32, an action outside
-            [-1, 1], a flag other than 0 and 1, or terminals whose last row is not 1.
+        ValueError: Objects or text in place of numbers, masked entries, a wrong number of
+            dimensions, lengths that differ, no rows, NaN, infinity or a number too large for
+            float32, an action outside its bounds, a flag other than 0 and 1, or terminals whose
+            last row is not 1.
     """
     checked = {field: _as_array(values, field, source) for field, values in arrays.items()}
     observations = checked["observations"]
@@ -54,47 +64,117 @@ def check_arrays(arrays: Mapping[str, ArrayLike], *, source: str) -> dict[str, n
         _check_width(checked["next_observations"], observations, source=source)
     for field, values in checked.items():
         _check_values(values, field, source=source)
+    if "actions" in checked:
+        _check_actions(checked["actions"], bounds, source=source)
     if "terminals" in checked:
         _check_terminals(checked["terminals"], source=source)
     return checked
 
 
+def check_and_rescale(
+    arrays: Mapping[str, ArrayLike], *, source: str, given: ActionBounds | None
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[float, ...]]]:
+    """Sound arrays with actions in [-1, 1], and by name the bounds that these stand for.
+
+    Args:
+        arrays: As `check_arrays` takes them, with actions.
+        source: What the data is called in messages.
+        given: The bounds of the actions, which are in the environment's units then; else None.
+
+    Raises:
+        ValueError: As `check_arrays` does.
+    """
+    checked = check_arrays(arrays, source=source, bounds=given)
+    if given is None:
+        return checked, {}
+    actions = checked["actions"]
+    bounds = given.each(actions.shape[1], source=source)
+    least, most = actions.min(axis=0), actions.max(axis=0)
+    is_clipped = (np.abs(least + 1) < _NEAR).all() and (np.abs(most - 1) < _NEAR).all()
+    if is_clipped and (np.array(bounds.high) - np.array(bounds.low) > 2 + _NEAR).all():
+        warnings.warn(
+            f"{source}: actions reach from -1 to 1, and the bounds {bounds} were given, from which "
+            "they are rescaled: if somebody rescaled them before, leave the bounds out",
+            UserWarning,
+            stacklevel=3,
+        )
+    checked["actions"] = bounds.to_unit(actions).astype(np.float32)
+    return checked, bounds.named
+
+
 def _as_array(values: ArrayLike, field: str, source: str) -> np.ndarray:
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{source}: {field} is a masked array, and {np.ma.count_masked(values)} of its entries "
+            "are hidden: leave out the trajectories with such rows"
+        )
     try:
         return np.asarray(values)
-    except ValueError as error:
+    # What other libraries' arrays raise differs: a tensor on a GPU, or one that has a gradient.
+    except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(
-            f"{source}: {field} is no array: {error}. Give rows of equal length"
+            f"{source}: {field} is no array: {error}. Give one array of numbers, with rows of "
+            "equal length"
         ) from error
 
 
 def _check_form(values: np.ndarray, field: str, *, rows: tuple[int, ...], source: str) -> None:
+    where = f"{source}: {field}"
     kind = values.dtype.kind
-    if kind == "O":
-        raise ValueError(
-            f"{source}: {field} holds Python objects: give one plain array of numbers, with all "
-            "rows of equal length"
-        )
+    if kind in "OV":
+        raise ValueError(f"{where} {_in_words(values)}")
     if kind not in ("f" if field == "actions" else "fiub"):
         wanted = "floats" if field == "actions" else "numbers"
         raise ValueError(
-            f"{source}: {field} has the dtype {values.dtype}, where {wanted} are needed: convert "
+            f"{where} has the dtype {values.dtype}, where {wanted} are needed: convert "
             "it to float32"
             + (" (floq has no discrete actions)" if field == "actions" and kind in "iu" else "")
         )
     wanted = _DIMENSIONS[field]
     if values.ndim != wanted:
         raise ValueError(
-            f"{source}: {field} has the shape {values.shape}, where {_SHAPES[wanted]} is needed"
-            + (": flatten each row, images are not supported" if values.ndim > 2 else "")
+            f"{where} has the shape {values.shape}, where {_SHAPES[wanted]} is needed: "
+            f"{_reshaped(values, field, wanted)}"
         )
     if rows and len(values) != rows[0]:
         raise ValueError(
-            f"{source}: {field} has {len(values)} rows and observations has {rows[0]}: each field "
+            f"{where} has {len(values)} rows and observations has {rows[0]}: each field "
             "needs one row for every observation"
         )
     if values.size == 0:
-        raise ValueError(f"{source}: {field} is empty, with the shape {values.shape}")
+        raise ValueError(f"{where} is empty, with the shape {values.shape}: give at least one row")
+
+
+def _in_words(values: np.ndarray) -> str:
+    """What an array of Python objects or of named fields is, and what to do about it."""
+    first = values.flat[0] if values.dtype.kind == "O" and values.size else None
+    if isinstance(first, Mapping) or values.dtype.names:
+        return (
+            "is a dictionary, where one array (rows, entries) is needed: put its parts side by "
+            "side, as numpy.concatenate([…], axis=1) does, and wrap the environment in "
+            "gymnasium.wrappers.FlattenObservation, which puts them in the order of its space"
+        )
+    if values.ndim == 0 and first is None:
+        return "is None, where an array is needed: give it"
+    return (
+        "holds Python objects: give one plain array of numbers, with all rows of equal length; "
+        "of a tuple of arrays put the parts side by side, as "
+        "gymnasium.wrappers.FlattenObservation does"
+    )
+
+
+def _reshaped(values: np.ndarray, field: str, wanted: int) -> str:
+    """How to bring an array into the form that is needed."""
+    if wanted == 1 and values.ndim == 2 and values.shape[1] == 1:
+        return f"give {field}[:, 0]"
+    if wanted == 2 and values.ndim == 1:
+        return f"with one entry a row, give {field}[:, None]"
+    if wanted == 2 and values.ndim > 2:
+        return (
+            "flatten each row (images are not supported); of several environments or episodes, "
+            "put one after the other"
+        )
+    return "give one number for each row, trajectory after trajectory"
 
 
 def _check_width(following: np.ndarray, observations: np.ndarray, *, source: str) -> None:
@@ -114,13 +194,6 @@ def _check_values(values: np.ndarray, field: str, *, source: str) -> None:
             f"{where} must be finite and within the range of float32",
             "repair or leave out the trajectories with such rows",
         )
-    if field == "actions":
-        _refuse(
-            values,
-            lambda piece: np.abs(piece) > 1 + ACTION_TOLERANCE,
-            f"{where} must lie within [-1, 1]",
-            "rescale the actions to this range, and let the environment undo it",
-        )
     if field in _FLAGS:
         _refuse(
             values,
@@ -128,6 +201,23 @@ def _check_values(values: np.ndarray, field: str, *, source: str) -> None:
             f"{where} must be 0 or 1",
             "masks are 1 - terminated" if field == "masks" else "1 marks the end of a trajectory",
         )
+
+
+def _check_actions(values: np.ndarray, bounds: ActionBounds | None, *, source: str) -> None:
+    limits = (bounds or _UNITS).each(values.shape[1], source=source)
+    if bounds is None:
+        way_out = (
+            "give the environment's bounds as action_low= and action_high=, or its action_space=, "
+            "and floq will rescale the actions to this range"
+        )
+    else:
+        way_out = "these are the bounds that were given, in the units of the actions: correct them"
+    _refuse(
+        values,
+        lambda piece: np.abs(limits.to_unit(piece)) > 1 + ACTION_TOLERANCE,
+        f"{source}: actions must lie within {limits}",
+        way_out,
+    )
 
 
 def _check_terminals(terminals: np.ndarray, *, source: str) -> None:
@@ -138,7 +228,8 @@ def _check_terminals(terminals: np.ndarray, *, source: str) -> None:
     raise ValueError(
         f"{source}: terminals is {terminals[last]} at the last row, {last}, with "
         f"{found or 'no'} end{'' if found == 1 else 's'} before it: the last row of each "
-        "trajectory must be 1; the file may be cut short"
+        "trajectory must be 1, also where a time limit ended it (of D4RL's fields give "
+        "terminals | timeouts); or the data was cut short"
     )
 
 

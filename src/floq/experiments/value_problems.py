@@ -318,6 +318,7 @@ def collect(
         mdp.rewards[rows, taken],
         ~mdp.terminal[reached.ravel()],
         ends.ravel(),
+        layout="states",
         source="value problem",
     )
     dataset = dataset.with_decisions(

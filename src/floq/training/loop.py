@@ -13,7 +13,7 @@ from floq.envs.vector import WorkerError
 from floq.evaluation import Evaluator
 from floq.training.checkpoint import checkpoint_paths, named_leaves, save_checkpoint
 from floq.training.hosts import from_all, on_first
-from floq.training.phases import Phase
+from floq.training.phases import NothingToLearn, Phase
 from floq.training.progress import ProgressDisplay
 from floq.training.run import make_policy, state_at
 from floq.training.run_directory import (
@@ -71,6 +71,7 @@ class Loop:
             Interrupted: If a signal asked to stop; everything is saved.
             Diverged: If a metric or a parameter is no longer finite.
             WorkerError: If an environment failed; everything before is saved.
+            NothingToLearn: If no update can come of the steps; everything before is saved.
         """
         phase = self._phase
         while True:
@@ -80,7 +81,7 @@ class Loop:
                 return
             try:
                 phase.advance(self._next_due(), stop)
-            except WorkerError:
+            except (WorkerError, NothingToLearn):
                 self._save()
                 raise
             self._check_metrics()

@@ -98,6 +98,8 @@ def train(
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
+        floq.training.phases.NothingToLearn: If no update can come of the environment's steps;
+            everything before is saved.
     """
     path = Path(directory)
     refuse_existing(path)
@@ -121,6 +123,9 @@ def train(
     dataset = None if dataset is None else as_decisions(dataset, config)
     environment = None if spec is None else check_environment(spec, dataset, processes=processes)
     statistics = statistics_of(config, dataset, environment, reward_range)
+    # What the networks refuse, such as rewards that are all equal, is refused before a folder is
+    # made.
+    state_template(algorithm, config, statistics, seeds)
     run_config = RunConfig(
         algorithm=name,
         config=config,
@@ -286,6 +291,7 @@ def go_through_phases(
                 is_saved = checkpoint is not None or config.steps > 0
                 loop = Loop(files, config, phase, evaluator, done=done, is_saved=is_saved)
                 loop.run(display, stop)
+                phase.check_learned()
                 state = phase.state()
     return Run(files.path, config, config.total_steps, state)
 

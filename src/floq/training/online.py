@@ -19,14 +19,20 @@ from floq.data.replay import ReplayBuffer, Rows
 from floq.training.checkpoint import Checkpoint, rows_folder
 from floq.training.collector import Collector, Outcome
 from floq.training.learners import Learners
-from floq.training.phases import DISPATCH_SECONDS, Snapshot, Window, restore_sums
-from floq.training.preparation import lookahead
+from floq.training.phases import (
+    DISPATCH_SECONDS,
+    NothingToLearn,
+    Snapshot,
+    Window,
+    restore_sums,
+)
+from floq.training.preparation import TOLERANCE, lookahead
 from floq.training.program import Learner
 from floq.training.row_log import RowLog
 from floq.training.run_directory import EPISODES, EVENTS, RunConfig, RunDirectory
 
-_TOLERANCE = 1e-5
-"""Relative: sums of rewards round differently on the device than in the data's statistics."""
+_HOPELESS_EPISODES = 100
+"""Episodes of a seed after which, if none was long enough for a decision, none will be."""
 
 
 class OnlinePhase:
@@ -115,7 +121,14 @@ class OnlinePhase:
         return self._collector.time * self.stride
 
     def advance(self, limit: int, should_stop: Callable[[], bool]) -> None:
-        """Ticks for about a second, or up to a step, or until it should stop, maybe in a tick."""
+        """Ticks for about a second, or up to a step, or until it should stop, maybe in a tick.
+
+        Raises:
+            floq.envs.vector.WorkerError: If an environment fails.
+            NothingToLearn: If episodes are too short for any update.
+        """
+        if not self._has_data and self._steps >= 2 * self._online.warmup:
+            self._check_episodes()
         started, before, updates = time.perf_counter(), self._steps, self._updates
         while self.step < limit and not should_stop():
             if not self._tick(should_stop):
@@ -150,6 +163,46 @@ class OnlinePhase:
         self._collector.take(self._outcome)
         self._actions, self._outcome = None, None
         return True
+
+    def check_learned(self) -> None:
+        """Refuses to end without a single update.
+
+        Raises:
+            NothingToLearn: If there was none.
+        """
+        if self._updates:
+            return
+        self._check_episodes(least=1)
+        raise NothingToLearn(
+            f"No update was made in {self._steps} environment steps of each seed "
+            f"(warmup={self._online.warmup}, updates_per_step={self._online.updates_per_step}): "
+            f"the {lookahead(self._config.config)} steps that a decision looks ahead were there "
+            "too late. Give more steps."
+        )
+
+    def _check_episodes(self, *, least: int = _HOPELESS_EPISODES) -> None:
+        """Refuses episodes none of which has held the steps of a decision.
+
+        Args:
+            least: Episodes of a seed that must have ended before it is judged.
+
+        Raises:
+            NothingToLearn: If a seed has so many, and nothing to learn from.
+        """
+        config, listed = self._config.config, self._learners.counts()["listed"]
+        # Where an episode ends, a row is added beside those of the steps.
+        ended = self._log.counts - self._collector.time
+        for seed, part, found in zip(self._config.seeds, self._parts(), listed, strict=True):
+            episodes = int(ended[part].sum())
+            if found.any() or episodes < least:
+                continue
+            raise NothingToLearn(
+                f"None of {episodes} episodes of seed {seed} had the {lookahead(config)} steps "
+                f"that a decision looks ahead (action_chunk={config.action_chunk}, "
+                f"n_step={config.n_step}): they are too short for any update. Give a shorter "
+                "action chunk or fewer steps, or an environment with longer episodes. Everything "
+                f"up to step {self.step} is saved."
+            )
 
     def _plan(self) -> np.ndarray:
         # Without an update before there is no policy that is worth its noise.
@@ -218,7 +271,7 @@ class OnlinePhase:
     def _check_rewards(self) -> None:
         """Reports, once, a reward outside of the range that the networks were built for."""
         low, high = self._config.statistics.reward_min, self._config.statistics.reward_max
-        slack = _TOLERANCE * max(abs(low), abs(high), 1.0)
+        slack = TOLERANCE * max(abs(low), abs(high), 1.0)
         counts = self._learners.counts()
         for index, seed in enumerate(self._config.seeds):
             least, most = counts["lowest"][index].min(), counts["highest"][index].max()

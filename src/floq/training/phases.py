@@ -19,6 +19,10 @@ DISPATCH_SECONDS = 1.0
 """Aim for one call of a program: long enough to cost nothing, short enough to stop soon."""
 
 
+class NothingToLearn(RuntimeError):  # noqa: N818 - what happened, not an error of the program
+    """Environments were stepped, and no update can come of it; everything before is saved."""
+
+
 class Window(NamedTuple):
     """What was measured since the last log.
 

@@ -2,11 +2,13 @@
 
 import contextlib
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from floq.data.dataset import Dataset
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
@@ -18,6 +20,8 @@ from floq.training.run_directory import Online, RunConfig
 from floq.types import Statistics
 
 _LIMIT = 2**31
+TOLERANCE = 1e-5
+"""Of rewards, relative: sums round differently on the device than in the data's statistics."""
 
 
 def check_numbers(seeds: Sequence[int], steps: int, online: Online | None) -> None:
@@ -83,6 +87,18 @@ def check_online(
             f"online capacity is {online.capacity} for {online.environments} environments: give at "
             f"least {least * online.environments}, since each must hold a whole lookahead."
         )
+    ticks = online.steps // online.environments
+    # Updates of a step are due by those before it.
+    if (
+        online.updates_before(online.steps - online.environments) < 1
+        or ticks <= config.action_chunk
+    ):
+        raise ValueError(
+            f"online steps are {online.steps} for {online.environments} environments, with "
+            f"warmup={online.warmup}, updates_per_step={online.updates_per_step} and "
+            f"action_chunk={config.action_chunk}: no update would ever be made. Give more steps, "
+            "or less of the others."
+        )
     online_rows = round(online.online_share * config.batch_size)
     if online.buffer == "balanced" and not 0 < online_rows < config.batch_size:
         raise ValueError(
@@ -110,6 +126,15 @@ def statistics_of(
     """
     if dataset is not None:
         found = dataset.statistics
+        masks = np.asarray(dataset.masks)[np.asarray(dataset.transitions)]
+        is_constant = found.reward_min == found.reward_max and masks.all()
+        if is_constant and hasattr(config, "critic"):
+            warnings.warn(
+                f"All rewards are {found.reward_min:.6g} and no transition is terminal, so that "
+                "every action is worth the same: check rewards and masks.",
+                UserWarning,
+                stacklevel=2,
+            )
     elif reward_range is None:
         raise ValueError(
             "reward_range is not given and there is no dataset to take it from: give the least and "
@@ -127,7 +152,19 @@ def statistics_of(
         raise ValueError(f"reward_range is {low}, {high}: give two numbers, the lower one first.")
     # A decision earns the discounted sum over its steps, of which a true end may leave one.
     total = sum(config.discount**step for step in range(lookahead(config)))
-    return found._replace(reward_min=min(low, low * total), reward_max=max(high, high * total))
+    given = found._replace(reward_min=min(low, low * total), reward_max=max(high, high * total))
+    slack = TOLERANCE * max(abs(low), abs(high), 1.0)
+    if dataset is not None and not (
+        given.reward_min - slack <= found.reward_min <= found.reward_max <= given.reward_max + slack
+    ):
+        warnings.warn(
+            f"The dataset's decisions earn {found.reward_min:.6g} to {found.reward_max:.6g}, and "
+            f"reward_range={low:.6g}, {high:.6g} allows for {given.reward_min:.6g} to "
+            f"{given.reward_max:.6g}: values beyond it are learned less well.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return given
 
 
 def lookahead(config: Any) -> int:
@@ -137,11 +174,21 @@ def lookahead(config: Any) -> int:
 
 def as_decisions(dataset: Dataset, config: Any) -> Dataset:
     """The dataset with one transition for each decision of the algorithm."""
-    if config.action_chunk == config.n_step == 1:
-        return dataset
-    return dataset.with_decisions(
-        action_chunk=config.action_chunk, n_step=config.n_step, discount=config.discount
-    )
+    if config.action_chunk > 1 or config.n_step > 1:
+        dataset = dataset.with_decisions(
+            action_chunk=config.action_chunk, n_step=config.n_step, discount=config.discount
+        )
+    starts = np.asarray(dataset.transitions)
+    has_next_actions = np.isin(starts + dataset.lookahead, starts).any()
+    if getattr(config, "critic_bc_coefficient", 0) and not has_next_actions:
+        warnings.warn(
+            "critic_bc_coefficient penalizes a distance from the data's next actions, and no "
+            "transition has one: none starts where another ends, as in shuffled data. Give the "
+            "transitions in the order in which they were collected, or set it to 0.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return dataset
 
 
 def check_environment(

@@ -1,0 +1,159 @@
+"""npz files of datasets: what anybody wrote, what floq saved, and OGBench's without rewards.
+
+A file of one's own holds the arguments of `Dataset.from_trajectories` or of
+`Dataset.from_transitions` by their names, and maybe the bounds of its actions. One that floq saved
+has a `version` too, which says that last rows are states and that actions lie in [-1, 1] already,
+whatever bounds are recorded beside them.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from floq.data.bounds import ActionBounds, action_bounds
+from floq.data.npz import read_arrays
+from floq.data.trajectories import Layout
+from floq.disk import writing
+
+_VERSION = 1
+_VALUES = ("rewards", "masks")
+_SIMULATION = ("qpos", "qvel", "button_states")
+_OPTIONAL = (*_VALUES, "terminals", "next_observations", "ends", *_SIMULATION)
+_MARKS = ("action_low", "action_high", "version")
+
+
+class DatasetFile(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        arrays: By field, not checked: observations, actions, and terminals or next_observations;
+            rewards and masks, but for OGBench's files; ends, qpos, qvel and button_states where
+            they are there.
+        bounds: Of the actions, where the file has them.
+        is_saved: Whether floq saved it, so that actions are rescaled and last rows are states.
+    """
+
+    arrays: dict[str, np.ndarray]
+    bounds: ActionBounds | None
+    is_saved: bool
+
+
+def dataset_arguments(
+    path: Path, *, layout: Layout | None, given: ActionBounds | None
+) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:
+    """What to build a dataset from a file by, and bounds that its rescaled actions have already.
+
+    Args:
+        path: The file.
+        layout: What the last rows of its trajectories are, if somebody said.
+        given: Bounds of its actions, if somebody gave them.
+
+    Returns:
+        The arguments of `Dataset.from_trajectories`, or of `Dataset.from_transitions` where there
+        are no terminals among them; and, by name, what is to be recorded after it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged or lacks a field, or it and the arguments contradict.
+    """
+    arrays, bounds, is_saved = read_file(path)
+    if "rewards" not in arrays:
+        raise ValueError(
+            f"{path}: no array named rewards or masks, as in OGBench's files, whose rewards follow "
+            "from a task: load that with floq.load_task, or add both"
+        )
+    if given is not None and bounds is not None and not given.equals(bounds):
+        raise ValueError(
+            f"{path}: it says that its actions lie within {bounds}, and {given} was given: leave "
+            "the bounds out, or give those of the file"
+        )
+    arguments = {field: values for field, values in arrays.items() if field not in _SIMULATION}
+    if "terminals" in arrays:
+        arguments["layout"] = "states" if is_saved else layout
+    elif layout is not None:
+        raise ValueError(
+            f"{path}: layout is {layout!r}, and it holds next_observations, with which every row "
+            "is a transition: leave the layout out"
+        )
+    if is_saved and bounds is not None:
+        return arguments, bounds.named
+    found = bounds or given
+    return arguments | ({} if found is None else found.named), {}
+
+
+def read_file(path: Path) -> DatasetFile:
+    """All that floq knows of a dataset file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, lacks a field, or has those of two layouts.
+    """
+    arrays = read_arrays(path, required=("observations", "actions"), optional=(*_OPTIONAL, *_MARKS))
+    low, high, version = (arrays.pop(name, None) for name in _MARKS)
+    if version is not None and version.tolist() != _VERSION:
+        raise ValueError(
+            f"{path}: its version is {version.tolist()}, and this floq reads {_VERSION}: read it "
+            "with the floq that saved it"
+        )
+    _check_fields(arrays, path)
+    bounds = action_bounds(low, high, None, source=str(path))
+    return DatasetFile(arrays, bounds, is_saved=version is not None)
+
+
+def _check_fields(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Refuses what is neither whole trajectories nor separate transitions."""
+    held = f"it holds {', '.join(sorted(arrays))}"
+    is_apart = "next_observations" in arrays
+    if not is_apart and "terminals" not in arrays:
+        raise ValueError(
+            f"{path}: no array named terminals, nor next_observations; {held}: add terminals, 1 "
+            "at the last row of each trajectory, or the next observation of each row"
+        )
+    if "terminals" in arrays and (is_apart or "ends" in arrays):
+        raise ValueError(
+            f"{path}: terminals beside next_observations or ends; {held}: whole trajectories have "
+            "terminals alone. For separate transitions leave them out, and give masks "
+            "(1 - terminated) and ends (1 where a trajectory ended for whatever reason)"
+        )
+    missing = [field for field in _VALUES if field not in arrays]
+    if missing and (is_apart or len(missing) == 1):
+        raise ValueError(
+            f"{path}: no array named {' or '.join(missing)}; {held}: add it. Masks are "
+            "1 - terminated: 0 where the next state has no value, and not at a time limit"
+        )
+
+
+def write_file(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    low: Sequence[float] | None,
+    high: Sequence[float] | None,
+) -> None:
+    """Saves whole trajectories such that a crash leaves the former file or the new one.
+
+    Args:
+        path: The file.
+        arrays: Observations, actions in [-1, 1], rewards, masks and terminals.
+        low: What -1 stands for in each entry of an action, if it is known.
+        high: What 1 stands for, likewise.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
+    marks = {"version": np.array(_VERSION)}
+    if low is not None and high is not None:
+        marks |= {"action_low": np.array(low), "action_high": np.array(high)}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with writing(path):
+            with partial.open("wb") as file:
+                np.savez(file, **marks, **arrays)  # pyright: ignore[reportArgumentType]
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
