@@ -296,7 +296,7 @@ class Forgetful(gymnasium.Env):
     """Cannot be repeated: it draws from a generator that no seed reaches."""
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
-    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-2, 2, (1,), np.float32)
     generator = np.random.default_rng()
     fail = False
 
@@ -310,7 +310,8 @@ class Forgetful(gymnasium.Env):
         return self.generator.normal(size=3).astype(np.float32), 0.0, False, False, {}
 
 
-gymnasium.register("Forgetful-v0", Forgetful)
+gymnasium.register("Forgetful-v0", Forgetful, max_episode_steps=1_000)
+NOT_REPEATED = pytest.mark.filterwarnings("ignore:environment 'Forgetful-v0' does not repeat")
 
 
 def interrupt_after(monkeypatch, count):
@@ -326,6 +327,7 @@ def interrupt_after(monkeypatch, count):
     monkeypatch.setattr(Collector, "execute", execute_and_signal)
 
 
+@NOT_REPEATED
 def test_an_environment_that_cannot_come_back_begins_anew(tmp_path, monkeypatch):
     """A warning and a row say so, and the buffer has a cut episode there, not a wrong step."""
     spec = EnvironmentSpec("Forgetful-v0")
@@ -346,6 +348,7 @@ def test_an_environment_that_cannot_come_back_begins_anew(tmp_path, monkeypatch)
     assert len(log["lasts"]) == 61
 
 
+@NOT_REPEATED
 def test_a_failing_environment_loses_nothing(tmp_path, monkeypatch):
     """What was learned before is saved, and the run goes on from there."""
     spec = EnvironmentSpec("Forgetful-v0")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,14 +80,19 @@ ALGORITHMS["tiny"] = sys.modules[__name__]
 
 
 def make_dataset(rows: int = 200, seed: int = 0) -> Dataset:
-    """Data of the shapes of gymnasium's Pendulum-v1."""
+    """Data of the shapes of gymnasium's Pendulum-v1, whose actions are torques from -2 to 2."""
     generator = np.random.default_rng(seed)
     observations = generator.normal(size=(rows, 3)).astype(np.float32)
     actions = np.tanh(observations[:, :1] - observations[:, 1:2])
     terminals = np.zeros(rows, np.float32)
     terminals[49::50] = 1
     return Dataset.from_trajectories(
-        observations, actions, -np.abs(actions[:, 0]), np.ones(rows, np.float32), terminals
+        observations,
+        2 * actions,
+        -np.abs(actions[:, 0]),
+        np.ones(rows, np.float32),
+        terminals,
+        action_space=gymnasium.spaces.Box(-2, 2, (1,)),
     )
 
 

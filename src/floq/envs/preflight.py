@@ -198,15 +198,17 @@ def _play(
 ) -> None:
     """Resets the environment twice and steps it, and says what may be a mistake."""
     slot, seeds = np.zeros(1, np.int64), np.full(1, _SEED)
-    with _trying(spec.id, "reset"):
-        first = slots.reset(slot, seeds)
-    with _trying(spec.id, "stepped by a middle action"):
-        steps = slots.step(slot, np.zeros((1, slots.action_dim), np.float32))
-    with _trying(spec.id, "reset a second time"):
-        second = slots.reset(slot, seeds)
-    here, there = [first, *steps], [second, *steps] if elsewhere is None else elsewhere
-    if not np.array_equal(first, second) or not all(
-        np.array_equal(a, b, equal_nan=True) for a, b in zip(here, there, strict=True)
+    times: list[Sequence[np.ndarray]] = [] if elsewhere is None else [elsewhere]
+    for again in ("", " again"):
+        with _trying(spec.id, f"reset{again}"):
+            first = slots.reset(slot, seeds)
+        with _trying(spec.id, f"stepped{again} by a middle action"):
+            steps = slots.step(slot, np.zeros((1, slots.action_dim), np.float32))
+        times.append([first, *steps])
+    if not all(
+        np.array_equal(one, other, equal_nan=True)
+        for time in times[:-1]
+        for one, other in zip(time, times[-1], strict=True)
     ):
         warnings.warn(
             f"environment {spec.id!r} does not repeat itself: with the same seed and action it "
@@ -216,7 +218,7 @@ def _play(
             UserWarning,
             stacklevel=2,
         )
-    seen = np.concatenate([first, steps.observations])
+    seen = np.concatenate([part for time in times for part in time[:2]])
     slack = 1e-5 * np.abs(seen)
     outside = ((seen < space.low - slack) | (seen > space.high + slack)).any(axis=0)
     if outside.any():
