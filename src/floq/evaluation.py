@@ -22,6 +22,7 @@ import scipy.special
 from floq.envs.make import EnvironmentSpec, spec_of
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
+from floq.settings import takes_settings
 from floq.types import Policy
 from floq.workers import available_cores
 
@@ -147,6 +148,7 @@ class Evaluator:
     again with the next one after a `floq.envs.vector.WorkerError`.
     """
 
+    @takes_settings("slots", "processes")
     def __init__(
         self,
         environment: gymnasium.Env | EnvironmentSpec | str,
@@ -177,6 +179,7 @@ class Evaluator:
         self._processes = processes
         self._environments: VectorEnvironment | None = None
 
+    @takes_settings("episodes", "seed")
     def evaluate(
         self,
         policy: Policy,
@@ -249,6 +252,7 @@ class Evaluator:
         return current
 
 
+@takes_settings("episodes", "seed", "processes")
 def evaluate(
     policy: Policy,
     environment: gymnasium.Env | EnvironmentSpec | str,

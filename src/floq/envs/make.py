@@ -14,6 +14,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.wrappers import RescaleAction
 
+from floq.settings import normalise
+
 # Wrappers that `gymnasium.make` and `make_env` add by themselves: a spec need not name them.
 _OWN_WRAPPERS = {"PassiveEnvChecker", "OrderEnforcing", "TimeLimit", "RescaleAction"}
 
@@ -31,14 +33,17 @@ class EnvironmentSpec:
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        normalise(self)
         try:
-            json.dumps(dict(self.kwargs), allow_nan=False)
+            # As files and workers get them, so that the environment is the same everywhere.
+            kwargs = json.loads(json.dumps(dict(self.kwargs), allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"the keyword arguments of environment {self.id!r} cannot be written as JSON "
                 f"({error}): {dict(self.kwargs)!r}. Use numbers, strings, booleans, lists and "
                 "dictionaries, or register an environment whose entry point needs no such argument."
             ) from None
+        object.__setattr__(self, "kwargs", kwargs)
 
     def make(self, *, render_mode: str | None = None) -> gymnasium.Env:
         """The environment, as `make_env` builds it."""

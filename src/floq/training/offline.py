@@ -12,10 +12,9 @@ from floq.algorithms import ALGORITHMS, algorithm_of
 from floq.data.dataset import Dataset
 from floq.envs.make import EnvironmentSpec, spec_of
 from floq.evaluation import Evaluator
+from floq.settings import takes_settings
 from floq.tasks import task_names
 from floq.training.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
-from floq.training.configuration import to_json
-from floq.training.files import json_bytes
 from floq.training.hosts import check_agreement, on_first
 from floq.training.loop import Loop
 from floq.training.online import OnlinePhase
@@ -37,12 +36,16 @@ from floq.training.run_directory import (
     RunConfig,
     RunDirectory,
     Schedule,
+    config_bytes,
     read_config,
     refuse_existing,
 )
 from floq.training.signals import interruptions
 
 
+@takes_settings(
+    *("task", "seed", "seeds", "steps", "online", "reward_range", "schedule", "processes")
+)
 def train(
     config: Any,
     dataset: Dataset | None,
@@ -131,11 +134,12 @@ def train(
         statistics=statistics,
     )
     # From here on a signal saves: also one that comes before the first update is compiled.
-    check_agreement(json_bytes(to_json(run_config)), what="settings or data")
+    check_agreement(config_bytes(run_config), what="settings or data")
     with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:
         return go_through_phases(files, run_config, dataset, processes=processes, progress=progress)
 
 
+@takes_settings("steps", "processes")
 def resume(
     directory: str | Path,
     *,
@@ -170,7 +174,7 @@ def resume(
     if steps is not None:
         config = _extended(path, config, steps)
     check_devices(config.config, config.seeds, config.online, offline_steps=config.steps)
-    check_agreement(json_bytes(to_json(config)), what="settings")
+    check_agreement(config_bytes(config), what="settings")
     template = state_template(
         ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
     )
