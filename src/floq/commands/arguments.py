@@ -38,8 +38,10 @@ def parse(command: type[Command], arguments: list[str], *, name: str) -> Command
         name: What it is called.
     """
     words = split(command, arguments)
-    if words.positionals and not words.unknown:
-        arguments = [*words.options, "--", *words.positionals]
+    if words.positionals:
+        # What follows an option that tyro does not know is lost to it, so that goes last.
+        parts = (words.positionals, words.options)
+        arguments = [*parts[0], *parts[1]] if words.unknown else [*parts[1], "--", *parts[0]]
     with _registry:
         return tyro.cli(
             command, args=arguments, prog=f"floq {name}", config=(tyro.conf.AvoidSubcommands,)
@@ -49,8 +51,8 @@ def parse(command: type[Command], arguments: list[str], *, name: str) -> Command
 def split(command: type, arguments: list[str]) -> Words:
     """Tells options and their values from positionals, wherever they stand.
 
-    An option of several numbers ends before the first word that is none; one of several texts has
-    its last word taken away where no other is left for the command's positional.
+    An option of several numbers ends before the first word that is none; one of several texts, or
+    an unknown one, has its last word taken away where no other is left for a positional.
     """
     known = _options(command, None, "")
     found, words = Words([], [], False), list(arguments)
@@ -63,12 +65,14 @@ def split(command: type, arguments: list[str]) -> Words:
         if not _is_option(word):
             found.positionals.append(word)
             continue
+        if word.startswith("--tyro-"):  # A shell asks what completes a word.
+            return Words(arguments, [], unknown=True)
         found.options.append(word)
         option, equals, _ = word.partition("=")
         values = known.get(option.replace("_", "-"))
         if values is None:
             found = found._replace(unknown=True)
-        if values in (None, "none") or equals:
+        if values == "none" or equals:
             continue
         taken = 0
         while words and words[0] != "--" and not _is_option(words[0]):
@@ -76,7 +80,7 @@ def split(command: type, arguments: list[str]) -> Words:
                 break
             found.options.append(words.pop(0))
             taken += 1
-        if values == "texts" and taken > 1:
+        if taken > (values is not None) and values in (None, "texts"):
             spare = len(found.options) - 1
     if spare is not None and not found.positionals:
         found.positionals.append(found.options.pop(spare))

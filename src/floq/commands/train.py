@@ -87,9 +87,9 @@ def parse_train(arguments: list[str]) -> Train:
     from floq.tasks import check_task
 
     algorithm = "floq"
-    for word, following in itertools.pairwise([*arguments, ""]):
+    for word, following in itertools.pairwise([*arguments, "--"]):
         name, equals, value = word.partition("=")
-        if name == "--algorithm":
+        if name == "--algorithm" and (equals or not following.startswith("-")):
             algorithm = value if equals else following
     # Which options there are depends on the algorithm alone.
     words = split(_with_config(find_preset(algorithm, _EXAMPLE).config), arguments)
@@ -97,7 +97,7 @@ def parse_train(arguments: list[str]) -> Train:
     if words.positionals and not words.unknown:
         task = words.positionals[0]
         check_task(task)
-    elif not words.options or not (words.unknown or {"-h", "--help"} & {*words.options}):
+    elif not words.unknown and not {"-h", "--help"} & {*words.options}:
         raise ValueError(
             f"no task is given: name one, as in `floq train {_EXAMPLE}`. `floq presets` lists the "
             "data sets that have tasks with published settings."

@@ -90,7 +90,7 @@ def finetune(
     spec = former.environment if env is None else spec_of(env)
     checkpoint = _newest(source, former)
     needs_data = online.buffer != "online"
-    check_numbers(former.seeds, checkpoint.step, online)
+    check_numbers(former.seeds, checkpoint.step, online, processes=processes)
     check_devices(former.config, former.seeds, online, offline_steps=checkpoint.step)
     check_online(former.config, online, spec, has_data=True, offline_steps=checkpoint.step)
     if spec is not None:

@@ -104,7 +104,7 @@ def train(
     name, algorithm = algorithm_of(config)
     seeds = (seed,) if seeds is None else tuple(seeds)
     spec = None if env is None else spec_of(env)
-    check_numbers(seeds, steps, online)
+    check_numbers(seeds, steps, online, processes=processes)
     check_online(config, online, spec, has_data=dataset is not None, offline_steps=steps)
     check_devices(config, seeds, online, offline_steps=steps)
     if task is None and isinstance(env, str) and env in task_names():
@@ -173,6 +173,7 @@ def resume(
     config = read_config(path)
     if steps is not None:
         config = _extended(path, config, steps)
+    check_numbers(config.seeds, config.steps, config.online, processes=processes)
     check_devices(config.config, config.seeds, config.online, offline_steps=config.steps)
     check_agreement(config_bytes(config), what="settings")
     template = state_template(
@@ -289,7 +290,6 @@ def _open(take: Callable[[], RunDirectory], path: Path) -> RunDirectory:
 def _extended(path: Path, config: RunConfig, steps: int) -> RunConfig:
     """The config with other steps in all."""
     if config.online is None:
-        check_numbers(config.seeds, steps, None)
         return config._replace(steps=steps)
     if steps <= config.steps:
         raise ValueError(

@@ -72,7 +72,9 @@ def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _replace(config: Any, changes: Mapping[str, Any], name: str) -> Any:
     if not dataclasses.is_dataclass(config):
-        raise ValueError(f"{name} is one value: it has no settings {', '.join(changes)} inside.")
+        raise ValueError(
+            f"{name} is one value: it cannot be {dict(changes)}, with settings inside."
+        )
     hints, values = get_type_hints(type(config)), {}
     for key, change in changes.items():
         if key not in hints:
