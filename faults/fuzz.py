@@ -22,9 +22,9 @@ from floq.algorithms import floq
 from floq.cli import _COMMANDS, main
 from floq.data.npz import read_arrays
 from floq.envs.make import EnvironmentSpec
+from floq.settings import from_json, to_json
 from floq.training import load_run
 from floq.training.checkpoint import DamagedCheckpointError, checkpoint_paths, load_checkpoint
-from floq.training.configuration import from_json, to_json
 from floq.training.files import read_json
 from floq.training.run_directory import RunConfig, read_config, read_rows, read_versions
 

@@ -9,6 +9,7 @@ from faults import (
     environments,
     fuzz,
     hostile,
+    settings,
     writes,
 )
 
@@ -22,4 +23,5 @@ ROWS = [
     *environments.ROWS,
     *endurance.ROWS,
     *fuzz.ROWS,
+    *settings.ROWS,
 ]

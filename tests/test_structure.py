@@ -8,9 +8,11 @@ import pytest
 import floq
 
 SOURCE = Path(floq.__file__).parent
-BOTTOM = {"types"}
+BOTTOM = {"types", "settings", "shell"}
 MAY_IMPORT = {
     "types": set(),
+    "settings": set(),
+    "shell": set(),
     "disk": set(),
     "compiled": set(),
     "workers": set(),

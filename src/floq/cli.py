@@ -9,8 +9,7 @@ import os
 import sys
 from typing import Any
 
-import tyro
-
+from floq.commands.arguments import parse
 from floq.commands.data import Check, Download, Generate, Info
 from floq.commands.demo import Demo
 from floq.commands.doctor import Doctor
@@ -72,7 +71,7 @@ def _run(name: str, arguments: list[str]) -> int:
             if command is Train:
                 parsed = parse_train(arguments)
             else:
-                parsed = tyro.cli(command, args=arguments, prog=f"floq {name}")
+                parsed = parse(command, arguments, name=name)
             return parsed.run()
     except BrokenPipeError:
         raise

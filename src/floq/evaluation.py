@@ -21,6 +21,7 @@ import scipy.special
 from floq.envs.make import Environment, spec_of
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
+from floq.settings import takes_settings
 from floq.types import Policy
 from floq.workers import available_cores
 
@@ -146,6 +147,7 @@ class Evaluator:
     again with the next one after a `floq.envs.vector.WorkerError`.
     """
 
+    @takes_settings("slots", "processes")
     def __init__(
         self,
         environment: Environment,
@@ -176,6 +178,7 @@ class Evaluator:
         self._processes = processes
         self._environments: VectorEnvironment | None = None
 
+    @takes_settings("episodes", "seed")
     def evaluate(
         self,
         policy: Policy,
@@ -248,6 +251,7 @@ class Evaluator:
         return current
 
 
+@takes_settings("episodes", "seed", "processes")
 def evaluate(
     policy: Policy,
     environment: Environment,

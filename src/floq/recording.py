@@ -9,6 +9,7 @@ from floq.envs.make import Environment, spec_of
 from floq.envs.rendering import Camera, rendering_slots
 from floq.envs.slots import Slots
 from floq.evaluation import BATCH, Plans, episode_seed, step_keys
+from floq.settings import takes_settings
 from floq.types import Policy
 
 
@@ -36,6 +37,7 @@ class Recording:
     no_frames: str
 
 
+@takes_settings("seed", "episode", "max_frames")
 def record(
     policy: Policy,
     environment: Environment,

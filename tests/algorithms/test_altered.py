@@ -11,7 +11,7 @@ from floq.algorithms import algorithm_of, altered, floq, fql
 from floq.critics import FlowCriticConfig, ScalarCriticConfig
 from floq.networks import NetworkConfig, is_head
 from floq.policies import FlowPolicyConfig
-from floq.training.configuration import from_json, to_json
+from floq.settings import from_json, to_json
 from floq.types import Batch, Statistics
 
 SMALL = NetworkConfig((8,), layer_norm=True)

@@ -20,12 +20,19 @@ def algorithm_of(config: Any) -> tuple[str, Algorithm]:
     """The name and the algorithm that a config belongs to.
 
     Raises:
-        TypeError: If no algorithm of this library has such a config.
+        TypeError: If no algorithm has such a config. A class derived from a `Config` is another
+            one: what it adds, the algorithm would not know.
     """
     for name, algorithm in ALGORITHMS.items():
-        if isinstance(config, algorithm.Config):
+        if type(config) is algorithm.Config:
             return name, algorithm
-    raise TypeError(
-        f"{type(config).__name__} is not an algorithm's config: give one of "
-        + ", ".join(f"floq.algorithms.{name}.Config" for name in ALGORITHMS)
-    )
+    known = ", ".join(f"floq.algorithms.{name}.Config" for name in ALGORITHMS)
+    kind = type(config).__name__ if not isinstance(config, type) else f"the class {config.__name__}"
+    for name, algorithm in ALGORITHMS.items():
+        if isinstance(config, algorithm.Config):
+            raise TypeError(
+                f"{kind} is derived from floq.algorithms.{name}.Config, which {name} would take "
+                f"for its own without what {kind} adds: give a floq.algorithms.{name}.Config "
+                "itself, or add an algorithm that has this config to floq.algorithms.ALGORITHMS."
+            )
+    raise TypeError(f"{kind} is not an algorithm's config: give one of {known}.")

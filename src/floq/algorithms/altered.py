@@ -14,6 +14,7 @@ from floq.algorithms import floq, fql
 from floq.algorithms.common import State, check_not_negative
 from floq.losses import ema_update
 from floq.networks import is_head
+from floq.settings import normalise
 from floq.types import Batch, Metrics, Statistics
 
 
@@ -37,6 +38,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
+        normalise(self)
         check_not_negative(self, "target_noise", "freeze_after")
         if self.updates_per_target < 1:
             raise ValueError(

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from floq.losses import ema_update
 from floq.policies.flow import BehaviourFlow, FlowPolicy
+from floq.settings import normalise
 from floq.types import Batch, Critic, Metrics
 
 Loss = Callable[[Any, Any, Any, Batch, Any], tuple[Float[Array, ""], Metrics]]
@@ -47,6 +48,7 @@ class TDConfig:
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
+        normalise(self)
         if not 0 <= self.discount < 1:
             raise ValueError(f"discount is {self.discount}: give a number in [0, 1).")
         if not 0 < self.target_rate <= 1:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from floq.shell import quoted
+
 if TYPE_CHECKING:
     from floq.experiments.sweeps.estimate import Estimate
 
@@ -51,7 +53,7 @@ class Sweep:
             message = f"{len(failures):,} runs failed, as said above; call again to try them again."
             print(message, file=sys.stderr)
         print(f"{table} is written; {table.with_suffix('.md').name} beside it is for reading.")
-        print(f"  floq report {directory} -o {directory / 'report.html'}")
+        print(f"  {quoted('floq', 'report', directory, '-o', directory / 'report.html')}")
         return 1 if failures else 0
 
 

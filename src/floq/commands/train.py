@@ -1,12 +1,16 @@
 """`floq train`: a run on a task, with the settings of a method for it."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from floq.commands.arguments import parse, split
 from floq.commands.training import HostOptions, OnlineOptions, ScheduleOptions, run_training
+
+_EXAMPLE = "cube-double-play-singletask-v0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,32 +78,48 @@ class Train:
 
 
 def parse_train(arguments: list[str]) -> Train:
-    """Parses `floq train`, whose defaults depend on its task and algorithm."""
-    from floq.experiments.presets import find_preset
+    """Parses `floq train`, whose defaults depend on its task and algorithm.
 
-    task = next((word for word in arguments if not word.startswith("-")), "")
+    Raises:
+        ValueError: If there is no task, or no such task or algorithm.
+    """
+    from floq.experiments.presets import find_preset
+    from floq.tasks import check_task
+
     algorithm = "floq"
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if word == "--algorithm":
-            algorithm = following
-        elif word.startswith("--algorithm="):
-            algorithm = word.partition("=")[2]
-    # Without a task only help is to be had, or tyro's word that it is missing.
-    found = find_preset(algorithm, task or "cube-double-play-singletask-v0")
-    fields = [
+    for word, following in itertools.pairwise([*arguments, "--"]):
+        name, equals, value = word.partition("=")
+        if name == "--algorithm" and (equals or not following.startswith("-")):
+            algorithm = value if equals else following
+    # Which options there are depends on the algorithm alone.
+    words = split(_with_config(find_preset(algorithm, _EXAMPLE).config), arguments)
+    task = _EXAMPLE
+    if words.positionals and not words.unknown:
+        task = words.positionals[0]
+        check_task(task)
+    elif not words.unknown and not {"-h", "--help"} & {*words.options}:
+        raise ValueError(
+            f"no task is given: name one, as in `floq train {_EXAMPLE}`. `floq presets` lists the "
+            "data sets that have tasks with published settings."
+        )
+    found = find_preset(algorithm, task)
+    parsed = parse(_with_config(found.config), arguments, name="train")
+    print(f"Settings: {found.source}.")
+    return parsed
+
+
+def _with_config(config: Any) -> type[Train]:
+    """The command with an algorithm's settings among its options."""
+    fields: list[Any] = [
         (field.name, field.type, field)
         for field in dataclasses.fields(Train)
         if field.name != "config"
     ]
     command = dataclasses.make_dataclass(
         "Train",
-        [*fields, ("config", type(found.config), dataclasses.field(default=found.config))],
+        [*fields, ("config", type(config), dataclasses.field(default=config))],
         bases=(Train,),
         frozen=True,
     )
     command.__doc__ = Train.__doc__
-    parsed = tyro.cli(
-        command, args=arguments, prog="floq train", config=(tyro.conf.AvoidSubcommands,)
-    )
-    print(f"Settings: {found.source}.")
-    return parsed
+    return command

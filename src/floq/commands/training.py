@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal
 
 from floq.commands.signals import SAVED
+from floq.shell import quoted
 
 if TYPE_CHECKING:
     from floq.training import Online, Run
@@ -109,5 +110,6 @@ def run_training(train: "Callable[[], Run]") -> int:
         return SAVED
     if is_first():
         print(f"{run.directory}: {run.step:,} steps are done. Look at them with")
-        print(f"  floq report {run.directory} -o {run.directory / 'report.html'}")
+        page = run.directory / "report.html"
+        print(f"  {quoted('floq', 'report', run.directory, '-o', page)}")
     return 0

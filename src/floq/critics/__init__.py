@@ -1,5 +1,7 @@
 """Critics: what estimates Q(s, a)."""
 
+from typing import get_args
+
 from jaxtyping import Array, Key
 
 from floq.critics.categorical import CategoricalCritic, CategoricalCriticConfig
@@ -25,8 +27,15 @@ def create_critic(
         key: Key of the initialisation.
 
     Raises:
+        TypeError: If it is no config of these critics, such as one of a class derived from them.
         ValueError: If the discount or the range of rewards leaves no room for the critic.
     """
+    kinds = get_args(CriticConfig)
+    if type(config) not in kinds:
+        raise TypeError(
+            f"{type(config).__name__} is not a config of floq's critics: give "
+            f"{' or '.join(kind.__name__ for kind in kinds)} itself, not a class derived from it."
+        )
     match config:
         case ScalarCriticConfig():
             return ScalarCritic(statistics, config, key=key)

@@ -24,6 +24,7 @@ from floq.networks import (
     embed_value,
     map_members,
 )
+from floq.settings import normalise
 from floq.types import Actions, Batch, Statistics
 
 
@@ -47,6 +48,7 @@ class CategoricalCriticConfig:
 
     def __post_init__(self) -> None:
         """Refuses an empty ensemble, and a histogram without bins or width."""
+        normalise(self)
         if self.members < 1:
             raise ValueError(f"members is {self.members}: give a whole number, 1 or more.")
         if self.histogram_points < 3:

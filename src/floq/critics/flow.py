@@ -26,6 +26,7 @@ from floq.networks import (
     time_embedding_size,
     value_embedding_size,
 )
+from floq.settings import normalise
 from floq.types import Actions, Batch, Statistics
 
 
@@ -79,6 +80,7 @@ class FlowCriticConfig:
 
     def __post_init__(self) -> None:
         """Refuses settings that no flow can have."""
+        normalise(self)
         for name in ("integration_steps", "noise_samples", "members", "fourier_frequencies"):
             if getattr(self, name) < 1:
                 raise ValueError(

@@ -25,6 +25,7 @@ from floq.networks import (
     map_members,
     time_embedding_size,
 )
+from floq.settings import normalise
 from floq.types import Actions, Batch, Statistics
 
 
@@ -50,6 +51,7 @@ class QuantileCriticConfig:
 
     def __post_init__(self) -> None:
         """Refuses counts below 1."""
+        normalise(self)
         for name in ("quantile_samples", "members", "frequencies"):
             if getattr(self, name) < 1:
                 raise ValueError(

@@ -17,6 +17,7 @@ from floq.networks import (
     create_members,
     map_members,
 )
+from floq.settings import normalise
 from floq.types import Actions, Batch, Statistics
 
 
@@ -36,6 +37,7 @@ class ScalarCriticConfig:
 
     def __post_init__(self) -> None:
         """Refuses an empty ensemble."""
+        normalise(self)
         if self.members < 1:
             raise ValueError(f"members is {self.members}: give a whole number, 1 or more.")
 

@@ -10,6 +10,7 @@ from floq.data.files import read_file
 from floq.data.paths import dataset_files, dataset_name
 from floq.data.validation import check_arrays
 from floq.disk import read_json
+from floq.shell import quoted
 
 _FLOAT = 4
 
@@ -30,9 +31,10 @@ def require_file(path: Path, name: str) -> None:
     if path.is_file():
         return
     dataset = dataset_name(name)
-    fetch = f"floq data download {dataset}"
+    fetch = quoted("floq", "data", "download", dataset)
     if dataset in generatable_names():
-        ways = f"Make one with `floq data generate {dataset}`, or fetch it with `{fetch}`."
+        make = quoted("floq", "data", "generate", dataset)
+        ways = f"Make one with `{make}`, or fetch it with `{fetch}`."
     else:
         ways = f"Fetch the published one with `{fetch}`; floq cannot generate this dataset."
     raise FileNotFoundError(f"{path}: no such file. {ways} $FLOQ_DATA names another folder.")

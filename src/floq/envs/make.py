@@ -20,6 +20,7 @@ from floq.envs.actions import (
     with_unit_actions,
 )
 from floq.envs.names import WAY_OUT, environment_id, found, name_of_function, portable
+from floq.settings import normalise
 
 MAX_EPISODE_STEPS = 10_000
 """Steps after which an episode ends where the environment has no time limit of its own."""
@@ -43,14 +44,17 @@ class EnvironmentSpec:
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        normalise(self)
         try:
-            json.dumps(dict(self.kwargs), allow_nan=False)
+            # As files and workers get them, so that the environment is the same everywhere.
+            kwargs = json.loads(json.dumps(dict(self.kwargs), allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"the keyword arguments of environment {self.id!r} cannot be written as JSON "
                 f"({error}): {dict(self.kwargs)!r}. Use numbers, strings, booleans, lists and "
                 "dictionaries, or give a function ('module:make') that needs no such argument."
             ) from None
+        object.__setattr__(self, "kwargs", kwargs)
 
     def make(self, *, render_mode: str | None = None) -> gymnasium.Env:
         """The environment, as `make_env` builds it."""

@@ -11,7 +11,7 @@ from floq.experiments import figures, page, probe
 from floq.experiments.results import Result, metrics, results, summary, task_title, timing
 from floq.experiments.sweeps.report import sweep_report, sweep_table
 from floq.recording import Recording, record
-from floq.training.configuration import to_json
+from floq.settings import to_json
 from floq.training.files import json_bytes, replace_bytes
 from floq.training.run import Run, load_run
 from floq.training.run_directory import CONFIG, read_config, read_versions

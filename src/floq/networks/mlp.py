@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from floq.networks.product import Precision, product
+from floq.settings import normalise
 
 _KERNEL_INITIALIZER = jax.nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 _LAYER_NORM_EPSILON = 1e-6
@@ -41,6 +42,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Refuses shapes that no network can have."""
+        normalise(self)
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
             raise ValueError(
                 f"hidden_sizes is {self.hidden_sizes}: give at least one width, all of them 1 or "

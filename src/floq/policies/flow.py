@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from floq.flow_matching import integrate, interpolate, target_velocity
 from floq.networks import MLP, NetworkConfig
+from floq.settings import normalise
 from floq.types import Metrics, Statistics
 
 
@@ -28,6 +29,7 @@ class FlowPolicyConfig:
 
     def __post_init__(self) -> None:
         """Refuses a flow without steps."""
+        normalise(self)
         if self.flow_steps < 1:
             raise ValueError(f"flow_steps is {self.flow_steps}: give a whole number, 1 or more.")
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from floq.networks import MLP, NetworkConfig
+from floq.settings import normalise
 from floq.types import Statistics
 
 # Between these, densities and their gradients stay far from overflow.
@@ -28,6 +29,10 @@ class GaussianPolicyConfig:
 
     network: NetworkConfig = NetworkConfig()
     learned_deviation: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses settings of another type."""
+        normalise(self)
 
 
 class GaussianPolicyDraws(NamedTuple):

@@ -5,6 +5,8 @@ from pathlib import Path
 from floq.algorithms import ALGORITHMS
 from floq.data.dataset import Dataset
 from floq.envs.make import Environment, spec_of
+from floq.settings import takes_settings
+from floq.shell import quoted
 from floq.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from floq.training.offline import go_through_phases
 from floq.training.preparation import (
@@ -32,6 +34,7 @@ from floq.training.run_directory import (
 from floq.training.signals import interruptions
 
 
+@takes_settings("steps", "online", "schedule", "processes")
 def finetune(
     run: Run | str | Path,
     *,
@@ -79,14 +82,14 @@ def finetune(
     former = read_config(source)
     if former.online is not None:
         raise ValueError(
-            f"{source} has trained in its environment already: go on with `floq resume {source} "
-            "--steps N`, where N counts all its steps."
+            f"{source} has trained in its environment already: go on with "
+            f"`{quoted('floq', 'resume', source)} --steps N`, where N counts all its steps."
         )
     online = Online(steps=steps) if online is None else online
     spec = former.environment if env is None else spec_of(env)
     checkpoint = _newest(source, former)
     needs_data = online.buffer != "online"
-    check_numbers(former.seeds, checkpoint.step, online)
+    check_numbers(former.seeds, checkpoint.step, online, processes=processes)
     check_devices(former.config, former.seeds, online, offline_steps=checkpoint.step)
     check_online(former.config, online, spec, has_data=True, offline_steps=checkpoint.step)
     former = with_environment(former, env, processes=processes)

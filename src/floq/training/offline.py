@@ -10,10 +10,9 @@ from floq.algorithms import ALGORITHMS, algorithm_of
 from floq.data.dataset import Dataset
 from floq.envs.make import Environment, spec_of
 from floq.evaluation import Evaluator
+from floq.settings import takes_settings
 from floq.tasks import task_names
 from floq.training.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
-from floq.training.configuration import to_json
-from floq.training.files import json_bytes
 from floq.training.hosts import check_agreement, on_first
 from floq.training.loop import Loop
 from floq.training.online import OnlinePhase
@@ -38,12 +37,16 @@ from floq.training.run_directory import (
     RunConfig,
     RunDirectory,
     Schedule,
+    config_bytes,
     read_config,
     refuse_existing,
 )
 from floq.training.signals import interruptions
 
 
+@takes_settings(
+    *("task", "seed", "seeds", "steps", "online", "reward_range", "schedule", "processes")
+)
 def train(
     config: Any,
     dataset: Dataset | str | Path | None,
@@ -106,7 +109,7 @@ def train(
     name, algorithm = algorithm_of(config)
     seeds = (seed,) if seeds is None else tuple(seeds)
     spec = None if env is None else spec_of(env)
-    check_numbers(seeds, steps, online)
+    check_numbers(seeds, steps, online, processes=processes)
     check_online(config, online, spec, has_data=dataset is not None, offline_steps=steps)
     check_devices(config, seeds, online, offline_steps=steps)
     if task is None and isinstance(env, str) and env in task_names():
@@ -141,11 +144,12 @@ def train(
         action_bounds=action_bounds(dataset),
     )
     # From here on a signal saves: also one that comes before the first update is compiled.
-    check_agreement(json_bytes(to_json(run_config)), what="settings or data")
+    check_agreement(config_bytes(run_config), what="settings or data")
     with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:
         return go_through_phases(files, run_config, dataset, processes=processes, progress=progress)
 
 
+@takes_settings("steps", "processes")
 def resume(
     directory: str | Path,
     *,
@@ -182,8 +186,9 @@ def resume(
     config = read_config(path)
     if steps is not None:
         config = _extended(path, config, steps)
+    check_numbers(config.seeds, config.steps, config.online, processes=processes)
     check_devices(config.config, config.seeds, config.online, offline_steps=config.steps)
-    check_agreement(json_bytes(to_json(config)), what="settings")
+    check_agreement(config_bytes(config), what="settings")
     template = state_template(
         ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
     )
@@ -304,7 +309,6 @@ def _open(take: Callable[[], RunDirectory], path: Path) -> RunDirectory:
 def _extended(path: Path, config: RunConfig, steps: int) -> RunConfig:
     """The config with other steps in all."""
     if config.online is None:
-        check_numbers(config.seeds, steps, None)
         return config._replace(steps=steps)
     if steps <= config.steps:
         raise ValueError(

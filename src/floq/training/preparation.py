@@ -24,12 +24,16 @@ TOLERANCE = 1e-5
 """Of rewards, relative: sums round differently on the device than in the data's statistics."""
 
 
-def check_numbers(seeds: Sequence[int], steps: int, online: Online | None) -> None:
-    """Refuses seeds and steps out of their range.
+def check_numbers(
+    seeds: Sequence[int], steps: int, online: Online | None, *, processes: int | None
+) -> None:
+    """Refuses seeds, steps and processes out of their range.
 
     Raises:
         ValueError: If one is.
     """
+    if processes is not None and processes < 0:
+        raise ValueError(f"processes is {processes}: give 0 or more, or leave it out.")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are {tuple(seeds)}: give one or more, all of them different.")
     if min(seeds) < 0 or max(seeds) >= _LIMIT:

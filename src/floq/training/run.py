@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from floq.algorithms import ALGORITHMS
+from floq.shell import quoted
 from floq.training.checkpoint import newest_checkpoint
 from floq.training.program import state_template
 from floq.training.run_directory import EVALUATIONS, METRICS, RunConfig, read_config, read_rows
@@ -88,7 +89,8 @@ def load_run(directory: str | Path) -> Run:
     checkpoint = newest_checkpoint(path / "checkpoints", template)
     if checkpoint is None:
         raise FileNotFoundError(
-            f"{path} has no checkpoint yet: wait for its first one, or run `floq resume {path}`."
+            f"{path} has no checkpoint yet: wait for its first one, or run "
+            f"`{quoted('floq', 'resume', path)}`."
         )
     return Run(path, config, checkpoint.step, checkpoint.state)
 

@@ -12,8 +12,9 @@ from typing import Any, Literal, NamedTuple
 from floq.algorithms import ALGORITHMS
 from floq.disk import writing
 from floq.envs.make import EnvironmentSpec
+from floq.settings import from_json, normalise, to_json
+from floq.shell import quoted
 from floq.training.checkpoint import clean_up
-from floq.training.configuration import from_json, to_json
 from floq.training.files import json_bytes, read_json, replace_bytes, sync_folder
 from floq.training.locks import hold
 from floq.training.versions import differences, versions
@@ -55,6 +56,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Refuses intervals below 1, and to keep a single checkpoint."""
+        normalise(self)
         names = (
             "log_interval",
             "evaluation_interval",
@@ -96,6 +98,7 @@ class Online:
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
+        normalise(self)
         for name in ("steps", "environments", "capacity"):
             if getattr(self, name) < 1:
                 raise ValueError(
@@ -210,8 +213,10 @@ class RunDirectory:
 
         Raises:
             FileExistsError: If the folder holds a run.
+            ValueError: If its settings could not be read back.
         """
         refuse_existing(path)
+        config_bytes(config)
         path.mkdir(parents=True, exist_ok=True)
         directory = cls(path)
         refuse_existing(path)
@@ -230,10 +235,14 @@ class RunDirectory:
             self._lock.close()
 
     def write_config(self, config: RunConfig) -> None:
-        """Replaces `config.json`."""
-        if not self.writes:
-            return
-        replace_bytes(self.path / CONFIG, json_bytes(to_json(config)))
+        """Replaces `config.json`.
+
+        Raises:
+            ValueError: If it could not be read back.
+        """
+        content = config_bytes(config)
+        if self.writes:
+            replace_bytes(self.path / CONFIG, content)
 
     def check_versions(self, step: int) -> None:
         """Records the versions that a run goes on with, and warns where they have changed."""
@@ -373,8 +382,8 @@ def refuse_existing(path: Path) -> None:
     """
     if (path / CONFIG).exists():
         raise FileExistsError(
-            f"{path} already holds a run: continue it with `floq resume {path}`, or give another "
-            "directory."
+            f"{path} already holds a run: continue it with `{quoted('floq', 'resume', path)}`, or "
+            "give another directory."
         )
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"{path} is a file: give a directory for the run.")
@@ -390,15 +399,36 @@ def read_config(path: Path) -> RunConfig:
     file = Path(path) / CONFIG
     if not file.exists():
         raise FileNotFoundError(f"{path} holds no run: there is no {CONFIG} in it.")
-    content = read_json(file)
-    if isinstance(content, dict):
-        # Runs of former versions do not say it.
-        content = {"data": None, "action_bounds": None, **content}
-    config = from_json(RunConfig, content, name=str(file))
+    return _config_of(read_json(file), str(file))
+
+
+def config_bytes(config: RunConfig) -> bytes:
+    """What `config.json` of a run holds, which has been read back: nothing else is ever written.
+
+    Raises:
+        ValueError: If it could not be read back, or as something else.
+    """
+    content = json_bytes(to_json(config))
+    read = _config_of(json.loads(content), "the run")
+    for name, value in config._asdict().items():
+        again = getattr(read, name)
+        if again != value or repr(again) != repr(value):  # 3 equals 3.0.
+            raise ValueError(
+                f"the run: {name} is {value!r}, which would be read back from {CONFIG} as "
+                f"{again!r}: give the latter."
+            )
+    return content
+
+
+def _config_of(data: Any, name: str) -> RunConfig:
+    if isinstance(data, dict):
+        # Runs of former versions do not say these.
+        data = {"data": None, "action_bounds": None, **data}
+    config = from_json(RunConfig, data, name=name)
     if config.algorithm not in ALGORITHMS:
         raise ValueError(
-            f"{file}: algorithm is {config.algorithm!r}: it must be one of {', '.join(ALGORITHMS)}."
+            f"{name}: algorithm is {config.algorithm!r}: it must be one of {', '.join(ALGORITHMS)}."
         )
     kind = ALGORITHMS[config.algorithm].Config  # pyright: ignore[reportAttributeAccessIssue]
-    settings = from_json(kind, config.config, name=f"{file}: config")
+    settings = from_json(kind, config.config, name=f"{name}: config")
     return config._replace(config=settings)

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from floq.shell import quoted
+
 EXIT_INTERRUPTED = 75
 """Exit status of a command that was interrupted, saved its work and can be resumed.
 
@@ -32,7 +34,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the work is saved
         """
         self.directory = directory
         self.step = step
-        self.command = f"floq resume {directory}"
+        self.command = quoted("floq", "resume", directory)
         super().__init__(f"Interrupted; saved at step {step}. Continue with: {self.command}")
 
 

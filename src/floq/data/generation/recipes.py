@@ -100,7 +100,8 @@ def find_recipe(name: str) -> Recipe:
     if name.startswith(("ant", "humanoid", "visual-ant", "visual-humanoid")):
         raise ValueError(
             f"{name!r} cannot be generated: its trajectories come from trained locomotion experts, "
-            f"which floq does not have. Get the published files: floq data download {name}"
+            f"which floq does not have. Get the published files: "
+            + quoted("floq", "data", "download", name)
         )
     raise ValueError(
         f"{name!r} is no dataset that can be generated. These can: {', '.join(_RECIPES)}. "

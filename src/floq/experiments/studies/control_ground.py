@@ -18,9 +18,9 @@ from floq.experiments.studies.cells import folder_name
 from floq.experiments.studies.distilled import DistilledCriticConfig
 from floq.experiments.studies.study import SMALL_BINS, Base, Size, Study, Variant
 from floq.experiments.value_program import Training
+from floq.settings import to_json
 from floq.tasks import load_task, require_task
 from floq.training import Schedule, resume, train
-from floq.training.configuration import to_json
 from floq.types import Statistics
 from floq.workers import available_cores
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key
 from floq.algorithms import floq
 from floq.critics import FlowCritic, FlowCriticConfig, ScalarCritic, ScalarCriticConfig
 from floq.critics.flow import FlowCriticDraws
+from floq.settings import normalise
 from floq.types import Actions, Statistics
 
 
@@ -26,6 +27,10 @@ class DistilledCriticConfig:
     flow: FlowCriticConfig
     samples: int = 0
     steps: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses settings of another type."""
+        normalise(self)
 
     def within(self, config: floq.Config) -> floq.Config:
         """The settings of floq with these."""

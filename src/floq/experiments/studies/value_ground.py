@@ -12,7 +12,7 @@ from floq.experiments.value_benchmark import benchmark
 from floq.experiments.value_problems import Waves
 from floq.experiments.value_program import Create, Training
 from floq.networks import NetworkConfig
-from floq.training.configuration import to_json
+from floq.settings import to_json
 
 
 def _base(size: Size) -> Base:

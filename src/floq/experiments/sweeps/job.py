@@ -11,9 +11,9 @@ from pathlib import Path
 
 from floq.algorithms import ALGORITHMS
 from floq.experiments.sweeps.plan import PlannedRun
+from floq.settings import from_json, to_json
 from floq.tasks import load_task
 from floq.training import Schedule, resume, train
-from floq.training.configuration import from_json, to_json
 from floq.training.locks import HeldFolder
 from floq.training.run_directory import CONFIG
 

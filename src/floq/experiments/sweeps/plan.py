@@ -11,8 +11,8 @@ from floq.algorithms import algorithm_of
 from floq.experiments.presets import find_preset
 from floq.experiments.sweeps.settings import flat, replace_settings, setting, spelled
 from floq.experiments.sweeps.spec import Method, Spec
+from floq.settings import to_json
 from floq.training.checkpoint import checkpoint_paths, step_of
-from floq.training.configuration import to_json
 from floq.training.run_directory import CONFIG, Schedule, complete_files, read_config
 from floq.training.versions import differences
 

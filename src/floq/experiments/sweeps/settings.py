@@ -2,11 +2,10 @@
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
-from floq.training.configuration import from_json
+from floq.settings import from_json
 
 Config = TypeVar("Config")
 
@@ -73,7 +72,9 @@ def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _replace(config: Any, changes: Mapping[str, Any], name: str) -> Any:
     if not dataclasses.is_dataclass(config):
-        raise ValueError(f"{name} is one value: it has no settings {', '.join(changes)} inside.")
+        raise ValueError(
+            f"{name} is one value: it cannot be {dict(changes)}, with settings inside."
+        )
     hints, values = get_type_hints(type(config)), {}
     for key, change in changes.items():
         if key not in hints:
@@ -82,16 +83,8 @@ def _replace(config: Any, changes: Mapping[str, Any], name: str) -> Any:
         if isinstance(change, Mapping) and not isinstance(inner, Mapping):
             values[key] = _replace(inner, change, full)
         else:
-            values[key] = _typed(hints[key], change, full)
+            values[key] = from_json(hints[key], change, name=full)
     try:
         return dataclasses.replace(config, **values)  # pyright: ignore[reportArgumentType]
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def _typed(kind: Any, value: Any, name: str) -> Any:
-    value = from_json(kind, value, name=name)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} is {value}: give a finite number.")
-    # 3 and 3.0 must be one config, which is compiled once.
-    return float(value) if kind is float else value

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from floq.experiments.sweeps.settings import flat, nearest
+from floq.settings import from_json, to_json
 from floq.tasks import task_names, unknown_task
-from floq.training.configuration import from_json, to_json
 from floq.training.run_directory import Schedule
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")

@@ -8,7 +8,7 @@ import pytest
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.networks import NetworkConfig
-from floq.training.configuration import from_json, to_json
+from floq.settings import from_json, to_json
 
 
 class Range(NamedTuple):
