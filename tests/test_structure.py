@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "disk": set(),
     "compiled": set(),
     "workers": set(),
+    "progress": set(),
     "flow_matching": BOTTOM,
     "losses": BOTTOM,
     "networks": BOTTOM,
@@ -25,7 +26,7 @@ MAY_IMPORT = {
     "data": BOTTOM | {"disk", "workers"},
     "envs": BOTTOM,
     "tasks": BOTTOM | {"data", "envs"},
-    "evaluation": BOTTOM | {"envs", "workers"},
+    "evaluation": BOTTOM | {"envs", "progress", "workers"},
     "recording": BOTTOM | {"envs", "evaluation"},
     "doctor": BOTTOM | {"data", "envs", "compiled"},
 }

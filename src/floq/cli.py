@@ -5,8 +5,10 @@ does the work. Other modules are imported when a command needs them, so that `fl
 at once.
 """
 
+import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from floq.commands.arguments import parse
@@ -64,6 +66,9 @@ def _answer(arguments: list[str]) -> int:
 
 def _run(name: str, arguments: list[str]) -> int:
     command = _COMMANDS[name]
+    with contextlib.suppress(OSError):  # The folder may be gone.
+        # Modules of environments may lie where one works; those that are installed go first.
+        sys.path += {str(Path.cwd())} - {*sys.path}
     if command in _COMPILING:
         keep_compiled_programs()
     try:

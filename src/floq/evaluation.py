@@ -11,6 +11,8 @@ number of environment slots and worker processes:
 
 import dataclasses
 import math
+import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,9 +20,10 @@ import jax
 import numpy as np
 import scipy.special
 
-from floq.envs.make import Environment, spec_of
+from floq.envs.make import MAX_EPISODE_STEPS, Environment, spec_of
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
+from floq.progress import ProgressDisplay
 from floq.settings import takes_settings
 from floq.types import Policy
 from floq.workers import available_cores
@@ -188,6 +191,7 @@ class Evaluator:
         should_stop: Callable[[], bool] | None = None,
         on_episode: Callable[[int], None] | None = None,
         on_step: Callable[[Moment], None] | None = None,
+        display: ProgressDisplay | None = None,
     ) -> Evaluation | None:
         """Play episodes by a policy.
 
@@ -199,10 +203,10 @@ class Evaluator:
             should_stop: Asked before every step; once true, the evaluation is given up.
             on_episode: Called with the number of finished episodes whenever one is finished.
             on_step: Called after every step, to keep what it wants of it.
+            display: Is told now and then how many episodes are finished, and how long they are.
 
         Returns:
-            What happened, or None if `should_stop` turned true. An environment without a time
-            limit can keep an evaluation going for ever.
+            What happened, or None if `should_stop` turned true.
 
         Raises:
             ValueError: If the policy returns the wrong shape or something that is not finite.
@@ -216,6 +220,11 @@ class Evaluator:
             while rollouts.active.size:
                 if should_stop is not None and should_stop():
                     return None
+                if display is not None:
+                    display.busy(
+                        f"evaluation: {finished:,} of {episodes:,} episodes are finished, the "
+                        f"others at step {rollouts.longest:,}"
+                    )
                 if rollouts.step(on_step):
                     finished = rollouts.finished
                     if on_episode is not None:
@@ -259,8 +268,12 @@ def evaluate(
     episodes: int = 50,
     seed: int = 0,
     processes: int | None = None,
+    progress: bool = True,
 ) -> Evaluation:
     """Play episodes by a policy, once; see `Evaluator.evaluate`.
+
+    How far it is, is shown by a bar where there is a terminal, unless `progress` is false, and by
+    a line every few seconds elsewhere. Ctrl-C ends it, and its environments.
 
     Example:
         >>> from floq.envs import make_env
@@ -270,8 +283,34 @@ def evaluate(
         return 0.0 [0.0, 0.0] over 2 episodes, length 999
     """
     with Evaluator(environment, processes=processes) as evaluator:
-        result = evaluator.evaluate(policy, episodes=episodes, seed=seed)
+        return shown(evaluator, policy, episodes=episodes, seed=seed, progress=progress)
+
+
+def shown(
+    evaluator: Evaluator, policy: Policy, *, episodes: int, seed: int, progress: bool = True
+) -> Evaluation:
+    """Play episodes by a policy, and show how far they are; see `evaluate`."""
+    with ProgressDisplay(episodes, bar=progress, unit="episodes") as display:
+        started = time.monotonic()
+        result = evaluator.evaluate(
+            policy,
+            episodes=episodes,
+            seed=seed,
+            on_episode=lambda done: display.update(
+                done, done / max(time.monotonic() - started, 1e-9)
+            ),
+            display=display,
+        )
     assert result is not None
+    cut = int((result.lengths == MAX_EPISODE_STEPS).sum())
+    if cut and "max_episode_steps" not in evaluator.spec.kwargs:
+        warnings.warn(
+            f"{cut:,} of {episodes:,} episodes of {evaluator.spec.id!r} were ended after "
+            f"{MAX_EPISODE_STEPS:,} steps, as all are in environments without a time limit. Give "
+            "another one by max_episode_steps=, to floq.make_env or at the registration.",
+            UserWarning,
+            stacklevel=3,
+        )
     return result
 
 
@@ -300,6 +339,11 @@ class _Rollouts:
         self._free = np.arange(min(environments.count, episodes))
         self.active = self._free[:0]
         self._begin()
+
+    @property
+    def longest(self) -> int:
+        """Steps of the longest episode that is going on."""
+        return int(self._time[self.active].max(initial=0))
 
     def step(self, on_step: Callable[[Moment], None] | None = None) -> bool:
         """Step every active slot; whether an episode finished."""

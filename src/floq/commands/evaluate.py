@@ -6,6 +6,8 @@ from typing import Any
 
 import tyro
 
+from floq.commands.training import EnvironmentOptions, in_environment
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
@@ -18,6 +20,7 @@ class Evaluate:
         bc: Also evaluate behaviour cloning, by the flow policy of the same run.
         integration_steps: Read a flow critic at these numbers of steps K, and print a table of how
             value error and success change with K in place of the lines.
+        where: The environment, if it is not the run's.
         processes: Processes that step environments; by default one for each core.
     """
 
@@ -26,17 +29,20 @@ class Evaluate:
     seed: int = 0
     bc: bool = False
     integration_steps: tuple[int, ...] = ()
+    where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
 
     def run(self) -> int:
         """Prints a line for each seed and policy."""
-        from floq.evaluation import Evaluator
+        from floq.evaluation import Evaluator, shown
         from floq.training import load_run
         from floq.training.run import make_policy
 
-        run = load_run(self.directory)
+        run = in_environment(load_run(self.directory), self.where, processes=self.processes)
         if run.config.environment is None:
-            raise ValueError(f"{self.directory} was trained without an environment.")
+            raise ValueError(
+                f"{self.directory} was trained without an environment: give one by --env."
+            )
         if self.integration_steps:
             return self._read_at_steps(run)
         acts = {run.config.algorithm: run.algorithm.act}
@@ -49,7 +55,7 @@ class Evaluate:
             for seed in run.config.seeds:
                 for name, act in acts.items():
                     policy = make_policy(act, run.config.config, run.state_of(seed))
-                    result = evaluator.evaluate(policy, episodes=self.episodes, seed=self.seed)
+                    result = shown(evaluator, policy, episodes=self.episodes, seed=self.seed)
                     print(f"seed {seed}, {name}: {result}")
         return 0
 

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import tyro
 
-from floq.commands.training import OnlineOptions, ScheduleOptions, run_training
+from floq.commands.training import (
+    EnvironmentOptions,
+    OnlineOptions,
+    ScheduleOptions,
+    data_file,
+    run_training,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +23,8 @@ class Finetune:
         steps: Steps in the environment, of each seed.
         directory: New folder; the run's with "-online" at its end by default.
         online: How it learns there.
+        data: The file that holds the run's data, if it has moved or the run does not know it.
+        where: The environment, if it is not the run's.
         processes: Processes that step environments; by default one for each core.
         schedule: What happens at which environment steps.
     """
@@ -25,6 +33,8 @@ class Finetune:
     steps: int = 2_000_000
     directory: Path | None = None
     online: tyro.conf.OmitArgPrefixes[OnlineOptions] = OnlineOptions()
+    data: Path | None = None
+    where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
     schedule: tyro.conf.OmitArgPrefixes[ScheduleOptions] = ScheduleOptions()
 
@@ -37,6 +47,8 @@ class Finetune:
                 self.run_directory,
                 online=self.online.settings(self.steps),
                 directory=self.directory,
+                dataset=data_file(self.data, self.where),
+                env=self.where.spec(),
                 schedule=Schedule(**dataclasses.asdict(self.schedule)),
                 processes=self.processes,
             )

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from floq.commands.training import EnvironmentOptions
+
 
 @dataclasses.dataclass(frozen=True)
 class Inspect:
@@ -15,7 +17,9 @@ class Inspect:
         directory: The run.
         output: The page; it holds everything that it shows.
         seed: Which of the run's seeds to look into; its first by default.
-        data: Folder of the dataset files; $FLOQ_DATA or ~/.ogbench/data by default.
+        data: The file that holds the run's data, if the run does not know it; of a task's run the
+            folder of the dataset files, $FLOQ_DATA or ~/.ogbench/data by default.
+        where: The environment, if it is not the run's.
         episodes: Episodes of the policy that values are compared with.
         integration_steps: The K at which a flow critic is read again.
         processes: Processes that step environments; by default one for each core.
@@ -25,6 +29,7 @@ class Inspect:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("inspection.html")
     seed: int | None = None
     data: Path | None = None
+    where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     episodes: int = 20
     integration_steps: tuple[int, ...] = (1, 2, 4, 8, 16)
     processes: int | None = None
@@ -38,6 +43,7 @@ class Inspect:
             output=self.output,
             seed=self.seed,
             data=self.data,
+            env=self.where.spec(),
             episodes=self.episodes,
             integration_steps=self.integration_steps,
             processes=self.processes,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from floq.commands.training import HostOptions, run_training
+from floq.commands.training import EnvironmentOptions, HostOptions, data_file, run_training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,12 +15,16 @@ class Resume:
     Attributes:
         directory: The run.
         steps: Steps in all, offline and online, if not those that it was started with.
+        data: The file that holds the run's data, if it has moved or the run does not know it.
+        where: Its environment, if it has moved or changed.
         processes: Processes that step environments; by default one for each core.
         together: How processes find each other that train this run together.
     """
 
     directory: tyro.conf.Positional[Path]
     steps: int | None = None
+    data: Path | None = None
+    where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
     together: tyro.conf.OmitArgPrefixes[HostOptions] = HostOptions()
 
@@ -30,5 +34,11 @@ class Resume:
 
         with self.together.joined():
             return run_training(
-                lambda: resume(self.directory, steps=self.steps, processes=self.processes)
+                lambda: resume(
+                    self.directory,
+                    dataset=data_file(self.data, self.where),
+                    env=self.where.spec(),
+                    steps=self.steps,
+                    processes=self.processes,
+                )
             )

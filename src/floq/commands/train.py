@@ -8,7 +8,14 @@ from typing import Annotated, Any
 import tyro
 
 from floq.commands.arguments import parse, split
-from floq.commands.training import HostOptions, OnlineOptions, ScheduleOptions, run_training
+from floq.commands.training import (
+    EnvironmentOptions,
+    HostOptions,
+    OnlineOptions,
+    ScheduleOptions,
+    data_file,
+    run_training,
+)
 
 _EXAMPLE = "cube-double-play-singletask-v0"
 
@@ -18,7 +25,11 @@ class Train:
     """Train on a task, with the published settings by default.
 
     Attributes:
-        task: Task of OGBench, such as cube-double-play-singletask-v0.
+        task: Task of OGBench, such as cube-double-play-singletask-v0; none with --data.
+        data: Data of your own in place of a task's: a file of `floq.Dataset.save`, or an npz file
+            with its arrays.
+        where: Where the policy is evaluated, and trains online: the task's environment, or with
+            --data by default none.
         algorithm: What learns: a method that `floq presets` lists.
         seeds: One or more; they train side by side in one program.
         steps: Updates on the task's data alone; 0 starts in the environment at once.
@@ -26,15 +37,18 @@ class Train:
         online: How it learns there.
         reward_range: Least and greatest reward of a step, which set noise interval and histogram;
             by default those of the data. Needed where none is used.
-        directory: New folder of the run; runs/TASK-ALGORITHM by default.
+        directory: New folder of the run; runs/TASK-ALGORITHM by default, or the data file's name
+            in place of the task.
         processes: Processes that step environments; by default one for each core.
         schedule: What happens at which steps.
         together: How processes find each other that train this run together.
         config: Settings of the algorithm; the defaults are the task's.
     """
 
-    task: tyro.conf.Positional[str]
+    task: tyro.conf.Positional[str] = ""
     algorithm: str = "floq"
+    data: Path | None = None
+    where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     seeds: tuple[int, ...] = (0,)
     steps: Annotated[int, tyro.conf.arg(aliases=["--offline-steps"])] = 2_000_000
     online_steps: int = 0
@@ -55,17 +69,20 @@ class Train:
         from floq.tasks import load_task
         from floq.training import Schedule, train
 
-        directory = self.directory or Path("runs") / f"{self.task}-{self.algorithm}"
+        name = self.task or (self.data.stem if self.data else "")
+        directory = self.directory or Path("runs") / f"{name}-{self.algorithm}"
         online = self.online.settings(self.online_steps) if self.online_steps else None
-        dataset = None
-        if self.steps or online is None or online.buffer != "online":
+        dataset = data_file(self.data, self.where)
+        needs_data = self.steps or online is None or online.buffer != "online"
+        if needs_data and dataset is None:
             dataset, env = load_task(self.task)
             env.close()
         return run_training(
             lambda: train(
                 self.config,
                 dataset,
-                env=self.task,
+                env=self.where.spec(self.task or None),
+                task=self.task or None,
                 seeds=self.seeds,
                 steps=self.steps,
                 online=online,
@@ -97,10 +114,12 @@ def parse_train(arguments: list[str]) -> Train:
     if words.positionals and not words.unknown:
         task = words.positionals[0]
         check_task(task)
+    elif any(word.partition("=")[0] == "--data" for word in words.options):
+        task = "data of your own"
     elif not words.unknown and not {"-h", "--help"} & {*words.options}:
         raise ValueError(
-            f"no task is given: name one, as in `floq train {_EXAMPLE}`. `floq presets` lists the "
-            "data sets that have tasks with published settings."
+            f"no task is given: name one, as in `floq train {_EXAMPLE}`, or give data of your own "
+            "by --data. `floq presets` lists the data sets that have tasks with published settings."
         )
     found = find_preset(algorithm, task)
     parsed = parse(_with_config(found.config), arguments, name="train")

@@ -5,13 +5,17 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from floq.commands.signals import SAVED
 from floq.shell import quoted
 
 if TYPE_CHECKING:
+    from floq.envs.make import EnvironmentSpec
+    from floq.envs.preflight import Bounds
     from floq.training import Online, Run
+    from floq.training.preparation import DataFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +73,69 @@ class HostOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class EnvironmentOptions:
+    """Which environment, where it is not the task's or the run's.
+
+    Attributes:
+        env: A gymnasium id, MODULE:ID where importing the module registers the id, or MODULE:MAKE,
+            a function there that returns the environment.
+        action_low: What -1 stands for in the data's actions, in the environment's own units: one
+            number, or one for each entry. Needed where the data file does not say.
+        action_high: What 1 stands for.
+        scaled_actions: Say that the data's actions were scaled from the environment's bounds to
+            [-1, 1] already.
+        max_episode_steps: Another time limit than the environment's own.
+    """
+
+    env: str | None = None
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
+    scaled_actions: bool = False
+    max_episode_steps: int | None = None
+
+    def spec(self, default: str | None = None) -> "EnvironmentSpec | None":
+        """The environment; None if none is named.
+
+        Args:
+            default: Its name if there is no other.
+
+        Raises:
+            ValueError: If it is unknown, or options do not go together.
+        """
+        from floq.envs.make import spec_of, with_arguments
+
+        if self.scaled_actions and self.bounds is not None:
+            raise ValueError(
+                "--scaled-actions is given beside --action-low and --action-high: the first is for "
+                "actions in [-1, 1], the others for actions in the environment's units."
+            )
+        name = self.env or default
+        if name is None:
+            if self.scaled_actions or self.max_episode_steps is not None:
+                raise ValueError(
+                    "--scaled-actions and --max-episode-steps speak of an environment: give --env."
+                )
+            return None
+        spec = spec_of(name)
+        if self.scaled_actions:
+            spec = with_arguments(spec, rescale_actions=[-1.0, 1.0])
+        if self.max_episode_steps is not None:
+            spec = with_arguments(spec, max_episode_steps=self.max_episode_steps)
+        return spec
+
+    @property
+    def bounds(self) -> "Bounds | None":
+        """What -1 and 1 stand for; None if that is not said.
+
+        Raises:
+            ValueError: If one bound is given alone.
+        """
+        if bool(self.action_low) != bool(self.action_high):
+            raise ValueError("give --action-low and --action-high together.")
+        return (self.action_low, self.action_high) if self.action_low else None
+
+
+@dataclasses.dataclass(frozen=True)
 class OnlineOptions:
     """How training learns in the environment; the defaults are the published settings.
 
@@ -95,6 +162,36 @@ class OnlineOptions:
         from floq.training import Online
 
         return Online(steps=steps, **dataclasses.asdict(self))
+
+
+def data_file(path: Path | None, where: EnvironmentOptions) -> "DataFile | None":
+    """The data that options name, and what they say of its actions.
+
+    Raises:
+        ValueError: If there are bounds of actions, and no data.
+    """
+    from floq.training.preparation import DataFile
+
+    if path is None:
+        if where.bounds is not None:
+            raise ValueError("--action-low and --action-high speak of a data file: give --data.")
+        return None
+    return DataFile(path, where.bounds)
+
+
+def in_environment(run: "Run", where: EnvironmentOptions, *, processes: int | None) -> "Run":
+    """The run in the environment that options name, or in its own.
+
+    Raises:
+        ValueError: If it does not fit what the run has learned.
+    """
+    from floq.training.preparation import with_environment
+
+    spec = where.spec()
+    if spec is None:
+        return run
+    config = with_environment(run.config, spec, bounds=where.bounds, processes=processes)
+    return dataclasses.replace(run, config=config)
 
 
 def run_training(train: "Callable[[], Run]") -> int:

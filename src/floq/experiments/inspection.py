@@ -1,5 +1,6 @@
 """A look inside a trained critic: one page of pictures that holds everything it shows."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,13 +9,14 @@ import numpy as np
 
 from floq.critics.flow import FlowCritic
 from floq.data.dataset import Dataset
+from floq.envs.make import Environment
 from floq.experiments import probe
 from floq.experiments.flow_shape import flow_shape
 from floq.experiments.inspection_page import Findings, inspection_page
 from floq.experiments.integration_steps import read_at_steps
 from floq.experiments.returns import Decisions, calibration, data_decisions, run_decisions
 from floq.training.files import replace_bytes
-from floq.training.preparation import as_decisions, verified_dataset
+from floq.training.preparation import as_decisions, verified_dataset, with_environment
 from floq.training.run import Run, load_run
 
 STEPS = (1, 2, 4, 8, 16)
@@ -32,6 +34,7 @@ def inspect(
     seed: int | None = None,
     dataset: Dataset | None = None,
     data: str | Path | None = None,
+    env: Environment | None = None,
     episodes: int = 20,
     integration_steps: Sequence[int] = STEPS,
     processes: int | None = None,
@@ -46,7 +49,9 @@ def inspect(
         output: The page to write; its folder is made if it is not there.
         seed: Which of the run's seeds to look into; the first by default.
         dataset: The run's data, if it is not that of one of floq's tasks.
-        data: Folder of the dataset files; where `load_task` looks by default.
+        data: The file that holds it, or the folder of a task's dataset files; by default the file
+            that the run has noted, or where `load_task` looks.
+        env: The environment, if it is not the run's.
         episodes: Episodes of the policy that values are compared with.
         integration_steps: The K at which a flow critic is read again.
         processes: Processes that step environments; by default one for each core.
@@ -65,6 +70,9 @@ def inspect(
         if value < 1:
             raise ValueError(f"{name} is {value}: give 1 or more.")
     run = load_run(directory)
+    if env is not None:
+        config = with_environment(run.config, env, processes=processes)
+        run = dataclasses.replace(run, config=config)
     seed = run.config.seeds[0] if seed is None else seed
     critic = probe.critic_of(run, seed)
     if critic is None:
@@ -90,16 +98,19 @@ def inspect(
 
 
 def _data_of(
-    run: Run, dataset: Dataset | None, folder: str | Path | None
+    run: Run, dataset: Dataset | None, place: str | Path | None
 ) -> tuple[Dataset | None, str]:
     """The run's data, or why it is not there."""
-    directory = None if folder is None else Path(folder)
+    directory = None if place is None else Path(place).expanduser()
+    given = (
+        directory if dataset is None and directory is not None and directory.is_file() else dataset
+    )
     try:
-        found, _ = verified_dataset(run.directory, run.config, dataset, directory=directory)
+        found, _ = verified_dataset(run.directory, run.config, given, directory=directory)
         return found, ""
     except (FileNotFoundError, ValueError) as error:
         # Data that somebody gives must be the right one; a page can do without the task's.
-        if dataset is not None:
+        if given is not None:
             raise
         return None, str(error)
 

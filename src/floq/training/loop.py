@@ -11,10 +11,10 @@ import numpy as np
 from floq.algorithms import ALGORITHMS
 from floq.envs.vector import WorkerError
 from floq.evaluation import Evaluator
+from floq.progress import ProgressDisplay
 from floq.training.checkpoint import checkpoint_paths, named_leaves, save_checkpoint
 from floq.training.hosts import from_all, on_first
 from floq.training.phases import NothingToLearn, Phase
-from floq.training.progress import ProgressDisplay
 from floq.training.run import make_policy, state_at
 from floq.training.run_directory import (
     EVALUATIONS,
@@ -76,7 +76,8 @@ class Loop:
         phase = self._phase
         while True:
             if self._between_steps(display, stop):
-                raise Interrupted(self._files.path, phase.step)
+                has_data = not self._config.needs_dataset
+                raise Interrupted(self._files.path, phase.step, has_data=has_data)
             if phase.step == phase.last:
                 return
             try:
@@ -178,7 +179,7 @@ class Loop:
         if self._config.environment is None:
             return
         states = self._phase.state()
-        rows = on_first(lambda: self._evaluation_rows(states, stop))
+        rows = on_first(lambda: self._evaluation_rows(states, display, stop))
         if rows is None:
             return
         self._files.append(EVALUATIONS, rows)
@@ -187,7 +188,9 @@ class Loop:
         figure = "success" if "success" in own[0] else "return"
         display.note(f"{figure} {np.mean([row[figure] for row in own]):.3g}")
 
-    def _evaluation_rows(self, states: Any, stop: StopRequest) -> list[dict[str, Any]] | None:
+    def _evaluation_rows(
+        self, states: Any, display: ProgressDisplay, stop: StopRequest
+    ) -> list[dict[str, Any]] | None:
         """A row for every policy of every seed; None if a signal came between."""
         assert self._evaluator is not None
         acts = {self._config.algorithm: self._algorithm.act}
@@ -203,6 +206,7 @@ class Loop:
                     episodes=self._config.schedule.evaluation_episodes,
                     seed=_evaluation_seed(seed, step),
                     should_stop=stop,
+                    display=display,
                 )
                 if result is None:
                     return None

@@ -10,6 +10,7 @@ from floq.algorithms import ALGORITHMS, algorithm_of
 from floq.data.dataset import Dataset
 from floq.envs.make import Environment, spec_of
 from floq.evaluation import Evaluator
+from floq.progress import ProgressDisplay
 from floq.settings import takes_settings
 from floq.tasks import task_names
 from floq.training.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
@@ -18,6 +19,7 @@ from floq.training.loop import Loop
 from floq.training.online import OnlinePhase
 from floq.training.phases import OfflinePhase
 from floq.training.preparation import (
+    DataFile,
     action_bounds,
     as_decisions,
     check_devices,
@@ -30,7 +32,6 @@ from floq.training.preparation import (
     with_environment,
 )
 from floq.training.program import initial_state, state_template
-from floq.training.progress import ProgressDisplay
 from floq.training.run import Run
 from floq.training.run_directory import (
     Online,
@@ -49,7 +50,7 @@ from floq.training.signals import interruptions
 )
 def train(
     config: Any,
-    dataset: Dataset | str | Path | None,
+    dataset: Dataset | DataFile | str | Path | None,
     *,
     directory: str | Path,
     env: Environment | None = None,

@@ -5,7 +5,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -226,13 +226,18 @@ def action_bounds(dataset: Dataset | None) -> Bounds | None:
 
 
 def with_environment(
-    config: RunConfig, env: Environment | None, *, processes: int | None
+    config: RunConfig,
+    env: Environment | None,
+    *,
+    bounds: Bounds | None = None,
+    processes: int | None,
 ) -> RunConfig:
     """A run's settings with the environment that it goes on in, which is tried.
 
     Args:
         config: The run's.
         env: Another environment in place of the run's; None keeps that.
+        bounds: What -1 and 1 stand for in the run's data, where the run does not know.
         processes: Processes that will step environments; with 0 none is started here either.
 
     Raises:
@@ -242,7 +247,7 @@ def with_environment(
     spec = former if env is None else spec_of(env)
     if spec is None:
         return config
-    bounds = config.action_bounds
+    bounds = config.action_bounds or bounds
     is_same = spec == former
     if bounds is None and former is not None and not is_same:
         # One that is no longer to be had says nothing.
@@ -260,19 +265,27 @@ def with_environment(
     return config._replace(environment=checked.spec)
 
 
-def read_dataset(
-    dataset: Dataset | str | Path | None, bounds: Bounds | None = None
-) -> tuple[Dataset | None, str | None]:
-    """The data, and the file that it was read from, if it is one.
+class DataFile(NamedTuple):
+    """A file of data, in place of the data.
 
-    Args:
-        dataset: The data, or an npz file as `Dataset.load` reads it.
-        bounds: What -1 and 1 stand for in it, as somebody has said before.
+    Attributes:
+        path: An npz file as `Dataset.load` reads it.
+        bounds: What -1 and 1 stand for in its actions, where it does not say.
     """
-    if not isinstance(dataset, str | Path):
+
+    path: str | Path
+    bounds: Bounds | None = None
+
+
+def read_dataset(
+    dataset: Dataset | DataFile | str | Path | None,
+) -> tuple[Dataset | None, str | None]:
+    """The data, and the file that it was read from, if it is one."""
+    if dataset is None or isinstance(dataset, Dataset):
         return dataset, None
-    path = Path(dataset).expanduser().resolve()
-    low, high = (None, None) if bounds is None else bounds
+    file = dataset if isinstance(dataset, DataFile) else DataFile(dataset)
+    path = Path(file.path).expanduser().resolve()
+    low, high = file.bounds or (None, None)
     return Dataset.load(path, action_low=low, action_high=high), str(path)
 
 
@@ -305,7 +318,10 @@ def verified_dataset(
             f"{config.data}, the data of {path}, is not there: give the place where it lies now as "
             "`dataset`, or as --data PATH."
         )
-    found, file = read_dataset(config.data if dataset is None else dataset, config.action_bounds)
+    given = config.data if dataset is None else dataset
+    if isinstance(given, str | Path):
+        given = DataFile(given, config.action_bounds)
+    found, file = read_dataset(given)
     if found is None:
         assert config.task is not None
         found, env = load_task(config.task, directory=directory)

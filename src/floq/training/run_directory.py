@@ -167,6 +167,11 @@ class RunConfig(NamedTuple):
     action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     @property
+    def needs_dataset(self) -> bool:
+        """Whether somebody must give the data to go on, since the run does not know its place."""
+        return self.fingerprint is not None and self.task is None and self.data is None
+
+    @property
     def total_steps(self) -> int:
         """Offline updates and environment steps together: the last step that rows can have."""
         return self.steps + (self.online.steps if self.online else 0)

@@ -14,8 +14,8 @@ from floq.experiments.studies.grounds import Field, compute_cells, create_field,
 from floq.experiments.studies.processes import compute_side_by_side
 from floq.experiments.studies.results import rows_of, table_level, to_csv, to_markdown
 from floq.experiments.studies.study import Ground, Size, Study, Variant
+from floq.progress import ProgressDisplay
 from floq.training.files import replace_bytes
-from floq.training.progress import ProgressDisplay
 from floq.training.signals import Interrupted, interruptions
 
 _LABELS = {

@@ -1,4 +1,4 @@
-"""How a training tells the person in front of it how far it is."""
+"""How long work tells the person in front of it how far it is."""
 
 import time
 
@@ -13,6 +13,7 @@ from rich.progress import (
 )
 
 _PLAIN_SECONDS = 5.0
+_BUSY_SECONDS = 0.2
 
 
 class ProgressDisplay:
@@ -21,7 +22,7 @@ class ProgressDisplay:
     Written to standard error. Use as a context manager.
     """
 
-    def __init__(self, steps: int, *, start: int, bar: bool):
+    def __init__(self, steps: int, *, start: int = 0, bar: bool, unit: str = "steps"):
         """Prepares the display.
 
         Args:
@@ -29,17 +30,19 @@ class ProgressDisplay:
             start: Steps that are already done.
             bar: Whether to draw a bar if standard error is a terminal. Otherwise a line is
                 printed at a log step, at most every few seconds.
+            unit: What a step is.
         """
         console = Console(stderr=True)
-        self._steps = steps
+        self._steps, self._unit = steps, unit
         self._note = ""
+        self._busy = 0.0
         self._printed = time.monotonic()
         self._progress: Progress | None = None
         if bar and console.is_terminal:
             self._progress = Progress(
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]} steps/s, left"),
+                TextColumn(f"{{task.fields[rate]}} {unit}/s, left"),
                 TimeRemainingColumn(compact=True),
                 TextColumn("{task.fields[note]}"),
                 console=console,
@@ -71,6 +74,22 @@ class ProgressDisplay:
         """Shows a short text, such as the last success, from now on."""
         self._note = text
 
+    def busy(self, text: str) -> None:
+        """Shows what goes on between two steps, now and then; to be called as often as one likes.
+
+        Args:
+            text: What goes on.
+        """
+        now = time.monotonic()
+        if now - self._busy < _BUSY_SECONDS:
+            return
+        self._busy = now
+        if self._progress:
+            self._progress.update(self._task, note=text)
+        elif now - self._printed >= _PLAIN_SECONDS:
+            self._printed = now
+            self._console.print(text, highlight=False)
+
     def log(self, step: int, rate: float) -> None:
         """Prints a line where there is no bar and enough time has passed."""
         now = time.monotonic()
@@ -79,8 +98,8 @@ class ProgressDisplay:
         self._printed = now
         left = (self._steps - step) / rate if rate else 0.0
         parts = [
-            f"step {step:,} of {self._steps:,}",
-            f"{format_rate(rate)} steps/s",
+            f"{self._unit.removesuffix('s')} {step:,} of {self._steps:,}",
+            f"{format_rate(rate)} {self._unit}/s",
             f"{left / 60:.0f} min left",
             self._note,
         ]
