@@ -69,6 +69,11 @@ class Train:
         from floq.tasks import load_task
         from floq.training import Schedule, train
 
+        if self.task and self.data:
+            raise ValueError(
+                f"{self.task} is a task with data of its own: leave it out beside --data, and name "
+                "the environment by --env."
+            )
         name = self.task or (self.data.stem if self.data else "")
         directory = self.directory or Path("runs") / f"{name}-{self.algorithm}"
         online = self.online.settings(self.online_steps) if self.online_steps else None
@@ -115,7 +120,7 @@ def parse_train(arguments: list[str]) -> Train:
         task = words.positionals[0]
         check_task(task)
     elif any(word.partition("=")[0] == "--data" for word in words.options):
-        task = "data of your own"
+        task = None
     elif not words.unknown and not {"-h", "--help"} & {*words.options}:
         raise ValueError(
             f"no task is given: name one, as in `floq train {_EXAMPLE}`, or give data of your own "

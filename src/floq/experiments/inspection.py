@@ -102,9 +102,9 @@ def _data_of(
 ) -> tuple[Dataset | None, str]:
     """The run's data, or why it is not there."""
     directory = None if place is None else Path(place).expanduser()
-    given = (
-        directory if dataset is None and directory is not None and directory.is_file() else dataset
-    )
+    given = dataset
+    if given is None and directory is not None and directory.is_file():
+        given = directory
     try:
         found, _ = verified_dataset(run.directory, run.config, given, directory=directory)
         return found, ""

@@ -307,12 +307,13 @@ METHODS = {
 """Every method with presets, by the name that `--algorithm` takes."""
 
 
-def preset(algorithm: str, task: str) -> Any:
+def preset(algorithm: str, task: str | None = None) -> Any:
     """The settings of a method for a task.
 
     Args:
         algorithm: The method's name, such as `floq` or `fql-iqn`: a key of `METHODS`.
-        task: A task or a dataset, such as `cube-double-play-singletask-v0`.
+        task: A task or a dataset, such as `cube-double-play-singletask-v0`; None for
+            data of your own.
 
     Returns:
         The published settings if there are any; otherwise the advised starting point.
@@ -323,13 +324,14 @@ def preset(algorithm: str, task: str) -> Any:
     return find_preset(algorithm, task).config
 
 
-def find_preset(algorithm: str, task: str) -> Preset:
+def find_preset(algorithm: str, task: str | None) -> Preset:
     """The settings of `preset`, with their source."""
     method = METHODS.get(algorithm)
     if method is None:
         raise ValueError(f"No algorithm is called {algorithm!r}: there is {', '.join(METHODS)}.")
-    published = method.configs.get(dataset_name(task))
+    published = None if task is None else method.configs.get(dataset_name(task))
     if published is not None:
         return Preset(published, method.source, published=True)
-    source = f"no published settings for {task}: a starting point for new tasks; {method.advice}"
+    subject = task or "data of your own"
+    source = f"no published settings for {subject}: a starting point for new tasks; {method.advice}"
     return Preset(method.start, source, published=False)
