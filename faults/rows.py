@@ -10,6 +10,7 @@ from faults import (
     fuzz,
     hostile,
     settings,
+    users,
     writes,
 )
 
@@ -21,6 +22,7 @@ ROWS = [
     *writes.ROWS,
     *divergence.ROWS,
     *environments.ROWS,
+    *users.ROWS,
     *endurance.ROWS,
     *fuzz.ROWS,
     *settings.ROWS,

@@ -349,3 +349,54 @@ def test_episodes_of_different_lengths_share_the_calls_of_a_policy_with_chunks()
     assert len({len(phase) for phase in phases}) > 1
     with Evaluator(_toy(), processes=0, slots=1) as evaluator:
         _same(together, evaluator.evaluate(policy, episodes=20))
+
+
+def test_an_evaluation_shows_how_far_it_is(monkeypatch, capsys):
+    """Elsewhere than on a terminal a line now and then says episodes and steps."""
+    monkeypatch.setattr("floq.progress._PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("floq.progress._BUSY_SECONDS", 0.0)
+    evaluate(_still, _toy(length=3), episodes=2, processes=0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"evaluation: 0 of 2 episodes are finished, the others at step {step}" for step in range(3)
+    ]
+
+
+def test_an_environment_without_end_does_not_hang_an_evaluation(monkeypatch):
+    """Its episodes are ended, and that is said; Ctrl-C ends it before, and its workers."""
+    monkeypatch.setattr("floq.envs.make.MAX_EPISODE_STEPS", 20)
+    monkeypatch.setattr("floq.evaluation.MAX_EPISODE_STEPS", 20)
+    endless = "toy_environments:Endless-v0"
+    with pytest.warns(UserWarning, match=r"2 of 2 episodes.*after 20 steps.*max_episode_steps="):
+        result = evaluate(_still, endless, episodes=2, processes=0)
+    np.testing.assert_array_equal(result.lengths, 20)
+    monkeypatch.setattr("floq.envs.make.MAX_EPISODE_STEPS", 10**9)
+    calls, workers = [], []
+
+    def interrupting(observations, keys):
+        calls.append(None)
+        if len(calls) == 30:
+            signal.raise_signal(signal.SIGINT)
+        return _still(observations, keys)
+
+    with Evaluator(endless, processes=1) as evaluator:
+        with pytest.raises(KeyboardInterrupt):
+            evaluator.evaluate(interrupting, episodes=2)
+        workers = [worker._process for worker in evaluator._environments._workers]
+    assert [worker.poll() for worker in workers] == [0]
+
+
+@pytest.mark.parametrize("name", ["success", "is_success"])
+def test_success_goes_by_either_name(name, monkeypatch):
+    """Gymnasium's robots call it is_success."""
+    import toy_environments
+
+    step = toy_environments.Toy.step
+
+    def renamed(self, action):
+        *rest, info = step(self, action)
+        return (*rest, {name: info["success"]})
+
+    monkeypatch.setattr(toy_environments.Toy, "step", renamed)
+    result = evaluate(_still, _toy(length=5, success_at=2), episodes=2, processes=0)
+    assert result.success_rate == 1.0

@@ -6,8 +6,11 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
+import toy_environments
 
 from floq.envs import EnvironmentSpec, environment_id, make_env, spec_of
+from floq.envs.make import time_limit
+from floq.envs.vector import VectorEnvironment, WorkerError
 
 MAZE = "pointmaze-medium-navigate-singletask-task1-v0"
 TOY = "toy_environments:Toy-v0"
@@ -178,3 +181,61 @@ def test_importing_floq_touches_neither_mujoco_nor_jax():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.split() == ["False", "False", "False"], result.stderr
+
+
+def test_an_environment_may_be_a_function():
+    """By its name or itself, with arguments, wrappers and a time limit, here and in a worker."""
+    named = EnvironmentSpec("toy_environments:make", {"length": 4})
+    assert spec_of(toy_environments.make) == EnvironmentSpec("toy_environments:make")
+    assert spec_of(named.make()) == named
+    with VectorEnvironment(named, count=1, processes=1) as there:
+        observation = there.reset(np.zeros(1, int), np.zeros(1, int))
+        steps = there.step(np.zeros(1, int), np.zeros((1, 2)))
+    with VectorEnvironment(EnvironmentSpec(TOY, {"length": 4}), count=1, processes=0) as here:
+        np.testing.assert_array_equal(here.reset(np.zeros(1, int), np.zeros(1, int)), observation)
+        plain = here.step(np.zeros(1, int), np.zeros((1, 2)))
+    assert steps.rewards == plain.rewards / 2
+    assert time_limit(named.make()) == 50
+    assert time_limit(make_env("toy_environments:make", max_episode_steps=7)) == 7
+
+
+def test_functions_that_others_cannot_import_are_refused():
+    """A lambda, one in a function, and a name that is none are refused with the way out."""
+
+    def inner():
+        return toy_environments.Toy()
+
+    for function in (inner, lambda: toy_environments.Toy()):
+        with pytest.raises(ValueError, match=r"cannot be imported by name.*package\.module:make"):
+            spec_of(function)
+    with pytest.raises(ValueError, match="unknown environment 'toy_environments:nothing'"):
+        spec_of("toy_environments:nothing")
+    with pytest.raises(ValueError, match=r"must return a gymnasium\.Env"):
+        make_env("os:getcwd")
+
+
+def test_one_environment_for_all_slots_is_refused():
+    """Episodes that are played side by side must not share their state."""
+    with pytest.raises(WorkerError, match="the same environment twice"):
+        VectorEnvironment(EnvironmentSpec("toy_environments:make_the_same"), count=2, processes=0)
+
+
+def test_an_id_that_is_registered_here_is_found_by_its_module():
+    """Other processes import the module of its class, and so find the id."""
+    assert spec_of("Toy-v0") == EnvironmentSpec(TOY)
+
+
+def test_bounds_of_actions_stand_for_minus_one_and_one():
+    """A part of the environment's range, each entry with its own."""
+    env = make_env(TOY, high=4.0, action_low=[-1.0, 0.0], action_high=[1.0, 4.0])
+    env.reset(seed=0)
+    for action in (-1.0, 0.5, 1.0):
+        env.step(np.full(2, action, np.float32))
+    np.testing.assert_allclose(env.unwrapped.actions, [[-1, 0], [0.5, 3], [1, 4]], atol=1e-6)
+    assert spec_of(env).kwargs == {
+        "high": 4.0,
+        "action_low": [-1.0, 0.0],
+        "action_high": [1.0, 4.0],
+    }
+    with pytest.raises(ValueError, match="the lower ones first"):
+        make_env(TOY, action_low=1.0, action_high=-1.0)

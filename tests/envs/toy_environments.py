@@ -88,4 +88,30 @@ class Unbounded(gymnasium.Env):
 
 
 for _class in (Toy, Counter, Picture, Unbounded):
-    gymnasium.register(f"{_class.__name__}-v0", f"{__name__}:{_class.__name__}")
+    gymnasium.register(
+        f"{_class.__name__}-v0", f"{__name__}:{_class.__name__}", max_episode_steps=1_000
+    )
+
+
+class Endless(Toy):
+    """Declares no time limit, and never ends."""
+
+    def step(self, action):
+        observation, reward, _, truncated, info = super().step(action)
+        return observation, reward, False, truncated, info
+
+
+def make(length=3, high=1.0):
+    """The toy with half its reward, which no spec could say."""
+    env = gymnasium.wrappers.TransformReward(Toy(length=length, high=high), lambda r: r / 2)
+    return gymnasium.wrappers.TimeLimit(env, 50)
+
+
+ONE = Toy(length=3)
+
+
+def make_the_same():
+    return ONE
+
+
+gymnasium.register("Endless-v0", f"{__name__}:Endless")

@@ -11,7 +11,7 @@ import tiny_algorithm as tiny
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.critics.scalar import ScalarCriticConfig
-from floq.envs.make import make_env
+from floq.envs.make import EnvironmentSpec, make_env
 from floq.evaluation import Evaluator
 from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
@@ -398,3 +398,73 @@ def test_floq_itself_resumes_to_the_same_bits(tmp_path):
     go_on(tmp_path / "b", steps=6)
     assert_same_end(tmp_path / "b", uncut)
     assert [row["policy"] for row in uncut.evaluations] == ["floq", "bc"]
+
+
+def test_an_environment_is_related_to_the_data_before_anything_is_written(tmp_path):
+    """Data of other bounds is refused, and what -1 and 1 stand for is in the run's config."""
+    unrelated = dataclasses.replace(DATASET, action_low=None, action_high=None)
+    with pytest.raises(ValueError, match="action_low=-2, action_high=2"):
+        run_tiny(tmp_path / "run", dataset=unrelated)
+    assert not (tmp_path / "run").exists()
+    run = run_tiny(tmp_path / "run", steps=10)
+    assert run.config.action_bounds == ((-2.0,), (2.0,))
+    assert run.config.environment.kwargs == {"action_low": -2.0, "action_high": 2.0}
+    scaled = run_tiny(tmp_path / "scaled", steps=10, dataset=unrelated, env=make_env("Pendulum-v1"))
+    assert scaled.evaluations == run.evaluations
+
+
+def test_a_run_goes_on_with_a_moved_file_and_environment(uncut, tmp_path):
+    """It knows the file that it was given; both may lie elsewhere later, and must fit."""
+    DATASET.save(tmp_path / "data.npz")
+    spec = EnvironmentSpec("Pendulum-v1", {"action_low": -2.0, "action_high": 2.0})
+    run = run_tiny(tmp_path / "run", steps=200, dataset=tmp_path / "data.npz", env=spec)
+    assert run.config.data == str(tmp_path / "data.npz")
+    assert not run.config.needs_dataset
+    (tmp_path / "data.npz").rename(tmp_path / "moved.npz")
+    with pytest.raises(FileNotFoundError, match=r"data\.npz.*--data PATH"):
+        resume(tmp_path / "run", steps=400)
+    with pytest.raises(ValueError, match="shapes"):
+        go_on(tmp_path / "run", steps=400, env="MountainCarContinuous-v0")
+    with pytest.raises(ValueError, match="-1 and 1 stand for -2 and 2 in the data"):
+        go_on(tmp_path / "run", steps=400, env=make_env("Pendulum-v1", action_low=-1.0))
+    run = resume(
+        tmp_path / "run",
+        dataset=tmp_path / "moved.npz",
+        env=make_env("Pendulum-v1"),
+        steps=400,
+        processes=0,
+        progress=False,
+    )
+    assert run.config.data == str(tmp_path / "moved.npz")
+    assert run.config.environment.kwargs == {"rescale_actions": [-1.0, 1.0]}
+    assert_same_end(tmp_path / "run", uncut)
+
+
+def test_a_run_of_a_former_version_has_no_place_of_its_data(uncut, tmp_path):
+    """Its config lacks the newer entries, and it is read and resumed all the same."""
+    run_tiny(tmp_path / "run", steps=200)
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    del config["data"], config["action_bounds"]
+    config["environment"]["kwargs"] = {}
+    path.write_text(json.dumps(config))
+    go_on(tmp_path / "run", steps=400)
+    assert_same_end(tmp_path / "run", uncut)
+
+
+@pytest.mark.parametrize("has_file", [False, True])
+def test_an_interrupted_run_says_what_goes_on_with_it(tmp_path, monkeypatch, has_file):
+    """A command where the run knows its data, else the line of Python that works."""
+    if has_file:
+        DATASET.save(tmp_path / "data.npz")
+
+    def evaluate_and_signal(self, policy, **settings):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate_and_signal)
+    with pytest.raises(Interrupted) as caught:
+        run_tiny(tmp_path / "run", dataset=tmp_path / "data.npz" if has_file else DATASET)
+    path = tmp_path / "run"
+    expected = f"floq resume {path}" if has_file else f"floq.resume('{path}', dataset=dataset)"
+    assert caught.value.command == expected
+    assert str(caught.value).endswith(expected)

@@ -240,8 +240,8 @@ def _trying(name: str, what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         raise ValueError(
             f"environment {name!r} failed when it was {what}, before the first update: "
-            f"{type(error).__name__}: {error}. Mend it until this works: env = "
-            f"floq.make_env({name!r}); env.reset(seed=0); env.step(env.action_space.sample())."
+            f"{type(error).__name__}: {error}. A reset must return (observation, info), and a step "
+            "(observation, reward, terminated, truncated, info), of its spaces' shapes and finite."
         ) from error
 
 

@@ -10,6 +10,7 @@ from floq.shell import quoted
 from floq.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from floq.training.offline import go_through_phases
 from floq.training.preparation import (
+    DataFile,
     as_decisions,
     check_devices,
     check_numbers,
@@ -41,7 +42,7 @@ def finetune(
     steps: int = 2_000_000,
     online: Online | None = None,
     directory: str | Path | None = None,
-    dataset: Dataset | str | Path | None = None,
+    dataset: Dataset | DataFile | str | Path | None = None,
     env: Environment | None = None,
     schedule: Schedule | None = None,
     processes: int | None = None,

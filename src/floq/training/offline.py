@@ -154,7 +154,7 @@ def train(
 def resume(
     directory: str | Path,
     *,
-    dataset: Dataset | str | Path | None = None,
+    dataset: Dataset | DataFile | str | Path | None = None,
     env: Environment | None = None,
     steps: int | None = None,
     processes: int | None = None,
@@ -211,7 +211,7 @@ def resume(
             dataset = as_decisions(dataset, config.config)
         if files.writes:
             config = with_environment(config, env, processes=processes)
-        assert not isinstance(dataset, str | Path)
+        assert dataset is None or isinstance(dataset, Dataset)
         files.check_versions(step)
         files.write_config(config)
         if checkpoint is not None and files.writes:

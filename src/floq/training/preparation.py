@@ -292,7 +292,7 @@ def read_dataset(
 def verified_dataset(
     path: Path,
     config: RunConfig,
-    dataset: Dataset | str | Path | None,
+    dataset: Dataset | DataFile | str | Path | None,
     *,
     directory: Path | None = None,
 ) -> tuple[Dataset, str | None]:
@@ -319,8 +319,9 @@ def verified_dataset(
             "`dataset`, or as --data PATH."
         )
     given = config.data if dataset is None else dataset
-    if isinstance(given, str | Path):
-        given = DataFile(given, config.action_bounds)
+    if given is not None and not isinstance(given, Dataset):
+        file = given if isinstance(given, DataFile) else DataFile(given)
+        given = file._replace(bounds=file.bounds or config.action_bounds)
     found, file = read_dataset(given)
     if found is None:
         assert config.task is not None
