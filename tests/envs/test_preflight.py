@@ -128,7 +128,7 @@ def test_a_rescaling_that_cannot_be_carried_is_refused():
     with pytest.raises(ValueError, match=r"wrapped in TransformReward, RescaleAction.*module:make"):
         spec_of(gymnasium.wrappers.TransformReward(env, abs))
     with pytest.raises(ValueError, match="RescaleAction more than once"):
-        spec_of(RescaleAction(make_env(PENDULUM), np.float32(0), np.float32(1)))
+        spec_of(RescaleAction(make_env(PENDULUM, **UNIT), np.float32(0), np.float32(1)))
 
 
 def test_a_missing_time_limit_is_set_and_said():

@@ -285,7 +285,7 @@ def read_dataset(
         return dataset, None
     file = dataset if isinstance(dataset, DataFile) else DataFile(dataset)
     path = Path(file.path).expanduser().resolve()
-    low, high = file.bounds or (None, None)
+    low, high = (None, None) if file.bounds is None else map(np.asarray, file.bounds)
     return Dataset.load(path, action_low=low, action_high=high), str(path)
 
 
