@@ -9,6 +9,7 @@ from faults import (
     environments,
     fuzz,
     hostile,
+    users,
     writes,
 )
 
@@ -17,6 +18,7 @@ ROWS = [
     *damage.ROWS,
     *hostile.ROWS,
     *datasets.ROWS,
+    *users.ROWS,
     *writes.ROWS,
     *divergence.ROWS,
     *environments.ROWS,
