@@ -39,7 +39,8 @@ def make_arrays(random: np.random.Generator, *, rows: int = 200) -> dict[str, np
         "observations": random.normal(size=(rows, 3)).astype(np.float32),
         "actions": random.uniform(-1, 1, (rows, 1)).astype(np.float32),
         "rewards": random.uniform(-1, 0, rows).astype(np.float32),
-        "masks": (random.random(rows) < 0.9).astype(np.float32),
+        # A last row is a state, of which a mask says nothing.
+        "masks": np.maximum(random.random(rows) < 0.9, terminals).astype(np.float32),
         "terminals": terminals,
     }
 

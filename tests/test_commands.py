@@ -173,6 +173,25 @@ def test_the_python_example_of_the_readme_runs(folder, monkeypatch, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:.*")
+def test_the_python_examples_of_the_page_on_data_run(folder, monkeypatch, capsys):
+    """As they stand, one after the other; its own data can be trained on."""
+    if not (folder / "data" / "cube-double-play-v0.npz").exists():
+        assert main("data generate cube-double-play-v0 --episodes 1".split()) == 0
+    names: dict[str, object] = {}
+    page = (ROOT / "docs" / "data.md").read_text()
+    for code in re.findall(r"^```python\n(.*?)^```", page, re.S | re.M):
+        exec(compile(code, "data.md", "exec"), names)
+    assert "Statistics(observation_dim=37" in capsys.readouterr().out
+    dataset = names["dataset"]
+    assert dataset.action_low == (-2.0,) * 6
+    config = small(floq.preset("floq", "cube-double-play-v0"), width=8, depth=1)
+    run = floq.train(config, dataset, directory="runs/own", steps=2, progress=False)
+    assert run.step == 2
+    assert main(["data", "info", "own.npz"]) == 0
+    assert "range of the rewards" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*")
 def test_the_demo_runs_and_says_what_it_found(folder, monkeypatch):
     """A demo of four updates leaves a report and a summary; called again, it is finished."""
     from floq.experiments.demo import CONFIG, demo

@@ -98,6 +98,11 @@ def test_wrong_number_of_dimensions(trajectories, field, shape):
         ("observations", np.array([["a"] * 3] * 11), "<U1"),
         ("observations", np.zeros((11, 3), dtype=complex), "complex128"),
         ("observations", np.array([[None] * 3] * 11), "Python objects"),
+        ("observations", {"eye": np.zeros((11, 2))}, "gymnasium.wrappers.FlattenObservation"),
+        ("observations", [{"eye": 0.0}] * 11, "is a dictionary"),
+        ("observations", np.zeros(11, [("eye", "f4"), ("arm", "f4")]), "is a dictionary"),
+        ("rewards", None, "rewards is None"),
+        ("masks", np.zeros(11, complex), "complex128"),
         ("actions", np.zeros((11, 2), dtype=np.int64), "no discrete actions"),
         ("actions", np.zeros((11, 2), dtype=bool), "bool"),
         ("rewards", np.zeros(11, dtype="datetime64[s]"), "datetime64"),
@@ -106,6 +111,41 @@ def test_wrong_number_of_dimensions(trajectories, field, shape):
 def test_wrong_dtypes(trajectories, field, values, word):
     """What is not a number is refused, with the field and its dtype."""
     refused(trajectories | {field: values}, field, word)
+
+
+@pytest.mark.parametrize(
+    ("field", "shape", "way_out"),
+    [
+        ("rewards", (11, 1), "give rewards[:, 0]"),
+        ("masks", (11, 1), "give masks[:, 0]"),
+        ("rewards", (1, 11), "one number for each row"),
+        ("actions", (11,), "give actions[:, None]"),
+        ("observations", (5, 11, 3), "put one after the other"),
+        ("observations", (11, 8, 8, 3), "images are not supported"),
+    ],
+)
+def test_wrong_shapes_tell_the_right_one(trajectories, field, shape, way_out):
+    """A column of rewards, a list of numbers as actions, or a batch of episodes: how to give it."""
+    trajectories[field] = np.zeros(shape, dtype=np.float32)
+    refused(trajectories, f"{field} has the shape {shape}", way_out)
+
+
+def test_masked_arrays(trajectories):
+    """Numbers that are hidden would be read as if they were not; where none is, all is well."""
+    hidden = np.ma.array(trajectories["rewards"], mask=np.arange(11) == 4)
+    refused(trajectories | {"rewards": hidden}, "rewards is a masked array, and 1 of its entries")
+    shown = np.ma.array(trajectories["rewards"], mask=False)
+    check_arrays(trajectories | {"rewards": shown}, source="somewhere")
+
+
+def test_arrays_of_other_libraries_that_cannot_be_read(trajectories):
+    """What a tensor on a GPU raises is said with the field's name."""
+
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    refused(trajectories | {"actions": Tensor()}, "actions is no array: can't convert cuda:0")
 
 
 def test_ragged_lists(trajectories):
@@ -137,5 +177,5 @@ def test_next_observations_of_another_width(trajectories):
 def test_every_message_tells_a_way_out(trajectories):
     """A message goes on after the fault, with what to do."""
     trajectories["actions"][0] = 3
-    with pytest.raises(ValueError, match=re.escape("rescale the actions to this range")):
+    with pytest.raises(ValueError, match=re.escape("floq will rescale the actions to this range")):
         check_arrays(trajectories, source="somewhere")

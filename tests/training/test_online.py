@@ -18,6 +18,7 @@ from floq.training import Interrupted, Online, Schedule, finetune, load_run, res
 from floq.training import online as online_module
 from floq.training.checkpoint import checkpoint_paths, load_checkpoint
 from floq.training.collector import Collector
+from floq.training.phases import NothingToLearn
 from floq.training.program import action_key, state_template
 from floq.training.run_directory import read_rows
 
@@ -392,6 +393,13 @@ def test_a_failing_environment_loses_nothing(tmp_path, monkeypatch):
         ({"reward_range": (0.0, float("inf"))}, "the lower one first"),
         ({"online": Online(steps=4, buffer="balanced", online_share=0.01)}, "leaves none"),
         ({"online": Online(steps=4, environments=2, capacity=7)}, "at least 8, since each"),
+        ({"online": Online(steps=4, warmup=4)}, "no update would ever be made"),
+        ({"online": Online(steps=40, updates_per_step=0.025)}, "no update would ever be made"),
+        ({"online": Online(steps=4, environments=4)}, "no update would ever be made"),
+        (
+            {"online": Online(steps=10, environments=2), "config": tiny.Config(action_chunk=5)},
+            "action_chunk=5: no update would ever be made",
+        ),
     ],
 )
 def test_online_settings_that_do_not_go_together_are_refused(tmp_path, settings, message):
@@ -399,6 +407,42 @@ def test_online_settings_that_do_not_go_together_are_refused(tmp_path, settings,
     with pytest.raises(ValueError, match=message):
         run_tiny(tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*leaves out")
+@pytest.mark.parametrize("phases", [(0, None, "online"), (20, DATASET, "merged")])
+def test_episodes_shorter_than_a_decision_end_the_run(tmp_path, phases):
+    """After a hundred of them, not after all of the steps; steps, episodes and state are saved."""
+    offline, dataset, buffer = phases
+    settings = {
+        "config": tiny.Config(action_chunk=6),
+        "env": EnvironmentSpec("Pendulum-v1", {"max_episode_steps": 5}),
+        "steps": offline,
+        "dataset": dataset,
+        "schedule": dataclasses.replace(SCHEDULE, log_interval=1000, checkpoint_interval=1000),
+    }
+    online = Online(steps=2000, buffer=buffer)
+    with pytest.raises(NothingToLearn, match="None of 100 episodes of seed 3 had the 6 steps"):
+        run_tiny(tmp_path / "run", online=online, **settings)
+    saved = checkpoint_paths(tmp_path / "run" / "checkpoints")[-1]
+    assert saved.name == f"step_{offline + 500:09d}"
+    episodes = read_rows(tmp_path / "run" / "episodes.jsonl")
+    assert [row["length"] for row in episodes] == [5] * 200
+    # It comes to the same end again, and another number of steps does not help.
+    with pytest.raises(NothingToLearn, match="None of 100 episodes"):
+        go_on(tmp_path / "run", dataset=dataset, steps=offline + 3000)
+
+
+def test_a_phase_that_ends_without_an_update_says_so(tmp_path):
+    """Few episodes, all too short, or the first decision complete in the last step."""
+    settings = {"config": tiny.Config(n_step=6), "dataset": None, "steps": 0}
+    settings |= {"env": EnvironmentSpec("Pendulum-v1", {"max_episode_steps": 5})}
+    with pytest.raises(NothingToLearn, match="None of 6 episodes of seed 3 had the 6 steps"):
+        run_tiny(tmp_path / "one", online=Online(steps=30, buffer="online"), **settings)
+    assert len(read_rows(tmp_path / "one" / "episodes.jsonl")) == 12
+    settings["env"] = "Pendulum-v1"
+    with pytest.raises(NothingToLearn, match="No update was made in 6 environment steps"):
+        run_tiny(tmp_path / "two", online=Online(steps=6, buffer="online"), **settings)
 
 
 @pytest.mark.parametrize(

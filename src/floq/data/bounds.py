@@ -1,9 +1,13 @@
 """The range of an environment's actions, which data and policies have as [-1, 1]."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+Bound = ArrayLike | float | int | Sequence[float | int]
+"""A bound of all entries of an action, or one for each."""
 
 
 class ActionBounds(NamedTuple):
@@ -59,7 +63,7 @@ class ActionBounds(NamedTuple):
 
 
 def action_bounds(
-    action_low: ArrayLike | None, action_high: ArrayLike | None, action_space: Any, *, source: str
+    action_low: Bound | None, action_high: Bound | None, action_space: Any, *, source: str
 ) -> ActionBounds | None:
     """The bounds that somebody gave, as the float32 numbers that spaces hold; None if none.
 
@@ -111,7 +115,7 @@ def action_bounds(
     return ActionBounds(tuple(low.tolist()), tuple(high.tolist()))
 
 
-def _numbers(values: ArrayLike, name: str, source: str) -> np.ndarray:
+def _numbers(values: Bound, name: str, source: str) -> np.ndarray:
     """A bound for all entries or each of them, float32."""
     try:
         given = np.asarray(values)

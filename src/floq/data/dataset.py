@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy.typing import ArrayLike
 
-from floq.data.bounds import action_bounds
+from floq.data.bounds import Bound, action_bounds
 from floq.data.files import dataset_arguments, write_file
 from floq.data.trajectories import Layout, check_decisions, rows_of_states, warn_of_masks
 from floq.data.validation import check_and_rescale
@@ -75,8 +75,8 @@ class Dataset:
         terminals: ArrayLike,
         *,
         layout: Layout | None = None,
-        action_low: ArrayLike | None = None,
-        action_high: ArrayLike | None = None,
+        action_low: Bound | None = None,
+        action_high: Bound | None = None,
         action_space: Any = None,
         source: str = "from_trajectories",
     ) -> "Dataset":
@@ -133,8 +133,8 @@ class Dataset:
         next_observations: ArrayLike,
         *,
         ends: ArrayLike | None = None,
-        action_low: ArrayLike | None = None,
-        action_high: ArrayLike | None = None,
+        action_low: Bound | None = None,
+        action_high: Bound | None = None,
         action_space: Any = None,
         source: str = "from_transitions",
     ) -> "Dataset":
@@ -228,8 +228,8 @@ class Dataset:
         path: str | Path,
         *,
         layout: Layout | None = None,
-        action_low: ArrayLike | None = None,
-        action_high: ArrayLike | None = None,
+        action_low: Bound | None = None,
+        action_high: Bound | None = None,
         action_space: Any = None,
     ) -> "Dataset":
         """A dataset from an npz file: one that `save` wrote, or arrays of one's own.

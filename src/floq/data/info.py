@@ -121,6 +121,9 @@ def _describe_file(path: Path) -> dict[str, Any]:
         "file (MB)": round(path.stat().st_size / 1e6, 3),
         "memory on the device (MB)": round(on_device / 1e6, 3),
     }
+    if "rewards" in arrays:
+        rewards = arrays["rewards"][arrays["terminals"] == 0]
+        facts["range of the rewards"] = f"{rewards.min():.4g} to {rewards.max():.4g}"
     sidecar = path.with_name(f"{path.stem.removesuffix('-val')}.json")
     if sidecar.is_file():
         facts["generated with"] = read_json(sidecar)

@@ -6,9 +6,9 @@ way out. The checks read the arrays in pieces, so they need little memory beside
 
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from floq.data.bounds import ActionBounds
 
@@ -36,7 +36,7 @@ _PIECE = 65_536
 
 
 def check_arrays(
-    arrays: Mapping[str, ArrayLike], *, source: str, bounds: ActionBounds | None = None
+    arrays: Mapping[str, Any], *, source: str, bounds: ActionBounds | None = None
 ) -> dict[str, np.ndarray]:
     """Refuse arrays that are not sound offline data.
 
@@ -72,7 +72,7 @@ def check_arrays(
 
 
 def check_and_rescale(
-    arrays: Mapping[str, ArrayLike], *, source: str, given: ActionBounds | None
+    arrays: Mapping[str, Any], *, source: str, given: ActionBounds | None
 ) -> tuple[dict[str, np.ndarray], dict[str, tuple[float, ...]]]:
     """Sound arrays with actions in [-1, 1], and by name the bounds that these stand for.
 
@@ -102,7 +102,7 @@ def check_and_rescale(
     return checked, bounds.named
 
 
-def _as_array(values: ArrayLike, field: str, source: str) -> np.ndarray:
+def _as_array(values: Any, field: str, source: str) -> np.ndarray:
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(
             f"{source}: {field} is a masked array, and {np.ma.count_masked(values)} of its entries "

@@ -127,8 +127,6 @@ class OnlinePhase:
             floq.envs.vector.WorkerError: If an environment fails.
             NothingToLearn: If episodes are too short for any update.
         """
-        if not self._has_data and self._steps >= 2 * self._online.warmup:
-            self._check_episodes()
         started, before, updates = time.perf_counter(), self._steps, self._updates
         while self.step < limit and not should_stop():
             if not self._tick(should_stop):
@@ -172,7 +170,7 @@ class OnlinePhase:
         """
         if self._updates:
             return
-        self._check_episodes(least=1)
+        self._check_episodes(self._learners.counts()["listed"], least=1)
         raise NothingToLearn(
             f"No update was made in {self._steps} environment steps of each seed "
             f"(warmup={self._online.warmup}, updates_per_step={self._online.updates_per_step}): "
@@ -180,16 +178,17 @@ class OnlinePhase:
             "too late. Give more steps."
         )
 
-    def _check_episodes(self, *, least: int = _HOPELESS_EPISODES) -> None:
+    def _check_episodes(self, listed: np.ndarray, *, least: int) -> None:
         """Refuses episodes none of which has held the steps of a decision.
 
         Args:
+            listed: Transitions of each environment so far, [seeds, envs].
             least: Episodes of a seed that must have ended before it is judged.
 
         Raises:
             NothingToLearn: If a seed has so many, and nothing to learn from.
         """
-        config, listed = self._config.config, self._learners.counts()["listed"]
+        config = self._config.config
         # Where an episode ends, a row is added beside those of the steps.
         ended = self._log.counts - self._collector.time
         for seed, part, found in zip(self._config.seeds, self._parts(), listed, strict=True):
@@ -216,6 +215,9 @@ class OnlinePhase:
         if not self._has_data:
             listed = self._learners.counts()["listed"]
             self._has_data = bool(listed.any(axis=1).all())
+            # The policy that acts after the warm-up may last longer than random actions do.
+            if self._steps >= 2 * self._online.warmup:
+                self._check_episodes(listed, least=_HOPELESS_EPISODES)
         return self._online.updates_before(self._steps) if self._has_data else self._updates
 
     def _measure(self, updates: int, seconds: float) -> None:
