@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import io
 import json
 import math
@@ -189,6 +190,9 @@ def _spellings(value: Any) -> set[str]:
     """How an error may say a value, or the part of it that is wrong."""
     plain = _plain(value)
     said = {text[:100] for one in (value, plain) for text in (repr(one), str(one))}
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            said.add(str(float(value)))
     if type(plain) is float and plain.is_integer():
         said.add(str(int(plain)))
     if type(plain) is int and abs(plain) < 2**53:
@@ -217,7 +221,10 @@ class _Draw:
         name = fields[int(random.integers(len(fields)))].name
 
         def take(value: Any) -> Any:
-            return getattr(_read_back(kind(**{**_REQUIRED.get(kind, {}), name: value})), name)
+            made = object.__new__(kind)
+            # pytest alone checks the types of arguments, before the class can say what is due.
+            inspect.unwrap(kind.__init__)(made, **{**_REQUIRED.get(kind, {}), name: value})
+            return getattr(_read_back(made), name)
 
         return _Target(name, get_type_hints(kind)[name], take)
 
@@ -263,7 +270,7 @@ class _Draw:
                 found.append(getattr(found[-1], part))
             return found[-1]
 
-        return _Target(option.rpartition(".")[2].strip("-"), hint, take)
+        return _Target(option.rpartition(".")[2].strip("-").replace("-", "_"), hint, take)
 
     def _files(self) -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in self._run.rglob("*") if path.is_file()}
@@ -329,7 +336,8 @@ def _checked(target: _Target, value: Any, *, plain: Any = None) -> None:
     found = target.outcome(value)
     words = f"{target.name} ({target.hint}) is {value!r}"
     if isinstance(found, _Refused):
-        hold(target.name in found.words, f"{words}: it is not named: {found.words}")
+        named = target.name in found.words.replace("-", "_")
+        hold(named, f"{words}: it is not named: {found.words}")
         said = any(text in found.words for text in _spellings(value))
         hold(said, f"{words}: its value is not said: {found.words}")
     else:

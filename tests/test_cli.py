@@ -1,12 +1,15 @@
 """The command line: its help, its errors and its exit statuses."""
 
+import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from floq.cli import _COMMANDS, main
+from floq.experiments.presets import preset
 
 
 def test_help_names_every_command(capsys):
@@ -51,7 +54,14 @@ def test_a_reader_who_has_enough_is_no_error(arguments):
         ("nonsense", "nonsense"),
         ("data", "data generate"),
         ("train cube-dubble-play-singletask-v0", "cube-double-play-singletask-v0"),
+        ("train --seeds 0 1 cube-dubble-play-singletask-v0", "cube-double-play-singletask-v0"),
+        ("train", "no task is given: name one, as in `floq train cube-double-play-singletask-v0`"),
+        ("train --algorithm fql --steps 10", "no task is given"),
         ("train cube-double-play-singletask-v0 --algorithm ppo", "ppo"),
+        (
+            "train --directory antmaze-large-navigate-singletask-v0 cube-double-play-singletask-v0",
+            "floq data generate",
+        ),
         ("train cube-double-play-singletask-v0", "floq data generate"),
         ("train antmaze-large-navigate-singletask-v0", "floq data download"),
         ("resume nowhere", "nowhere"),
@@ -69,6 +79,77 @@ def test_bad_input_is_named_with_the_way_out(command, named, tmp_path, monkeypat
     message = capsys.readouterr().err
     assert named in message
     assert "Traceback" not in message
+
+
+TASK = "cube-double-play-singletask-v0"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (f"train --algorithm fql {TASK}", {"task": TASK, "algorithm": "fql"}),
+        (f"train --algorithm=fql {TASK} --steps 10", {"task": TASK, "steps": 10}),
+        (f"train --seeds 0 1 {TASK}", {"task": TASK, "seeds": (0, 1)}),
+        (f"train --seeds 0 1 {TASK} --steps=1e6", {"seeds": (0, 1), "steps": 1_000_000}),
+        (f"train --seeds 1e0 -- {TASK}", {"task": TASK, "seeds": (1,)}),
+        (f"train --reward-range -1 0 {TASK} --online-steps 1e5", {"online_steps": 100_000}),
+        (f"train --reward-range -1 0 {TASK}", {"task": TASK, "reward_range": (-1.0, 0.0)}),
+        (f"train --evaluate-bc --offline-steps 5 {TASK}", {"task": TASK, "steps": 5}),
+        ("resume --steps 2e6 RUN", {"directory": Path("RUN"), "steps": 2_000_000}),
+        ("finetune --directory NEW RUN", {"run_directory": Path("RUN"), "directory": Path("NEW")}),
+        ("evaluate --integration-steps 1 2 RUN --seed 1", {"integration_steps": (1, 2)}),
+        ("evaluate --bc RUN", {"directory": Path("RUN"), "bc": True}),
+        ("report A -o page.html B", {"directories": (Path("A"), Path("B"))}),
+        ("report -o page.html A B", {"directories": (Path("A"), Path("B"))}),
+        ("inspect --integration-steps 1 4 RUN -o page.html", {"directory": Path("RUN")}),
+        ("sweep --dry-run --directory NEW spec.toml", {"spec": Path("spec.toml")}),
+        ("study --variants K=1 K=8 NAME", {"name": "NAME", "variants": ("K=1", "K=8")}),
+        ("study --seeds 0 1 NAME --list", {"name": "NAME", "seeds": (0, 1), "list": True}),
+        ("data generate --episodes 1e2 NAME", {"name": "NAME", "episodes": 100}),
+        ("data download --mirror A B NAME --timeout 3", {"name": "NAME", "mirror": ("A", "B")}),
+        ("data check --directory DATA NAME", {"target": "NAME"}),
+        ("data info --directory DATA NAME", {"target": "NAME"}),
+    ],
+)
+def test_options_stand_before_or_after(line, expected, monkeypatch):
+    """Options of numbers, of texts and flags may stand before what a command is about."""
+    found = []
+    for command in _COMMANDS.values():
+        monkeypatch.setattr(command, "run", lambda own: found.append(own) or 0)
+    assert main(line.split()) == 0
+    assert {name: getattr(found[0], name) for name in expected} == expected
+
+
+def test_settings_of_the_named_task_and_algorithm_are_the_defaults(monkeypatch):
+    """Whatever stands before the task: its own settings are trained, and 1e6 is a whole number."""
+    found = []
+    monkeypatch.setattr(_COMMANDS["train"], "run", lambda own: found.append(own.config) or 0)
+    options = "--directory antmaze-giant-navigate-singletask-v0 --config.learning-rate-decay 1e6"
+    sizes = "--config.critic.network.hidden-sizes 64 64"
+    assert main(f"train {options} {sizes} --algorithm fql-iqn {TASK}".split()) == 0
+    published = preset("fql-iqn", TASK)
+    network = dataclasses.replace(published.critic.network, hidden_sizes=(64, 64))
+    critic = dataclasses.replace(published.critic, network=network)
+    assert found == [dataclasses.replace(published, learning_rate_decay=1_000_000, critic=critic)]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (f"train --steps 1.5 {TASK}", "'1.5' is no whole number"),
+        (f"train {TASK} --seeds 0,1", "0,1"),
+        (f"train --bogus 4 {TASK}", "--bogus"),
+        ("resume --stepss 4 RUN", "--steps"),
+        ("resume --steps nan RUN", "'nan' is no whole number"),
+        ("resume", "The run"),
+    ],
+)
+def test_a_wrong_option_is_named(line, named, capsys):
+    """An unknown option, and a value that is none, are said with tyro's help; exit status 2."""
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err
 
 
 def test_settings_out_of_range_are_refused(capsys):

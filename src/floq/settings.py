@@ -55,11 +55,9 @@ def takes_settings(
         @functools.wraps(function)
         def call(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Result:
             hints = get_type_hints(function)
-            taken: Any = {
-                name: given(hints[name], value, name=name) if name in names else value
-                for name, value in keywords.items()
-            }
-            return function(*arguments, **taken)
+            for name in keywords.keys() & set(names):
+                keywords[name] = given(hints[name], keywords[name], name=name)
+            return function(*arguments, **keywords)
 
         return call
 
@@ -178,7 +176,7 @@ def _plain(value: Any) -> Any:
     return str.__str__(value) if isinstance(value, str) else value
 
 
-def _is_finite(value: int | float) -> bool:
+def _is_finite(value: Any) -> bool:
     try:
         return math.isfinite(value)
     except OverflowError:  # An int that no float is large enough for.
@@ -194,7 +192,9 @@ def _refusal(kind: Any, value: Any, name: str) -> ValueError:
     ]
     due = " or ".join(words).replace("collections.abc.", "")
     text = f"{name} is {_shown(value)}: it must be of type {due}"
-    if any(dataclasses.is_dataclass(one) and isinstance(value, one) for one in kinds):
+    if dataclasses.is_dataclass(value) and isinstance(
+        value, tuple(one for one in kinds if isinstance(one, type))
+    ):
         text += f" itself, and {type(value).__name__} is derived from it"
     return ValueError(f"{text}.")
 

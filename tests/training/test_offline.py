@@ -34,9 +34,7 @@ def run_tiny(directory, *, config=tiny.Config(), steps=400, **settings):
         settings.pop("dataset", DATASET),
         directory=directory,
         steps=steps,
-        processes=0,
-        progress=False,
-        **settings,
+        **{"processes": 0, "progress": False, **settings},
     )
 
 
@@ -207,6 +205,20 @@ def test_an_extended_run_is_a_longer_run(uncut, tmp_path):
         go_on(tmp_path / "run", steps=10)
 
 
+def test_steps_are_whole_however_they_are_written(uncut, tmp_path):
+    """Whole floats and numpy's numbers train and extend the same run; others leave it as it was."""
+    settings = {"seeds": np.array([3.0, 5.0]), "steps": np.float64(370.0)}
+    run_tiny(tmp_path / "run", **settings)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for steps in ("400", 400.5, float("nan"), True):
+        with pytest.raises(ValueError, match=f"steps is {steps!r}.* whole number"):
+            go_on(tmp_path / "run", steps=steps)
+    assert files == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    go_on(tmp_path / "run", steps=4e2)
+    assert repr(load_run(tmp_path / "run").config) == repr(uncut.config)
+    assert state_bytes(tmp_path / "run") == state_bytes(uncut.directory)
+
+
 def test_a_finished_run_says_so(uncut, capsys):
     """Resuming a finished run changes nothing, and needs no data."""
     before = {path: path.stat().st_mtime_ns for path in uncut.directory.glob("checkpoints/*/*")}
@@ -314,6 +326,13 @@ def test_parameters_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
         ({"task": "no-such-task"}, "task is 'no-such-task'"),
         ({"env": None, "schedule": Schedule(evaluate_bc=True)}, "there is no env"),
         ({"env": "NoSuchEnvironment-v0"}, "unknown environment"),
+        ({"steps": "100"}, "steps is '100'.* whole number"),
+        ({"steps": 100.5}, "steps is 100.5.* whole number"),
+        ({"seeds": (0, "1")}, r"seeds\[1\] is '1'"),
+        ({"reward_range": (0.0, float("nan"))}, r"reward_range\[1\] is nan"),
+        ({"processes": -1}, "processes is -1"),
+        ({"schedule": {}}, "schedule is {}.* Schedule"),
+        ({"config": tiny.Config(learning_rate=1)}, "'learning_rate'|learning_rate=1,.*read back"),
         ({"env": "MountainCarContinuous-v0"}, r"shapes \(\(2,\), \(1,\)\), the dataset has"),
     ],
 )

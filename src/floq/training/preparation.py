@@ -41,8 +41,12 @@ def check_numbers(
     least = 1 if online is None else 0
     if not least <= steps < _LIMIT:
         raise ValueError(f"steps is {steps}: give a whole number from {least} to {_LIMIT - 1}.")
-    if online is not None and steps + online.updates_before(online.steps) >= _LIMIT:
-        raise ValueError(f"online steps are {online.steps}: their updates must be below {_LIMIT}.")
+    if online is None:
+        return
+    if online.steps >= _LIMIT or steps + online.updates_before(online.steps) >= _LIMIT:
+        raise ValueError(
+            f"online steps are {online.steps}: they and their updates must be below {_LIMIT}."
+        )
 
 
 def check_devices(

@@ -6,6 +6,8 @@ the defaults of `generate_locomaze.py` and `generate_manipspace.py`).
 
 from dataclasses import dataclass
 
+from floq.shell import quoted
+
 _MAZES = ("medium", "large", "giant", "teleport")
 _PUZZLES = ("3x3", "4x4", "4x5", "4x6")
 # A cube episode draws its stacking probability from this interval.
