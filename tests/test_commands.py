@@ -21,7 +21,9 @@ from floq.experiments.presets import small
 from floq.training import Schedule
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Its commands speak of a module and a file of the reader's, which its own test makes.
+OWN = ROOT / "docs" / "environments.md"
+PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {OWN})]
 NETWORK = "--config.critic.network.hidden-sizes 16 --config.policy.network.hidden-sizes 16".split()
 TRAINING = [
     *"--steps 4 --log-interval 2 --evaluation-interval 4 --evaluation-episodes 1".split(),
@@ -35,6 +37,12 @@ SMALL = {
     "train": TRAINING,
     "evaluate": ["--episodes", "1", "--processes", "1"],
     "inspect": "--episodes 1 --processes 1 --integration-steps 1".split(),
+}
+OWN_SMALL = {
+    "train": TRAINING,
+    "resume": ["--steps", "6"],
+    "evaluate": SMALL["evaluate"],
+    "finetune": "--steps 4 --evaluation-episodes 1 --warmup 2 --processes 1".split(),
 }
 # Tests of their own run these: the demo's is below, the others in test_cli.py, test_online.py and
 # experiments/sweeps.
@@ -124,6 +132,56 @@ def test_every_command_of_the_pages_runs(folder, capsys):
             put_cubes_on_their_goals(folder / "data" / "cube-double-play-v0.npz")
         words = ["cube-double-play-v0" if word.startswith("NAME") else word for word in words]
         assert main(words) == 0, f"{command}: {capsys.readouterr().err}"
+
+
+ARM = """
+import numpy as np
+
+class Arm(gymnasium.Env):
+    observation_space = gymnasium.spaces.Dict({"angles": gymnasium.spaces.Box(-4, 4, (3,))})
+    action_space = gymnasium.spaces.Box(-3, 3, (1,))
+
+    def __init__(self, gain):
+        self.gain = gain
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return {"angles": np.zeros(3, np.float32)}, {}
+
+    def step(self, action):
+        self.time += 1
+        angles = np.full(3, np.tanh(self.gain * action[0]), np.float32)
+        return {"angles": angles}, float(action[0]), False, self.time == 5, {"is_success": True}
+"""
+
+
+def test_the_page_of_environments_is_true(tmp_path, monkeypatch, capsys):
+    """Its module and its commands, as they stand: data and environment are found again."""
+    text = OWN.read_text()
+    (module,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^```\n(floq .*?)^```", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "my_robot.py").write_text(module + ARM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    random = np.random.default_rng(0)
+    states = random.normal(size=(101, 3)).astype(np.float32)
+    np.savez(
+        "my.npz",
+        observations=states[:-1],
+        actions=random.uniform(-2, 2, (100, 1)),
+        rewards=random.normal(size=100),
+        masks=np.ones(100),
+        next_observations=states[1:],
+    )
+    for command in block.splitlines():
+        words = command.partition(" --steps")[0].split()[1:]
+        assert main(words + OWN_SMALL[words[0]]) == 0, f"{command}: {capsys.readouterr().err}"
+    config = json.loads(Path("runs/my-floq-online/config.json").read_text())
+    kwargs = {"action_low": -2.0, "action_high": 2.0}
+    assert config["environment"] == {"id": "my_robot:make", "kwargs": kwargs}
+    assert config["data"] == str(tmp_path / "my.npz")
+    monkeypatch.delitem(sys.modules, "my_robot")
 
 
 @pytest.mark.slow

@@ -138,4 +138,6 @@ def as_json(bound: np.ndarray) -> float | list[float]:
 def in_words(bound: Any) -> str:
     """A bound for people to read."""
     values = as_json(np.atleast_1d(bound))
-    return f"{values:g}" if isinstance(values, float) else str([float(f"{v:.4g}") for v in values])
+    if isinstance(values, list):
+        return str([float(f"{value:.4g}") for value in values])
+    return f"{values:g}"

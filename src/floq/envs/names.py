@@ -101,10 +101,10 @@ def name_of_function(function: Callable[..., Any]) -> str:
     Raises:
         ValueError: If they cannot.
     """
-    module, path = (getattr(function, part, None) for part in ("__module__", "__qualname__"))
+    module, path = (getattr(function, part, "") for part in ("__module__", "__qualname__"))
     name = f"{module}:{path}"
     try:
-        if module != "__main__" and operator.attrgetter(str(path))(sys.modules[module]) is function:
+        if module != "__main__" and operator.attrgetter(path)(sys.modules[module]) is function:
             return name
     except (AttributeError, KeyError):
         pass

@@ -222,7 +222,9 @@ def check_environment(
     )
 
 
-def action_bounds(dataset: Dataset | None) -> Bounds | None:
+def action_bounds(
+    dataset: Dataset | None,
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """What -1 and 1 stand for in the data's actions; None if nobody has said."""
     if dataset is None or dataset.action_low is None or dataset.action_high is None:
         return None
