@@ -270,7 +270,7 @@ ROWS = [
         "rewards",
         "never silent: refused or warned of with field and way out, or every number is right",
         100,
-        24,
+        12,
         _users,
     ),
 ]

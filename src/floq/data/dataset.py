@@ -219,7 +219,8 @@ class Dataset:
             rewards=jnp.array(rewards, dtype=jnp.float32),
             masks=jnp.array(masks, dtype=jnp.float32),
             transitions=jnp.array(transitions, dtype=jnp.int32),
-            **recorded,
+            action_low=recorded.get("action_low"),
+            action_high=recorded.get("action_high"),
         )
 
     @classmethod
@@ -310,11 +311,10 @@ class Dataset:
             )
         lookahead = action_chunk * n_step
         rewards, masks = np.asarray(self.rewards), np.asarray(self.masks)
-        rows = len(rewards)
         # Of each row: the transitions in a row from it on, until its trajectory's last state.
-        is_start = self._is_start()
-        ends = np.append(np.flatnonzero(~is_start), rows)
-        remaining = ends[np.searchsorted(ends, np.arange(rows))] - np.arange(rows)
+        is_start, rows = self._is_start(), np.arange(len(rewards))
+        ends = np.append(np.flatnonzero(~is_start), len(rows))
+        remaining = ends[np.searchsorted(ends, rows)] - rows
         total, going_on = np.zeros_like(rewards), np.ones_like(masks)
         for step in range(lookahead):
             inside = np.flatnonzero(remaining > step)

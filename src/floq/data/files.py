@@ -70,7 +70,9 @@ def dataset_arguments(
             f"{path}: it says that its actions lie within {bounds}, and {given} was given: leave "
             "the bounds out, or give those of the file"
         )
-    arguments = {field: values for field, values in arrays.items() if field not in _SIMULATION}
+    arguments: dict[str, Any] = {
+        field: values for field, values in arrays.items() if field not in _SIMULATION
+    }
     if "terminals" in arrays:
         arguments["layout"] = "states" if is_saved else layout
     elif layout is not None:

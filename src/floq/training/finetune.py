@@ -78,6 +78,8 @@ def finetune(
         Interrupted: If a signal asked to stop; everything is saved, and `resume` goes on.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
+        floq.training.phases.NothingToLearn: If no update can come of the environment's steps;
+            everything before is saved.
     """
     source = run.directory if isinstance(run, Run) else Path(run)
     former = read_config(source)

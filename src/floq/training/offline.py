@@ -182,6 +182,8 @@ def resume(
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
+        floq.training.phases.NothingToLearn: If no update can come of the environment's steps;
+            everything before is saved.
     """
     path = Path(directory)
     config = read_config(path)
@@ -257,6 +259,8 @@ def go_through_phases(
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
+        floq.training.phases.NothingToLearn: If no update can come of the environment's steps;
+            everything before is saved.
     """
     if checkpoint is None and config.steps and dataset is None:
         raise ValueError(
