@@ -9,6 +9,7 @@ from floq.critics.flow import FlowCriticConfig
 from floq.data.generation import generate
 from floq.experiments.presets import small
 from floq.policies.flow import FlowPolicyConfig
+from floq.settings import takes_settings
 from floq.tasks import load_task
 from floq.training import Schedule, resume, train
 from floq.workers import available_cores
@@ -47,6 +48,7 @@ _SCHEDULE = Schedule(
 )
 
 
+@takes_settings("seeds", "steps", "episodes", "schedule")
 def demo(
     directory: str | Path,
     *,

@@ -15,6 +15,7 @@ from floq.experiments.flow_shape import flow_shape
 from floq.experiments.inspection_page import Findings, inspection_page
 from floq.experiments.integration_steps import read_at_steps
 from floq.experiments.returns import Decisions, calibration, data_decisions, run_decisions
+from floq.settings import takes_settings
 from floq.training.files import replace_bytes
 from floq.training.preparation import as_decisions, verified_dataset, with_environment
 from floq.training.run import Run, load_run
@@ -27,6 +28,7 @@ _PATHS = (0.02, 0.5, 0.98)
 """Quantiles of Q whose flow is drawn."""
 
 
+@takes_settings("seed", "episodes", "integration_steps", "processes")
 def inspect(
     directory: str | Path,
     *,

@@ -42,6 +42,9 @@ def test_a_grid_has_every_combination_once(tmp_path):
         (("log_interval = 10", "log_interval = 0"), "log_interval is 0"),
         (("critic.noise_samples = 1", "critic.noise_sample = 1"), "did you mean noise_samples"),
         (("batch_size = 4", "batch_size = 'four'"), "batch_size is 'four'"),
+        (("batch_size = 4", "batch_size = nan"), "batch_size is nan.* whole number"),
+        (("steps = 20\n", "steps = 20.5\n"), "steps is 20.5.* whole number"),
+        (("batch_size = 4", "batch_size.few = 4"), "batch_size is one value: .* {'few': 4}"),
         (("algorithms.floq", "algorithms.flok"), "flok"),
     ],
 )
@@ -50,6 +53,23 @@ def test_what_cannot_be_is_named_before_anything_starts(change, named, tmp_path)
     path = write(tmp_path, sweep_files.SPEC.replace(*change, 1))
     with pytest.raises(ValueError, match=named):
         forecast(read_spec(path), tmp_path)
+
+
+def test_whole_floats_are_whole_numbers(tmp_path):
+    """1e6 is written as people write it: the runs are those of 1000000, names and all."""
+    text = f"{sweep_files.SPEC}\n[algorithms.floq.grid]\ndistilled.members = [1, 2]\n"
+    plain = forecast(read_spec(write(tmp_path, text)), tmp_path)
+    for old, new in {
+        "steps = 20": "steps = 2e1",
+        "seeds = [0, 1]": "seeds = [0.0, 1e0]",
+        "log_interval = 10": "log_interval = 1e1",
+        "batch_size = 4": "batch_size = 4.0",
+        "sizes = [8]": "sizes = [8.0]",
+        "[1, 2]": "[1.0, 2.0]",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    assert repr(forecast(read_spec(write(tmp_path, text)), tmp_path)) == repr(plain)
 
 
 def test_a_search_needs_to_know_how_long(tmp_path):

@@ -19,11 +19,13 @@ from floq.data.generation.processes import collect_parts
 from floq.data.generation.recipes import Recipe, find_recipe
 from floq.data.paths import dataset_files
 from floq.disk import read_json, writing
+from floq.settings import takes_settings
 
 _PACKAGES = ("floq", "gymnasium", "mujoco", "numpy", "ogbench", "scipy")
 """The packages whose version can change what is collected."""
 
 
+@takes_settings("episodes", "processes", "seed", "steps")
 def generate(
     name: str,
     *,
