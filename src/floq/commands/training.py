@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal
 
 from floq.commands.signals import SAVED
+from floq.streams import complain
 
 if TYPE_CHECKING:
     from floq.training import Online, Run
@@ -105,7 +105,7 @@ def run_training(train: "Callable[[], Run]") -> int:
         run = train()
     except Interrupted as interrupted:
         if is_first():
-            print(interrupted, file=sys.stderr)
+            complain(interrupted)
         return SAVED
     if is_first():
         print(f"{run.directory}: {run.step:,} steps are done. Look at them with")

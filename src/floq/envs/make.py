@@ -14,8 +14,15 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.wrappers import RescaleAction
 
+from floq.extras import is_installed, require_extra
+
 # Wrappers that `gymnasium.make` and `make_env` add by themselves: a spec need not name them.
 _OWN_WRAPPERS = {"PassiveEnvChecker", "OrderEnforcing", "TimeLimit", "RescaleAction"}
+_OGBENCH = (
+    *("antmaze", "antsoccer", "cube", "humanoidmaze", "pointmaze"),
+    *("powderworld", "puzzle", "scene", "visual"),
+)
+"""First words of the names of OGBench's environments."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +116,7 @@ def make_env(
     Raises:
         ValueError: If the id is unknown, the spaces are not the ones above, or `success_timing`
             asks for what the environment does not offer.
+        MissingExtraError: If it is one of OGBench's, which is not installed.
     """
     registered = _registered(task_name)
     if "success_timing" in registered.kwargs:
@@ -182,13 +190,13 @@ def spec_of(environment: "gymnasium.Env | EnvironmentSpec | str") -> Environment
 def _registered(task_name: str) -> Any:
     """Gymnasium's entry for the task, after the import that registers it."""
     _choose_renderer()
-    import ogbench  # noqa: F401  (registers its environments)
-
     name = environment_id(task_name)
     try:
         if ":" in name:
             module, name = name.split(":")
             __import__(module)
+        elif name not in gymnasium.registry:
+            _register_ogbench(name)
         return gymnasium.spec(name)
     except (gymnasium.error.Error, ImportError) as error:
         close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.6)
@@ -197,6 +205,14 @@ def _registered(task_name: str) -> Any:
             f"unknown environment {task_name!r} ({error}).{hint} An environment of your own is "
             "found as 'module:id', where importing the module registers the id."
         ) from None
+
+
+def _register_ogbench(name: str) -> None:
+    """Registers OGBench's environments, if they are here; refuses one of them if not."""
+    if name.split("-")[0] in _OGBENCH:
+        require_extra("ogbench")
+    if is_installed("ogbench"):
+        import ogbench  # noqa: F401  (registers its environments)
 
 
 def _choose_renderer() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from floq.critics.flow import FlowCritic
 from floq.data.dataset import Dataset
+from floq.disk import user_path
 from floq.experiments import probe
 from floq.experiments.flow_shape import flow_shape
 from floq.experiments.inspection_page import Findings, inspection_page
@@ -83,7 +84,7 @@ def inspect(
             run, integration_steps, {seed: decisions}, episodes=episodes, processes=processes
         )
         findings = findings._replace(readings=readings)
-    path = Path(output)
+    path = user_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, inspection_page(findings))
     return path
@@ -93,7 +94,7 @@ def _data_of(
     run: Run, dataset: Dataset | None, folder: str | Path | None
 ) -> tuple[Dataset | None, str]:
     """The run's data, or why it is not there."""
-    directory = None if folder is None else Path(folder)
+    directory = None if folder is None else user_path(folder)
     try:
         return verified_dataset(run.directory, run.config, dataset, directory=directory), ""
     except (FileNotFoundError, ValueError) as error:

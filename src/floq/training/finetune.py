@@ -6,6 +6,7 @@ import gymnasium
 
 from floq.algorithms import ALGORITHMS
 from floq.data.dataset import Dataset
+from floq.disk import user_path
 from floq.envs.make import EnvironmentSpec, spec_of
 from floq.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from floq.training.offline import go_through_phases
@@ -76,7 +77,7 @@ def finetune(
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
     """
-    source = run.directory if isinstance(run, Run) else Path(run)
+    source = run.directory if isinstance(run, Run) else user_path(run)
     former = read_config(source)
     if former.online is not None:
         raise ValueError(
@@ -101,7 +102,7 @@ def finetune(
         schedule=former.schedule if schedule is None else schedule,
         fingerprint=former.fingerprint if needs_data else None,
     )
-    path = source.with_name(f"{source.name}-online") if directory is None else Path(directory)
+    path = source.with_name(f"{source.name}-online") if directory is None else user_path(directory)
     refuse_existing(path)
     with interruptions(), RunDirectory.create(path, config) as files:
         return go_through_phases(

@@ -1,5 +1,6 @@
 """How a training tells the person in front of it how far it is."""
 
+import contextlib
 import time
 
 from rich.console import Console
@@ -18,7 +19,8 @@ _PLAIN_SECONDS = 5.0
 class ProgressDisplay:
     """A bar with rate, time left and last success; plain lines where no bar can be drawn.
 
-    Written to standard error. Use as a context manager.
+    Written to standard error; where that cannot be written any more, as after a connection was
+    lost, training goes on without. Use as a context manager.
     """
 
     def __init__(self, steps: int, *, start: int, bar: bool):
@@ -52,13 +54,15 @@ class ProgressDisplay:
     def __enter__(self) -> "ProgressDisplay":
         """Draws the bar."""
         if self._progress:
-            self._progress.start()
+            with contextlib.suppress(OSError):
+                self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leaves the bar as it is."""
         if self._progress:
-            self._progress.stop()
+            with contextlib.suppress(OSError):
+                self._progress.stop()
 
     def update(self, step: int, rate: float) -> None:
         """Shows the step and the steps a second."""
@@ -84,7 +88,8 @@ class ProgressDisplay:
             f"{left / 60:.0f} min left",
             self._note,
         ]
-        self._console.print(", ".join(part for part in parts if part), highlight=False)
+        with contextlib.suppress(OSError):
+            self._console.print(", ".join(part for part in parts if part), highlight=False)
 
 
 def format_rate(rate: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from floq.disk import user_path
 from floq.experiments.sweeps.settings import flat, nearest
 from floq.tasks import task_names, unknown_task
 from floq.training.configuration import from_json, to_json
@@ -205,7 +206,7 @@ def read_spec(path: str | Path) -> Spec:
         FileNotFoundError: If there is no such file.
         ValueError: If it says something that cannot be; the message names key, value and way out.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         content = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
