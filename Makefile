@@ -60,7 +60,7 @@ $(READY): pyproject.toml constraints.txt
 
 # A Python that is asked for is used: the environment of another one gives way.
 ifneq ($(origin PYTHON), file)
-ifneq ($(shell ($(PYTHON) -V) 2>&1), $(shell ($(BIN)/python -V) 2>&1))
+ifneq ($(shell $(PYTHON) -V 2>&1), $(shell test -x $(BIN)/python && $(BIN)/python -V 2>&1))
 FRESH := --clear
 $(READY): again
 endif

@@ -4,11 +4,13 @@ from faults import (
     cuts,
     damage,
     datasets,
+    disks,
     divergence,
     endurance,
     environments,
     fuzz,
     hostile,
+    streams,
     writes,
 )
 
@@ -18,6 +20,8 @@ ROWS = [
     *hostile.ROWS,
     *datasets.ROWS,
     *writes.ROWS,
+    *disks.ROWS,
+    *streams.ROWS,
     *divergence.ROWS,
     *environments.ROWS,
     *endurance.ROWS,

@@ -18,7 +18,8 @@ def prepare_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # It gets the lowest number that is free: this one.
+            # It gets the lowest free number, this one; processes that are started inherit it.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             stream = open(number, mode, encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115
             setattr(sys, name, stream)

@@ -62,6 +62,6 @@ class Study:
         except Interrupted:
             complain("Saved. The same command goes on from here.")
             return SAVED
-        print((path / "table.md").read_text())
+        print((path / "table.md").read_text(encoding="utf-8"))
         print(f"Wrote table.csv, table.md and figure.svg into {path}.")
         return 0

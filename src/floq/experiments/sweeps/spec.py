@@ -208,7 +208,7 @@ def read_spec(path: str | Path) -> Spec:
     """
     path = user_path(path)
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file. Give the TOML file of a sweep.") from error
     except ValueError as error:
