@@ -1,5 +1,6 @@
 """Commands say what they have to say, where that can be read, and work where it cannot."""
 
+import io
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import warnings
 import pytest
 
 from floq.cli import main
-from floq.streams import complain, warnings_in_words
+from floq.streams import complain, say, warnings_in_words
 
 FLOQ = [sys.executable, "-m", "floq.cli"]
 
@@ -75,6 +76,17 @@ def test_complaints_need_no_listener(monkeypatch):
 
     monkeypatch.setattr(sys, "stderr", Gone())
     complain("what nobody hears")
+
+
+def test_what_is_said_in_python_needs_no_letters_and_no_listener(monkeypatch):
+    """The streams are then the user's own, and may lack both."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    say("läufe")
+    stream.flush()
+    assert stream.buffer.getvalue() == b"l?ufe\n"
+    monkeypatch.setattr(sys, "stdout", None)
+    say("läufe")
 
 
 def test_paths_of_commands_may_begin_with_a_tilde(tmp_path, monkeypatch, capsys):

@@ -34,6 +34,16 @@ def complain(message: object) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
+def say(message: str) -> None:
+    """Prints on standard output what work does not depend on, in letters that it has.
+
+    In Python, too, where the streams are the user's own and were not prepared.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    with contextlib.suppress(OSError):
+        print(message.encode(encoding, "replace").decode(encoding))
+
+
 def finish_streams(status: int) -> int:
     """Writes what is left to the streams, at the end of a command, and gives its exit status.
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from floq.algorithms import ALGORITHMS
 from floq.disk import sync, sync_path, writing
 from floq.envs.make import EnvironmentSpec
+from floq.streams import say
 from floq.training.checkpoint import clean_up
 from floq.training.configuration import from_json, to_json
 from floq.training.files import json_bytes, read_json, replace_bytes
@@ -248,7 +249,7 @@ class RunDirectory:
     def say(self, message: str) -> None:
         """Prints a message, in the process that writes."""
         if self.writes:
-            print(message)
+            say(message)
 
     def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds rows to a file and waits until the disk has them.
