@@ -3,8 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# dm_control asks for labmaze, which cannot be installed from Python 3.13 on, and is not used.
+TASKS := $(INSTALL) --no-deps ogbench dm_control
+# Must say its sentence under any Python, Python 2 too.
+CHECK = $(PYTHON) -c "import sys; v = sys.version_info[:2]; \
+	words = 'floq is tested with Python 3.11 to 3.13, and this is ' + sys.version.split()[0]; \
+	words += ': name another one, as in make PYTHON=python3.13\n'; \
+	sys.stderr.write('' if (3, 11) <= v <= (3, 13) else words); sys.exit(v < (3, 11))"
+SMOKE = .venv-$(shell $(PYTHON) -c "import sys; print('%d.%d' % sys.version_info[:2])")
 
-.PHONY: demo test test-all test-faults test-sweep bench lint clean
+.PHONY: demo test test-all test-faults test-sweep smoke bench lint clean again
 
 demo: $(READY)
 	$(BIN)/floq demo
@@ -20,8 +29,19 @@ test-faults: $(READY)
 
 # Ray and Optuna add 0.55 GB to 1.3 GB of packages, so that only this target installs them.
 test-sweep: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sweep]"
+	$(BIN)/python $(INSTALL) -e ".[sweep]"
 	$(BIN)/python -m pytest -n 0 tests/experiments/sweeps
+
+# Installs floq as users do, without its extras and then with them, and tries it each time.
+smoke:
+	@$(CHECK)
+	$(PYTHON) -m venv --clear $(SMOKE)
+	$(SMOKE)/bin/python $(INSTALL) .
+	$(SMOKE)/bin/python tests/smoke.py
+	$(SMOKE)/bin/python $(INSTALL) ".[ogbench,plot]"
+	$(SMOKE)/bin/python $(TASKS)
+	$(SMOKE)/bin/python tests/smoke.py
+	rm -rf $(SMOKE)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.update --output docs/results/update.json --page docs/performance.md
@@ -32,10 +52,19 @@ lint: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'floq needs Python 3.11 or newer; this is ' + sys.version.split()[0])"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(CHECK)
+	$(PYTHON) -m venv $(FRESH) $(VENV)
+	$(BIN)/python $(INSTALL) -e ".[dev]"
+	$(BIN)/python $(TASKS)
 	touch $(READY)
 
+# A Python that is asked for is used: the environment of another one gives way.
+ifneq ($(origin PYTHON), file)
+ifneq ($(shell $(PYTHON) -V 2>&1), $(shell test -x $(BIN)/python && $(BIN)/python -V 2>&1))
+FRESH := --clear
+$(READY): again
+endif
+endif
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-*

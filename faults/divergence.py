@@ -66,18 +66,28 @@ class _Poisoned:
             return floq.update(config, state, batch, key=key)
 
 
+class _Recorder:
+    """An algorithm that learns nothing, and keeps which rows it was shown first when."""
+
+    Config = floq.Config
+    init = staticmethod(floq.init)
+    act = staticmethod(floq.act)
+
+    @staticmethod
+    def update(config: Any, state: Any, batch: Any, *, key: Any) -> Any:
+        """Notes the number of the update at the rows of the batch."""
+        step, first = state
+        return (step + 1, first.at[batch.observations[:, 0].astype(int)].min(step)), {}
+
+
 def _first_updates() -> np.ndarray:
     """For each row of the data, the first update that learns from a transition out of it."""
     dataset = make_dataset()
     rows = len(dataset.rewards)
     numbers = jnp.broadcast_to(jnp.arange(rows, dtype=jnp.float32)[:, None], (rows, 3))
 
-    def update(config: Any, state: Any, batch: Any, *, key: Any) -> Any:
-        step, first = state
-        return (step + 1, first.at[batch.observations[:, 0].astype(int)].min(step)), {}
-
     program = Program(
-        unittest.mock.Mock(update=update),
+        _Recorder(),
         CONFIG,
         dataclasses.replace(dataset, observations=numbers),
         (_SEED,),

@@ -37,15 +37,19 @@ class Disk:
         calls: What each call was, in order.
     """
 
-    def __init__(self, folder: Path, *, fail: int = -1, error: int = errno.ENOSPC):
+    def __init__(
+        self, folder: Path, *, fail: int = -1, error: int = errno.ENOSPC, stays: bool = False
+    ):
         """Watches.
 
         Args:
             folder: Only what happens below it counts.
             fail: Number of the call that fails, from 0; -1 only counts.
             error: How it fails.
+            stays: Whether all later calls fail too that need room.
         """
         self._folder, self._fail, self._error = str(folder), fail, error
+        self._stays = stays
         self.calls: list[str] = []
 
     def call(self, what: str, path: Any) -> None:
@@ -54,7 +58,9 @@ class Disk:
         if not name.startswith(self._folder):
             return
         self.calls.append(f"{what} {os.path.relpath(name, self._folder)}")
-        if len(self.calls) - 1 == self._fail:
+        needs_room = what not in ("rename", "replace", "unlink", "rmdir")
+        late = self._stays and needs_room and 0 <= self._fail < len(self.calls) - 1
+        if len(self.calls) - 1 == self._fail or late:
             # As the system does it: a call on a name tells the name, one on an open file does not.
             named = [] if what in ("write", "flush", "fsync") else [name]
             raise OSError(self._error, os.strerror(self._error), *named)
@@ -126,7 +132,7 @@ class _Watched:
         self._file.close()
 
 
-def _train_and_go_on(folder: Path) -> None:
+def train_and_go_on(folder: Path) -> None:
     """A run's life up to its last update; of what is done already nothing is done again."""
     run = folder / "run"
     if not (run / "config.json").exists():
@@ -180,11 +186,11 @@ def _trial(
 @contextlib.contextmanager
 def _writes(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
     trials: list[Trial] = []
-    for live in (_train_and_go_on, _report_and_store):
+    for live in (train_and_go_on, _report_and_store):
         ready, counted = folder / f"before{live.__name__}", folder / f"counted{live.__name__}"
         ready.mkdir()
         if live is _report_and_store:
-            _train_and_go_on(ready)
+            train_and_go_on(ready)
         shutil.copytree(ready, counted)
         disk = Disk(counted)
         with disk.watched():

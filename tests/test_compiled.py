@@ -5,7 +5,9 @@ import stat
 import subprocess
 import sys
 
-from floq.compiled import compiled_directory
+import pytest
+
+from floq.compiled import compiled_directory, keep_compiled_programs
 
 STUDY = "study integration-steps --seeds 0 --updates 12 --variants K=1 --directory".split()
 
@@ -29,3 +31,21 @@ def test_a_chosen_folder_is_used(monkeypatch):
     """`$JAX_COMPILATION_CACHE_DIR` goes before the user's cache."""
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/somewhere/else")
     assert str(compiled_directory()) == "/somewhere/else"
+
+
+@pytest.mark.parametrize("fault", ["a file", "somebody else's", "no home"])
+def test_a_folder_that_cannot_be_used_is_said(tmp_path, monkeypatch, fault):
+    """Programs are then compiled at each start: nobody else's machine code is run."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if fault == "a file":
+        (tmp_path / "floq").touch()
+    elif fault == "no home":
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda own=os.geteuid(): own + 1)
+    with pytest.warns(UserWarning, match="compiled programs are not kept"):
+        keep_compiled_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ

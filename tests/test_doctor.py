@@ -2,7 +2,16 @@ import sys
 
 import pytest
 
-from floq.doctor import check_data, check_package, diagnose, probe
+from floq.doctor import (
+    check_compiled,
+    check_data,
+    check_extra,
+    check_package,
+    check_python,
+    diagnose,
+    probe,
+)
+from floq.extras import install_command
 
 
 @pytest.mark.slow
@@ -10,7 +19,16 @@ def test_diagnosis_covers_everything_and_says_how_to_mend(tmp_path, monkeypatch)
     """Each part is looked at once; whatever is not ok comes with a remedy; the device computes."""
     monkeypatch.setenv("FLOQ_DATA", str(tmp_path))
     findings = {finding.name: finding for finding in diagnose()}
-    expected = {"python", "jax", "mujoco", "device", "rendering", "data folder", "datasets"}
+    expected = {
+        "python",
+        "jax",
+        "ogbench",
+        "matplotlib",
+        "device",
+        "rendering",
+        "data folder",
+        "datasets",
+    }
     assert expected <= findings.keys()
     for finding in findings.values():
         assert (finding.status == "ok") == (not finding.remedy)
@@ -45,6 +63,27 @@ def test_a_missing_package_fails_with_its_remedy():
     assert check_package("jax").status == "ok"
     finding = check_package("no-such-package")
     assert (finding.status, finding.remedy) == ("fail", "pip install no-such-package")
+
+
+def test_a_missing_extra_is_no_failure(monkeypatch):
+    """Nobody needs all of them; the command that brings it is the remedy."""
+    assert check_extra("plot").status == "ok"
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    finding = check_extra("plot")
+    assert (finding.status, finding.remedy) == ("warn", install_command("plot"))
+
+
+def test_a_python_that_is_too_new_to_be_tested_is_said():
+    """It may work, so that it is no failure."""
+    assert [check_python(version).status for version in ((3, 11), (3, 13))] == ["ok", "ok"]
+    assert check_python((3, 14)).status == "warn"
+
+
+def test_compiled_programs_that_cannot_be_kept_are_said(tmp_path):
+    """A file in the folder's place is one of the ways."""
+    assert check_compiled(tmp_path)[0].status == "ok"
+    (tmp_path / "file").touch()
+    assert check_compiled(tmp_path / "file")[0].status == "warn"
 
 
 def test_data_folder(tmp_path):

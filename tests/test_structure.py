@@ -14,7 +14,9 @@ MAY_IMPORT = {
     "settings": set(),
     "shell": set(),
     "disk": set(),
-    "compiled": set(),
+    "extras": set(),
+    "streams": set(),
+    "compiled": {"disk"},
     "workers": set(),
     "progress": set(),
     "flow_matching": BOTTOM,
@@ -23,12 +25,12 @@ MAY_IMPORT = {
     "critics": BOTTOM | {"networks", "flow_matching", "losses"},
     "policies": BOTTOM | {"networks", "flow_matching"},
     "algorithms": BOTTOM | {"critics", "policies", "networks", "flow_matching", "losses"},
-    "data": BOTTOM | {"disk", "workers"},
-    "envs": BOTTOM,
-    "tasks": BOTTOM | {"data", "envs"},
+    "data": BOTTOM | {"disk", "extras", "workers"},
+    "envs": BOTTOM | {"extras", "workers"},
+    "tasks": BOTTOM | {"data", "envs", "extras"},
     "evaluation": BOTTOM | {"envs", "progress", "workers"},
     "recording": BOTTOM | {"envs", "evaluation"},
-    "doctor": BOTTOM | {"data", "envs", "compiled"},
+    "doctor": BOTTOM | {"data", "envs", "compiled", "extras"},
 }
 MAY_IMPORT["training"] = {*MAY_IMPORT, ""} - {"doctor"}  # "" has the version.
 MAY_IMPORT["experiments"] = {*MAY_IMPORT, ""}

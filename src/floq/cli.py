@@ -6,7 +6,7 @@ at once.
 """
 
 import contextlib
-import os
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from floq.commands.study import Study
 from floq.commands.sweep import Sweep
 from floq.commands.train import Train, parse_train
 from floq.compiled import keep_compiled_programs
+from floq.disk import user_path
+from floq.streams import complain, finish_streams, prepare_streams, warnings_in_words
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,15 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
     0 is success, 1 a check that failed, 2 bad input or a failed command, 75 a training that was
     interrupted, saved everything and can be resumed, and 141 output that nobody reads to its end.
     """
-    try:
+    prepare_streams()
+    with warnings_in_words():
         try:
-            return _answer(sys.argv[1:] if arguments is None else arguments)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever reads has enough, as `head` does: the status is SIGPIPE's.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+            status = _answer(sys.argv[1:] if arguments is None else arguments)
+        except BrokenPipeError:
+            status = 141
+        except SystemExit as ended:
+            # tyro's, after its help or its word about an argument.
+            raise SystemExit(finish_streams(int(ended.code or 0))) from None
+    return finish_streams(status)
 
 
 def _answer(arguments: list[str]) -> int:
@@ -59,7 +62,7 @@ def _answer(arguments: list[str]) -> int:
         name, rest = f"data {rest[0]}", rest[1:]
     if name not in _COMMANDS:
         known = ", ".join(_COMMANDS)
-        print(f"floq: no command is called {name!r}. There are {known}.", file=sys.stderr)
+        complain(f"floq: no command is called {name!r}. There are {known}.")
         return 2
     return _run(name, rest)
 
@@ -77,15 +80,27 @@ def _run(name: str, arguments: list[str]) -> int:
                 parsed = parse_train(arguments)
             else:
                 parsed = parse(command, arguments, name=name)
-            return parsed.run()
+            return _with_user_paths(parsed).run()
     except BrokenPipeError:
         raise
     except (ValueError, TypeError, OSError, RuntimeError) as error:
-        print(f"floq {name}: {error}", file=sys.stderr)
+        complain(f"floq {name}: {error}")
         return 2
     except KeyboardInterrupt:
-        print(f"floq {name}: stopped.", file=sys.stderr)
+        complain(f"floq {name}: stopped.")
         return 130
+
+
+def _with_user_paths(command: Any) -> Any:
+    """The command with ~ in its paths as the user's home: shells leave it in `--name=~/path`."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(command):
+        value = getattr(command, field.name)
+        if isinstance(value, Path):
+            changes[field.name] = user_path(value)
+        elif isinstance(value, tuple) and any(isinstance(one, Path) for one in value):
+            changes[field.name] = tuple(user_path(one) for one in value)
+    return dataclasses.replace(command, **changes)
 
 
 def _overview() -> str:

@@ -3,7 +3,10 @@
 import hashlib
 import os
 import platform
+import warnings
 from pathlib import Path
+
+from floq.disk import user_path
 
 
 def compiled_directory() -> Path:
@@ -12,26 +15,49 @@ def compiled_directory() -> Path:
     `$JAX_COMPILATION_CACHE_DIR` where set; else one in the user's cache. Programs are compiled for
     the very instructions that a processor has, so that machines that share a home each have their
     own.
+
+    Raises:
+        ValueError: If no variable names it, and the user has no home.
     """
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if chosen:
-        return Path(chosen)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        return user_path(chosen)
+    cache = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     return cache / "floq" / f"compiled-{_processor()}"
+
+
+def check_compiled_directory(folder: Path) -> None:
+    """Refuses a folder that cannot be used. What lies there is machine code: it must be the user's.
+
+    Raises:
+        OSError: If it cannot be written, or is somebody else's.
+    """
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise OSError(f"{folder} cannot be written")
+    if hasattr(os, "geteuid") and folder.stat().st_uid != os.geteuid():
+        raise OSError(f"{folder} is somebody else's")
 
 
 def keep_compiled_programs() -> None:
     """Has jax read compiled programs from `compiled_directory()` and add new ones to it.
 
-    It must be called before jax is imported. Does nothing where the folder cannot be made. A file
-    there is machine code: the folder is the user's alone.
+    It must be called before jax is imported. Where the folder cannot be used, it says so, and
+    programs are compiled at every start.
     """
-    folder = compiled_directory()
     try:
+        folder = compiled_directory()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
+        check_compiled_directory(folder)
+    except (OSError, ValueError) as error:
+        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+        warnings.warn(
+            f"compiled programs are not kept, so that each start takes longer ({error}). Name a "
+            "folder of your own with $JAX_COMPILATION_CACHE_DIR.",
+            UserWarning,
+            stacklevel=2,
+        )
         return
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     # Start-up is hundreds of small programs, each below jax's usual bound of a second.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

@@ -1,13 +1,86 @@
-"""The disk: its errors in words, and files that need not be what floq wrote."""
+"""The disk: its errors in words, what it cannot do, and files that need not be what floq wrote."""
 
 import contextlib
+import errno
 import json
+import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 JSON_BYTES = 2**24
 """Larger JSON is not floq's: its settings and records take kilobytes."""
+_CANNOT_SYNC = {
+    errno.EACCES,
+    errno.EBADF,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.ENOTTY,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+}
+"""What a file system answers that cannot wait for its disk; others are a disk's failures."""
+
+
+def user_path(path: str | Path) -> Path:
+    """A path as users write it, in which ~ is their home.
+
+    Raises:
+        ValueError: If they have none.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        if Path(path).parts[0] != "~":
+            return Path(path)  # The name of no user: a folder may be called so.
+        raise ValueError(
+            f"{path}: there is no home folder for ~ to mean. Set $HOME, or give a path without ~."
+        ) from None
+
+
+def sync(descriptor: int) -> None:
+    """Waits until the disk has what was written to an open file, or the names in an open folder.
+
+    Goes on, with a warning, where the file system cannot say when that is.
+
+    Raises:
+        OSError: If the disk fails.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        _pass_over(error)
+
+
+def sync_path(path: Path) -> None:
+    """Waits until the disk has a file's content, or the names in a folder, as `sync` does.
+
+    Raises:
+        OSError: If the disk fails; it names the path.
+    """
+    with writing(path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            return _pass_over(error)
+        try:
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _pass_over(error: OSError) -> None:
+    if error.errno not in _CANNOT_SYNC:
+        raise error
+    warnings.warn(
+        f"this file system does not say when the disk has what was written ({error.strerror}): "
+        "floq goes on without waiting, so that a power cut may cost the last checkpoint.",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 @contextlib.contextmanager

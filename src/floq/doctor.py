@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from floq.compiled import compiled_directory
+from floq.compiled import check_compiled_directory, compiled_directory
 from floq.data.paths import data_directory
+from floq.extras import EXTRAS, install_command, is_installed
 
-_PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "ogbench", "mujoco")
+_PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium")
+_NEWEST_PYTHON = (3, 13)
+"""The newest that floq is tested with."""
 _PROBE_SECONDS = 180
 _FREE_GIGABYTES = 5
 
@@ -41,13 +44,23 @@ def diagnose() -> list[Finding]:
     What could crash runs in a process of its own. Nothing is written, and nothing is fetched.
     """
     return [
-        Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}"),
+        check_python(sys.version_info[:2]),
         *(check_package(name) for name in _PACKAGES),
+        *(check_extra(name) for name in EXTRAS),
         _check_device(),
-        _check_rendering(),
-        *check_data(data_directory()),
-        check_compiled(compiled_directory()),
+        *([_check_rendering()] if is_installed("ogbench") else []),
+        *_check_folders(),
     ]
+
+
+def check_python(version: tuple[int, int]) -> Finding:
+    """Whether floq is tested with a version of Python."""
+    message = f"{platform.python_version()} on {platform.platform()}"
+    if version > _NEWEST_PYTHON:
+        newest = ".".join(map(str, _NEWEST_PYTHON))
+        remedy = f"floq is tested with 3.11 to {newest}. If something fails, try one of these."
+        return Finding("python", "warn", f"{message}, newer than {newest}", remedy)
+    return Finding("python", "ok", message)
 
 
 def check_package(name: str) -> Finding:
@@ -56,6 +69,14 @@ def check_package(name: str) -> Finding:
         return Finding(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         return Finding(name, "fail", "not installed", f"pip install {name}")
+
+
+def check_extra(name: str) -> Finding:
+    """Whether an extra of floq is installed; nobody needs all of them."""
+    package, use = EXTRAS[name]
+    if is_installed(name):
+        return Finding(package, "ok", importlib.metadata.version(package))
+    return Finding(package, "warn", f"not installed; {use} need it", install_command(name))
 
 
 def _check_device() -> Finding:
@@ -96,9 +117,21 @@ def probe(command: Sequence[str]) -> Finding:
     return Finding("", "fail", f"{how}: {last}")
 
 
+def _check_folders() -> list[Finding]:
+    findings = []
+    for name, check in (("data folder", check_data), ("compiled programs", check_compiled)):
+        try:
+            folder = data_directory() if check is check_data else compiled_directory()
+        except ValueError as error:
+            findings.append(Finding(name, "warn", "none", str(error)))
+        else:
+            findings += check(folder)
+    return findings
+
+
 def check_data(folder: Path) -> list[Finding]:
     """Whether the data folder can be used, has room, and which datasets lie there."""
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
     elsewhere = "Set $FLOQ_DATA to a folder"
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         message = f"{folder} cannot be written"
@@ -121,12 +154,17 @@ def check_data(folder: Path) -> list[Finding]:
     return [space, Finding("datasets", "ok", ", ".join(names))]
 
 
-def check_compiled(folder: Path) -> Finding:
+def check_compiled(folder: Path) -> list[Finding]:
     """How much room the compiled programs take that are kept from start to start."""
+    try:
+        if folder.exists():
+            check_compiled_directory(folder)
+    except OSError as error:
+        remedy = "Name a folder of your own with $JAX_COMPILATION_CACHE_DIR; else none are kept."
+        return [Finding("compiled programs", "warn", str(error), remedy)]
     size = sum(file.stat().st_size for file in folder.glob("*") if file.is_file()) / 1e6
-    return Finding(
-        "compiled programs", "ok", f"{folder}, {size:.0f} MB; it can be deleted at any time"
-    )
+    message = f"{folder}, {size:.0f} MB; it can be deleted at any time"
+    return [Finding("compiled programs", "ok", message)]
 
 
 def _probe_device() -> str:

@@ -1,5 +1,6 @@
 """How long work tells the person in front of it how far it is."""
 
+import contextlib
 import time
 
 from rich.console import Console
@@ -19,7 +20,8 @@ _BUSY_SECONDS = 0.2
 class ProgressDisplay:
     """A bar with rate, time left and last success; plain lines where no bar can be drawn.
 
-    Written to standard error. Use as a context manager.
+    Written to standard error; where that cannot be written any more, as after a connection was
+    lost, training goes on without. Use as a context manager.
     """
 
     def __init__(self, steps: int, *, start: int = 0, bar: bool, unit: str = "steps"):
@@ -55,13 +57,15 @@ class ProgressDisplay:
     def __enter__(self) -> "ProgressDisplay":
         """Draws the bar."""
         if self._progress:
-            self._progress.start()
+            with contextlib.suppress(OSError):
+                self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leaves the bar as it is."""
         if self._progress:
-            self._progress.stop()
+            with contextlib.suppress(OSError):
+                self._progress.stop()
 
     def update(self, step: int, rate: float) -> None:
         """Shows the step and the steps a second."""
@@ -103,7 +107,8 @@ class ProgressDisplay:
             f"{left / 60:.0f} min left",
             self._note,
         ]
-        self._console.print(", ".join(part for part in parts if part), highlight=False)
+        with contextlib.suppress(OSError):
+            self._console.print(", ".join(part for part in parts if part), highlight=False)
 
 
 def format_rate(rate: float) -> str:

@@ -11,6 +11,7 @@ from floq.data.info import require_file
 from floq.data.ogbench_files import read_ogbench, relabel, simulation_fields
 from floq.data.paths import dataset_files, dataset_name
 from floq.envs.make import make_env
+from floq.extras import require_extra
 
 
 class _Domain(NamedTuple):
@@ -95,9 +96,11 @@ def require_task(name: str, *, directory: Path | None = None) -> Path:
 
     Raises:
         ValueError: There is no such task.
+        MissingExtraError: OGBench is not installed.
         FileNotFoundError: The file is not there; the message holds the commands that make it.
     """
     check_task(name)
+    require_extra("ogbench")
     path, _ = dataset_files(name, directory=directory)
     require_file(path, name)
     return path
@@ -120,6 +123,7 @@ def load_task(
 
     Raises:
         ValueError: There is no such task, or its data file is unsound.
+        MissingExtraError: OGBench is not installed.
         FileNotFoundError: The data file is not there; the message holds the commands that make it.
     """
     path = require_task(name, directory=directory)

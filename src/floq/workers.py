@@ -4,8 +4,12 @@ A worker is a module with a `main`. It is told its job in one line of JSON on it
 which stays open: its end is how a worker learns that the process that started it is gone.
 """
 
+import importlib.util
 import json
 import os
+import platform
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,6 +96,29 @@ def receive_job(parent_gone: Callable[[], None]) -> dict[str, Any]:
 
     threading.Thread(target=wait, daemon=True).start()
     return job
+
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a process to stop.
+
+    SIGHUP, which a lost connection sends, is none of them where it is ignored, as `nohup` has it.
+    """
+    hang_up = getattr(signal, "SIGHUP", None)  # Not on Windows.
+    ignored = hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+
+
+def require_posix() -> None:
+    """Refuses what needs locks, signals and pipes as Linux and macOS have them.
+
+    Raises:
+        RuntimeError: On Windows.
+    """
+    if importlib.util.find_spec("fcntl") is None or not hasattr(select, "poll"):
+        raise RuntimeError(
+            f"{platform.system()} is not supported: floq trains on Linux and macOS. On Windows, "
+            "install it in WSL (the Windows Subsystem for Linux)."
+        )
 
 
 def available_cores() -> int:

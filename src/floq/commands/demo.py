@@ -1,10 +1,10 @@
 """`floq demo`: everything once, on a CPU."""
 
 import dataclasses
-import sys
 from pathlib import Path
 
 from floq.commands.signals import SAVED
+from floq.streams import complain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Demo:
         try:
             page = demo(self.directory, seeds=self.seeds)
         except Interrupted:
-            print("Saved. The same command goes on from here.", file=sys.stderr)
+            complain("Saved. The same command goes on from here.")
             return SAVED
         print(f"Open {page} in a browser.")
         return 0

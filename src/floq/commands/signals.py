@@ -1,10 +1,12 @@
-"""What Ctrl-C and SIGTERM do to a command that trains, before training takes them over."""
+"""What Ctrl-C, SIGTERM and SIGHUP do to a command that trains, before training takes them over."""
 
 import contextlib
 import os
 import signal
 import threading
 from collections.abc import Iterator
+
+from floq.workers import stop_signals
 
 SAVED = 75
 """Exit status of a training that was stopped and lost nothing: `floq.training` documents it."""
@@ -26,10 +28,12 @@ def signals_before_training(command: str) -> Iterator[None]:
     def leave(number: int, frame: object) -> None:
         name = signal.Signals(number).name
         # Not sys.exit: half-imported modules would make an error of it.
-        os.write(2, f"\n{name} before the first update: nothing is lost, start again.\n".encode())
+        said = f"\n{name} before the first update: nothing is lost, start again.\n"
+        with contextlib.suppress(OSError):  # The terminal may be gone.
+            os.write(2, said.encode())
         os._exit(SAVED)
 
-    previous = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, leave) for number in stop_signals()}
     try:
         yield
     finally:

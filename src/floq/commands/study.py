@@ -1,13 +1,13 @@
 """`floq study`: a question about critics, answered by a grid of variants and seeds."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
 from floq.commands.signals import SAVED
+from floq.streams import complain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Study:
                 directory=self.directory,
             )
         except Interrupted:
-            print("Saved. The same command goes on from here.", file=sys.stderr)
+            complain("Saved. The same command goes on from here.")
             return SAVED
-        print((path / "table.md").read_text())
+        print((path / "table.md").read_text(encoding="utf-8"))
         print(f"Wrote table.csv, table.md and figure.svg into {path}.")
         return 0

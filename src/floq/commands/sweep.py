@@ -1,13 +1,13 @@
 """`floq sweep`: many runs from one file."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
 from floq.shell import quoted
+from floq.streams import complain
 
 if TYPE_CHECKING:
     from floq.experiments.sweeps.estimate import Estimate
@@ -47,11 +47,10 @@ class Sweep:
         try:
             table, failures = sweep(spec, directory, address=self.address)
         except KeyboardInterrupt:
-            print("Stopped. The same command goes on from here.", file=sys.stderr)
+            complain("Stopped. The same command goes on from here.")
             return EXIT_INTERRUPTED
         if failures:
-            message = f"{len(failures):,} runs failed, as said above; call again to try them again."
-            print(message, file=sys.stderr)
+            complain(f"{len(failures):,} runs failed, as said above; call again to try them again.")
         print(f"{table} is written; {table.with_suffix('.md').name} beside it is for reading.")
         print(f"  {quoted('floq', 'report', directory, '-o', directory / 'report.html')}")
         return 1 if failures else 0

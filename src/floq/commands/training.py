@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from floq.commands.signals import SAVED
 from floq.shell import quoted
+from floq.streams import complain
 
 if TYPE_CHECKING:
     from floq.envs.make import EnvironmentSpec
@@ -203,7 +203,7 @@ def run_training(train: "Callable[[], Run]") -> int:
         run = train()
     except Interrupted as interrupted:
         if is_first():
-            print(interrupted, file=sys.stderr)
+            complain(interrupted)
         return SAVED
     if is_first():
         print(f"{run.directory}: {run.step:,} steps are done. Look at them with")

@@ -16,6 +16,7 @@ from floq.data.bounds import Bound, action_bounds
 from floq.data.files import dataset_arguments, write_file
 from floq.data.trajectories import Layout, check_decisions, rows_of_states, warn_of_masks
 from floq.data.validation import check_and_rescale
+from floq.disk import user_path
 from floq.types import Batch, Statistics
 
 ACTION_LIMIT = 1 - 1e-5
@@ -249,7 +250,7 @@ class Dataset:
             FileNotFoundError: There is no such file.
             ValueError: The file is damaged, lacks a field, has other bounds, or unsound data.
         """
-        path = Path(path).expanduser()
+        path = user_path(path)
         given = action_bounds(action_low, action_high, action_space, source=str(path))
         arguments, recorded = dataset_arguments(path, layout=layout, given=given)
         build = cls.from_trajectories if "terminals" in arguments else cls.from_transitions
@@ -262,7 +263,7 @@ class Dataset:
             ValueError: If the path does not end with .npz, or transitions last several steps.
             OSError: If the disk does not take it; a former file is intact then.
         """
-        path = Path(path).expanduser()
+        path = user_path(path)
         if path.suffix != ".npz":
             raise ValueError(f"{path}: a dataset is saved as npz: let the name end with .npz")
         if self.lookahead != 1:

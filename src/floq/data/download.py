@@ -29,7 +29,7 @@ from rich.progress import (
 
 from floq.data.info import check_file
 from floq.data.paths import dataset_files
-from floq.disk import read_json, writing
+from floq.disk import read_json, sync, writing
 
 DEFAULT_MIRRORS = ("https://rail.eecs.berkeley.edu/datasets/ogbench",)
 """Where OGBench publishes its files."""
@@ -239,7 +239,7 @@ class _Fetch:
                 if found != checksum:
                     raise ValueError(f"sent a file of SHA-256 {found}, where {checksum} is due")
             check_file(self.part)
-            os.fsync(file.fileno())
+            sync(file.fileno())
         self.part.replace(self.path)
         self._sidecar().unlink(missing_ok=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 from floq.data.files import read_file
 from floq.data.paths import dataset_files, dataset_name
 from floq.data.validation import check_arrays
-from floq.disk import read_json
+from floq.disk import read_json, user_path
 from floq.shell import quoted
 
 _FLOAT = 4
@@ -132,7 +132,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
 
 def _files(target: str, directory: Path | None) -> tuple[Path, ...]:
     if target.endswith(".npz") or os.sep in target:
-        return (Path(target),)
+        return (user_path(target),)
     paths = dataset_files(target, directory=directory)
     for path in paths:
         require_file(path, target)

@@ -4,12 +4,21 @@ import os
 import re
 from pathlib import Path
 
+from floq.disk import user_path
+
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-v[0-9]+")
 
 
 def data_directory() -> Path:
-    """The folder of the dataset files: `$FLOQ_DATA` where set, else OGBench's own folder."""
-    return Path(os.environ.get("FLOQ_DATA") or "~/.ogbench/data").expanduser()
+    """The folder of the dataset files: `$FLOQ_DATA` where set, else OGBench's own folder.
+
+    Raises:
+        ValueError: If it is in the home of a user who has none.
+    """
+    try:
+        return user_path(os.environ.get("FLOQ_DATA") or "~/.ogbench/data")
+    except ValueError as error:
+        raise ValueError(f"{error} $FLOQ_DATA names the folder of the data.") from None
 
 
 def dataset_name(name: str) -> str:
@@ -41,6 +50,6 @@ def dataset_files(name: str, *, directory: Path | None = None) -> tuple[Path, Pa
         name: A dataset or a task.
         directory: The folder of the files, `data_directory()` by default.
     """
-    folder = data_directory() if directory is None else Path(directory)
+    folder = data_directory() if directory is None else user_path(directory)
     stem = dataset_name(name)
     return folder / f"{stem}.npz", folder / f"{stem}-val.npz"

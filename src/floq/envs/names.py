@@ -11,6 +11,13 @@ from typing import Any
 
 import gymnasium
 
+from floq.extras import is_installed, require_extra
+
+_OGBENCH = (
+    *("antmaze", "antsoccer", "cube", "humanoidmaze", "pointmaze"),
+    *("powderworld", "puzzle", "scene", "visual"),
+)
+"""First words of the names of OGBench's environments."""
 WAY_OUT = (
     "Give one that other processes can import: 'module:Id-v0' where importing the module "
     "registers the id, or 'package.module:make', a function there that returns the whole "
@@ -37,10 +44,9 @@ def found(name: str) -> Any:
 
     Raises:
         ValueError: If there is none.
+        MissingExtraError: If it is one of OGBench's, which is not installed.
     """
     _choose_renderer()
-    import ogbench  # noqa: F401  (registers its environments)
-
     module_name, _, rest = environment_id(name).rpartition(":")
     if module_name:
         module = _imported(module_name, name)
@@ -50,6 +56,8 @@ def found(name: str) -> Any:
             held = None
         if rest not in gymnasium.registry and callable(held):
             return held
+    elif rest not in gymnasium.registry:
+        _register_ogbench(rest)
     try:
         return gymnasium.spec(rest)
     except gymnasium.error.Error as error:
@@ -60,6 +68,14 @@ def found(name: str) -> Any:
             "'module:id', where importing the module registers the id, or as 'module:make', a "
             "function in it."
         ) from None
+
+
+def _register_ogbench(name: str) -> None:
+    """Registers OGBench's environments, if they are here; refuses one of them if not."""
+    if name.split("-")[0] in _OGBENCH:
+        require_extra("ogbench")
+    if is_installed("ogbench"):
+        import ogbench  # noqa: F401  (registers its environments)
 
 
 def _imported(module: str, name: str) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots, Steps
 from floq.envs.worker import FAILURE, HEADER, RESET, START, STEP, frame, unpack_steps
+from floq.workers import require_posix
 
 # A worker is one of many and steps one environment at a time: threads in it get in the way.
 _CLOSING_SECONDS = 5.0
@@ -64,6 +65,7 @@ class VectorEnvironment:
         Raises:
             ValueError: If `count` or `processes` is out of range.
             WorkerError: If an environment cannot be built.
+            RuntimeError: On Windows, with processes.
         """
         if count < 1 or not 0 <= processes <= count:
             raise ValueError(
@@ -212,6 +214,7 @@ class Worker:
         Args:
             name: What it is called in errors.
         """
+        require_posix()
         self._name = name
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the worker)
         # The worker imports what this process could: an environment's module beside a script too.

@@ -16,6 +16,7 @@ import numpy as np
 
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots, Steps
+from floq.workers import stop_signals
 
 START, RESET, STEP = b"i", b"r", b"s"
 RESULT, FAILURE = b"o", b"e"
@@ -65,10 +66,10 @@ class _Server:
 
 def main() -> int:
     """Serve until the standard input ends; 1 if a request failed."""
-    # Ctrl-C and a scheduler's SIGTERM reach the whole process group. The parent decides what they
-    # mean, and wants to finish what it does first.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A request to stop reaches the whole process group. The parent decides what it means, and wants
+    # to finish what it does first.
+    for number in stop_signals():
+        signal.signal(number, signal.SIG_IGN)
     # What an environment prints must not mix with the answers.
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -7,7 +7,9 @@ from pathlib import Path
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.data.generation import generate
+from floq.disk import user_path
 from floq.experiments.presets import small
+from floq.extras import require_extra
 from floq.policies.flow import FlowPolicyConfig
 from floq.settings import takes_settings
 from floq.tasks import load_task
@@ -75,9 +77,14 @@ def demo(
 
     Returns:
         The report.
+
+    Raises:
+        MissingExtraError: If what the task needs, or what draws, is not installed.
     """
-    directory = Path(directory)
-    folder = Path(data) if data else directory.with_name(f"{directory.name}-data")
+    require_extra("ogbench")
+    require_extra("plot")
+    directory = user_path(directory)
+    folder = user_path(data) if data else directory.with_name(f"{directory.name}-data")
     generate(
         _DATASET,
         episodes=episodes,

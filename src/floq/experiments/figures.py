@@ -5,13 +5,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import matplotlib.image
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from floq.extras import drawing
+
+with drawing():
+    import matplotlib.image
+    from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from floq.experiments.probe import FlowView, MazeView, RolloutView, from_straight_lines
 from floq.experiments.style import (

@@ -9,6 +9,7 @@ import numpy as np
 
 from floq.critics.flow import FlowCritic
 from floq.data.dataset import Dataset
+from floq.disk import user_path
 from floq.envs.make import Environment
 from floq.experiments import probe
 from floq.experiments.flow_shape import flow_shape
@@ -93,7 +94,7 @@ def inspect(
             run, integration_steps, {seed: decisions}, episodes=episodes, processes=processes
         )
         findings = findings._replace(readings=readings)
-    path = Path(output)
+    path = user_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, inspection_page(findings))
     return path
@@ -103,7 +104,7 @@ def _data_of(
     run: Run, dataset: Dataset | None, place: str | Path | None
 ) -> tuple[Dataset | None, str]:
     """The run's data, or why it is not there."""
-    directory = None if place is None else Path(place).expanduser()
+    directory = None if place is None else user_path(place)
     given = dataset
     if given is None and directory is not None and directory.is_file():
         given = directory

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from floq.algorithms import rebrac
 from floq.algorithms.implicit import ImplicitConfig
@@ -285,7 +284,7 @@ def _steps_section(readings: Readings, found: Findings) -> str:
         "as above. Blue is how much farther its values are from the returns than with the K of "
         "training; dashed is what they still differ from those of the largest K by."
     )
-    shown: list[tuple[Figure, str]] = [
+    shown: list[tuple[figures.Figure, str]] = [
         (panels.change_over_steps(readings), "change of the error of the values over K")
     ]
     parts = []
@@ -346,7 +345,7 @@ def _norms_section(run: Run) -> str:
     )
 
 
-def _pair(*shown: tuple[Figure, str]) -> str:
+def _pair(*shown: tuple[figures.Figure, str]) -> str:
     return page.pair(*((figures.to_svg(figure), words) for figure, words in shown))
 
 

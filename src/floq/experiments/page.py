@@ -81,7 +81,7 @@ def page(title: str, parts: Iterable[str]) -> bytes:
 </main>
 </body>
 </html>
-""".encode()
+""".encode(errors="replace")  # A folder's name may be no text.
 
 
 def heading(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from floq.critics.flow import FlowCritic
+from floq.disk import user_path
 from floq.experiments import figures, page, probe
 from floq.experiments.results import Result, metrics, results, summary, task_title, timing
 from floq.experiments.sweeps.report import sweep_report, sweep_table
@@ -74,7 +75,7 @@ def report(directories: Sequence[str | Path], *, output: str | Path) -> Path:
         _settings_section(runs),
     ]
     summaries = {name: summary(run) for name, run in runs.items()}
-    path = Path(output)
+    path = user_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     content: Any = summaries if len(runs) > 1 else summary(first)
     replace_bytes(path.with_name("summary.json"), json_bytes(content))
@@ -85,7 +86,7 @@ def report(directories: Sequence[str | Path], *, output: str | Path) -> Path:
 def _load(directories: Sequence[str | Path]) -> dict[str, Run]:
     """The runs by name, in the order given."""
     folders = []
-    for directory in map(Path, directories):
+    for directory in map(user_path, directories):
         inner = [config.parent for config in sorted(directory.glob(f"*/{CONFIG}"))]
         folders += [directory] if (directory / CONFIG).exists() or not inner else inner
     if not folders:

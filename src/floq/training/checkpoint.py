@@ -27,8 +27,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from floq.disk import JSON_BYTES, read_bytes
-from floq.training.files import json_bytes, read_json, sync_folder, write_bytes
+from floq.disk import JSON_BYTES, read_bytes, sync_path, writing
+from floq.training.files import json_bytes, read_json, write_bytes
 from floq.training.shards import (
     DamagedCheckpointError,
     Shard,
@@ -115,12 +115,13 @@ def save_checkpoint(
         contents = _encode(step, state, details, extra or {}, shards)
         for name, content in contents.items():
             write_bytes(partial / name, content)
-        sync_folder(partial)
-        partial.rename(path)
+        sync_path(partial)
+        with writing(path):
+            partial.rename(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    sync_folder(folder)
+    sync_path(folder)
     for old in checkpoint_paths(folder)[:-keep]:
         # Renamed first: a crash must not leave half a checkpoint under a checkpoint's name.
         shutil.rmtree(old.rename(old.with_suffix(".tmp")))

@@ -1,13 +1,12 @@
 """Files that are whole or not there: written aside, flushed to the disk, then renamed."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from floq.disk import read_json, writing
+from floq.disk import read_json, sync, sync_path, writing
 
-__all__ = ["json_bytes", "read_json", "replace_bytes", "sync_folder", "write_bytes"]
+__all__ = ["json_bytes", "read_json", "replace_bytes", "write_bytes"]
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -15,17 +14,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     with writing(path), path.open("wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Waits until the disk has the names in a folder."""
-    with writing(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(file.fileno())
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
@@ -33,10 +22,11 @@ def replace_bytes(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.tmp")
     try:
         write_bytes(partial, content)
-        partial.replace(path)
+        with writing(path):
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    sync_path(path.parent)
 
 
 def json_bytes(value: Any) -> bytes:

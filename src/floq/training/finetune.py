@@ -4,6 +4,7 @@ from pathlib import Path
 
 from floq.algorithms import ALGORITHMS
 from floq.data.dataset import Dataset
+from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
 from floq.settings import takes_settings
 from floq.shell import quoted
@@ -81,7 +82,7 @@ def finetune(
         floq.training.phases.NothingToLearn: If no update can come of the environment's steps;
             everything before is saved.
     """
-    source = run.directory if isinstance(run, Run) else Path(run)
+    source = run.directory if isinstance(run, Run) else user_path(run)
     former = read_config(source)
     if former.online is not None:
         raise ValueError(
@@ -106,7 +107,7 @@ def finetune(
         schedule=former.schedule if schedule is None else schedule,
         fingerprint=former.fingerprint if needs_data else None,
     )
-    path = source.with_name(f"{source.name}-online") if directory is None else Path(directory)
+    path = source.with_name(f"{source.name}-online") if directory is None else user_path(directory)
     refuse_existing(path)
     with interruptions(), RunDirectory.create(path, config) as files:
         return go_through_phases(

@@ -8,6 +8,7 @@ from typing import Any
 
 from floq.algorithms import ALGORITHMS, algorithm_of
 from floq.data.dataset import Dataset
+from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
 from floq.evaluation import Evaluator
 from floq.progress import ProgressDisplay
@@ -66,8 +67,8 @@ def train(
 ) -> Run:
     """Trains a policy: on a dataset, then in the environment if it is told to.
 
-    Ctrl-C or SIGTERM saves and raises `Interrupted`; `resume` then goes on, and ends with the
-    same bits as if nothing had happened. The same holds after a kill.
+    Ctrl-C, SIGTERM or SIGHUP saves and raises `Interrupted`; `resume` then goes on, and ends with
+    the same bits as if nothing had happened. The same holds after a kill.
 
     All devices that jax sees are used, as `floq.training.devices` says; in several processes that
     have joined (see `floq.training.hosts`), each makes the same call.
@@ -105,7 +106,7 @@ def train(
         floq.training.phases.NothingToLearn: If no update can come of the environment's steps;
             everything before is saved.
     """
-    path = Path(directory)
+    path = user_path(directory)
     refuse_existing(path)
     name, algorithm = algorithm_of(config)
     seeds = (seed,) if seeds is None else tuple(seeds)
@@ -185,7 +186,7 @@ def resume(
         floq.training.phases.NothingToLearn: If no update can come of the environment's steps;
             everything before is saved.
     """
-    path = Path(directory)
+    path = user_path(directory)
     config = read_config(path)
     if steps is not None:
         config = _extended(path, config, steps)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from floq.data.dataset import Dataset
+from floq.disk import user_path
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
 from floq.tasks import load_task
@@ -290,7 +291,7 @@ def read_dataset(
     if dataset is None or isinstance(dataset, Dataset):
         return dataset, None
     file = dataset if isinstance(dataset, DataFile) else DataFile(dataset)
-    path = Path(file.path).expanduser().resolve()
+    path = user_path(file.path).resolve()
     low, high = (None, None) if file.bounds is None else map(np.asarray, file.bounds)
     return Dataset.load(path, action_low=low, action_high=high), str(path)
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from floq.algorithms import ALGORITHMS
+from floq.disk import user_path
 from floq.shell import quoted
 from floq.training.checkpoint import newest_checkpoint
 from floq.training.program import state_template
@@ -81,7 +82,7 @@ def load_run(directory: str | Path) -> Run:
         RuntimeError: If all its checkpoints are damaged.
         ValueError: If a file does not say what it should.
     """
-    path = Path(directory)
+    path = user_path(directory)
     config = read_config(path)
     template = state_template(
         ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds

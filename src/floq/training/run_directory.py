@@ -3,19 +3,19 @@
 import dataclasses
 import json
 import math
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from floq.algorithms import ALGORITHMS
-from floq.disk import writing
+from floq.disk import sync, sync_path, writing
 from floq.envs.make import EnvironmentSpec
 from floq.settings import from_json, normalise, to_json
 from floq.shell import quoted
+from floq.streams import say
 from floq.training.checkpoint import clean_up
-from floq.training.files import json_bytes, read_json, replace_bytes, sync_folder
+from floq.training.files import json_bytes, read_json, replace_bytes
 from floq.training.locks import hold
 from floq.training.versions import differences, versions
 from floq.types import Statistics
@@ -227,7 +227,7 @@ class RunDirectory:
         refuse_existing(path)
         replace_bytes(path / VERSIONS, json_bytes([{"step": 0, **versions()}]))
         directory.write_config(config)
-        sync_folder(path.parent)
+        sync_path(path.parent)
         return directory
 
     def __enter__(self) -> "RunDirectory":
@@ -268,7 +268,7 @@ class RunDirectory:
     def say(self, message: str) -> None:
         """Prints a message, in the process that writes."""
         if self.writes:
-            print(message)
+            say(message)
 
     def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds rows to a file and waits until the disk has them.
@@ -283,7 +283,7 @@ class RunDirectory:
         with writing(path), path.open("a") as file:
             file.write("".join(lines))
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
 
     def rewind(self, expected: Mapping[str, int], step: int) -> set[str]:
         """Removes the rows that a checkpoint at `step` knows nothing of.

@@ -1,13 +1,15 @@
-"""Ctrl-C and a cluster's SIGTERM as a request to save and stop, not as a crash."""
+"""Ctrl-C, a cluster's SIGTERM and a lost connection's SIGHUP as a request to save and stop."""
 
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from floq.shell import quoted
+from floq.workers import stop_signals
 
 EXIT_INTERRUPTED = 75
 """Exit status of a command that was interrupted, saved its work and can be resumed.
@@ -59,7 +61,7 @@ _active: StopRequest | None = None
 
 @contextlib.contextmanager
 def interruptions() -> Iterator[StopRequest]:
-    """Turns SIGINT and SIGTERM into a request that the body polls, until it ends.
+    """Turns SIGINT, SIGTERM and SIGHUP into a request that the body polls, until it ends.
 
     Further signals change nothing, so that an impatient second Ctrl-C cannot break the saving.
     Inside another such context it is that one's request, so that a signal which came while
@@ -78,11 +80,14 @@ def interruptions() -> Iterator[StopRequest]:
     def note(number: int, frame: object) -> None:
         if not request.requested:
             name = signal.Signals(number).name
-            # Not print: the signal may have come in the middle of one.
-            os.write(2, f"\n{name}: saving, then stopping.\n".encode())
+            # Not print: the signal may have come in the middle of one. The terminal may be gone,
+            # or a file may have the number of a standard error that was closed.
+            if sys.__stderr__ is not None:
+                with contextlib.suppress(OSError):
+                    os.write(2, f"\n{name}: saving, then stopping.\n".encode())
         request.requested = True
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, note) for number in stop_signals()}
     _active = request
     try:
         yield request

@@ -21,7 +21,7 @@ def versions() -> dict[str, Any]:
         "floq": floq.__version__,
         "git_commit": git_commit(Path(floq.__file__).resolve().parent),
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        **{name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "backend": device.platform,
         "device": device.device_kind,
@@ -30,6 +30,14 @@ def versions() -> dict[str, Any]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "matmul_precision": jax.config.jax_default_matmul_precision,  # pyright: ignore
     }
+
+
+def _version(package: str) -> str | None:
+    """A package's version; None where it is not installed, as those of an extra need not be."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def git_commit(folder: Path) -> str | None:

@@ -19,6 +19,7 @@ from floq.data.generation.processes import collect_parts
 from floq.data.generation.recipes import Recipe, find_recipe
 from floq.data.paths import dataset_files
 from floq.disk import read_json, writing
+from floq.extras import require_extra
 from floq.settings import takes_settings
 
 _PACKAGES = ("floq", "gymnasium", "mujoco", "numpy", "ogbench", "scipy")
@@ -58,9 +59,10 @@ def generate(
     Raises:
         ValueError: If the name is unknown, a number is out of range, or the dataset exists but
             was made with other settings.
-        RuntimeError: If a collecting process fails.
+        RuntimeError: If a collecting process fails, or OGBench is not installed.
     """
     recipe = find_recipe(name)
+    require_extra("ogbench")
     _check_numbers(
         episodes=(episodes, 1), processes=(processes, 1), seed=(seed, 0), steps=(steps, 2)
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from floq.data.generation.episodes import DTYPES, Episode
 from floq.data.npz import read_arrays
-from floq.disk import writing
+from floq.disk import sync_path, writing
 
 _EPISODES_PER_PART = 10
 _ALWAYS = [name for name in DTYPES if name != "button_states"]
@@ -91,15 +91,7 @@ def merge_parts(parts: Sequence[Part], *, rows: int, target: Path) -> None:
 
 def replace_file(source: Path, target: Path) -> None:
     """Moves a finished file to its place in one step, once its content is on the disk."""
-    _flush(source)
-    source.replace(target)
-    _flush(target.parent)
-
-
-def _flush(path: Path) -> None:
-    with writing(path):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    sync_path(source)
+    with writing(target):
+        source.replace(target)
+    sync_path(target.parent)

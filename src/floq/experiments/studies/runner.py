@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from floq.disk import user_path
 from floq.experiments.figures import to_svg
 from floq.experiments.studies.catalogue import STUDIES
 from floq.experiments.studies.cells import Cells
@@ -86,7 +87,7 @@ def run_study(
     if processes is not None and processes < 1:
         raise ValueError(f"processes is {processes}: it must be at least 1.")
     field.check()
-    path = Path(directory or Path("runs/studies") / f"{name}-{ground}-{size}")
+    path = user_path(directory or Path("runs/studies") / f"{name}-{ground}-{size}")
     grid = _Grid(field, chosen, seeds, path)
     grid.cells.record_versions()
     shared = {"study": name, "ground": ground, "size": size, "task": task, "updates": updates}

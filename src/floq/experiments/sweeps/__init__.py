@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from floq.data.paths import data_directory
+from floq.disk import user_path
 from floq.experiments.sweeps.plan import PlannedRun
 from floq.experiments.sweeps.queue import Queue, forecast
 from floq.experiments.sweeps.spec import Spec, read_spec
@@ -37,7 +38,7 @@ def sweep(
     """
     from floq.experiments.sweeps.cluster import run_all
 
-    directory = Path(directory)
+    directory = user_path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     with hold(directory, what="running a sweep"):
         queue = Queue(spec, directory)

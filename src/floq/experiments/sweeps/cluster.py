@@ -18,7 +18,7 @@ from floq.experiments.sweeps.job import describe_job, do_job
 from floq.experiments.sweeps.plan import PlannedRun
 from floq.experiments.sweeps.queue import Queue
 from floq.experiments.sweeps.spec import Resources
-from floq.workers import available_cores
+from floq.workers import available_cores, stop_signals
 
 _SCRATCH = ".ray"
 
@@ -60,7 +60,7 @@ def run_all(
     ray = _ray(_QUIET if address else _QUIET | _LOCAL)
     scratch = directory / _SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
-    with _stopped_by_sigterm(), _connected(ray, address):
+    with _stopped_by_signals(), _connected(ray, address):
         gpus = _gpus(ray, resources)
         _refuse_too_large(ray, resources.cpus, gpus)
         searcher = _searcher(
@@ -132,16 +132,18 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Lets SIGTERM, by which schedulers end a job, stop the sweep as Ctrl-C does."""
+def _stopped_by_signals() -> Iterator[None]:
+    """Lets the signals by which schedulers and lost connections end a job do as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    others = [number for number in stop_signals() if number != signal.SIGINT]
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in others}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _gpus(ray: Any, resources: Resources) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from floq.disk import user_path
 from floq.experiments import page
 from floq.experiments.figures import to_svg
 from floq.experiments.statistics import Interval
@@ -64,7 +65,7 @@ def sweep_table(directories: Sequence[str | Path]) -> Path | None:
     Raises:
         ValueError: If there is something else beside it.
     """
-    for path in map(Path, directories):
+    for path in map(user_path, directories):
         table = path if path.suffix == ".csv" else path / TABLE
         if table.is_file():
             if len(directories) > 1:
@@ -110,7 +111,7 @@ def sweep_report(table: Path, *, output: str | Path) -> Path:
         trials.sort(key=lambda cell: -cell.interval.mean if cell.interval else float("inf"))
         trials.sort(key=lambda cell: (cell.task, cell.label))
         parts.append(_task_section("Searches", trials, _SEARCH_NOTE))
-    path = Path(output)
+    path = user_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(
         path.with_name("summary.json"), json_bytes(_summary(rows, cells, found, compared))

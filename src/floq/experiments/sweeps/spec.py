@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from floq.disk import user_path
 from floq.experiments.sweeps.settings import flat, nearest
 from floq.settings import from_json, to_json
 from floq.tasks import task_names, unknown_task
@@ -205,9 +206,9 @@ def read_spec(path: str | Path) -> Spec:
         FileNotFoundError: If there is no such file.
         ValueError: If it says something that cannot be; the message names key, value and way out.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file. Give the TOML file of a sweep.") from error
     except ValueError as error:

@@ -139,7 +139,7 @@ def read_table(path: Path) -> list[Row]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not such a table.
     """
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         names = list(reader.fieldnames or ())
         if tuple(names[: len(_BEFORE)]) != _BEFORE or tuple(names[-len(_AFTER) :]) != _AFTER:
