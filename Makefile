@@ -25,12 +25,12 @@ test-all: $(READY)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2
 
 test-faults: $(READY)
-	$(BIN)/python -m faults --trials full --workers 2 --output docs/faults.json --page docs/faults.md
+	$(BIN)/python -m tests.faults --trials full --workers 2 --output docs/faults.json --page docs/faults.md
 
 # Ray and Optuna add 0.55 GB to 1.3 GB of packages, so that only this target installs them.
 test-sweep: $(READY)
 	$(BIN)/python $(INSTALL) -e ".[sweep]"
-	$(BIN)/python -m pytest -n 0 tests/experiments/sweeps
+	$(BIN)/python -m pytest -n 0 tests/sweeps
 
 # Installs floq as users do, without its extras and then with them, and tries it each time.
 smoke:

@@ -23,13 +23,13 @@ from floq.critics.flow import FlowCriticConfig
 from floq.data.replay import Experience, ReplayBuffer, clip_actions
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
-from floq.experiments.presets import small
-from floq.training.checkpoint import rows_folder, save_checkpoint
-from floq.training.learners import Learners
-from floq.training.online import OnlinePhase
+from floq.presets.methods import small
+from floq.runs.checkpoint import rows_folder, save_checkpoint
+from floq.runs.directory import Online, RunConfig, RunDirectory, Schedule
+from floq.runs.row_log import RowLog
+from floq.training.online_phase import OnlinePhase
 from floq.training.program import Learner, initial_state
-from floq.training.row_log import RowLog
-from floq.training.run_directory import Online, RunConfig, RunDirectory, Schedule
+from floq.training.seed_groups import Learners
 from floq.types import Statistics
 
 TASK = "pointmaze-medium-singletask-task1-v0"

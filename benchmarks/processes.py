@@ -21,9 +21,9 @@ from floq.data.replay import clip_actions
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
 from floq.evaluation import Evaluator
-from floq.experiments.presets import small
+from floq.presets.methods import small
+from floq.runs.run import make_policy, state_at
 from floq.training.program import initial_state
-from floq.training.run import make_policy, state_at
 from floq.types import Policy, Statistics
 
 TASK = "cube-single-play-singletask-task1-v0"

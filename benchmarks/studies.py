@@ -17,9 +17,9 @@ from benchmarks.processes import compared
 from benchmarks.timing import machine
 from floq.data.generation import generate
 from floq.data.paths import dataset_name
-from floq.experiments import demo
-from floq.experiments.studies.runner import run_study
-from floq.experiments.studies.study import Ground
+from floq.presets import demo
+from floq.studies.runner import run_study
+from floq.studies.study import Ground
 
 _TRAJECTORIES = 100
 

@@ -22,14 +22,14 @@ import numpy as np
 
 from benchmarks import plain
 from benchmarks.timing import alternate, machine, median
-from faults.page import put_between
 from floq.algorithms import ALGORITHMS, floq, fql
+from floq.compute import update_flops
 from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
-from floq.experiments.compute import update_flops
-from floq.experiments.presets import fast, small
+from floq.presets.methods import fast, small
 from floq.training.program import Learner, Program, initial_state, over_seeds, split_seeds
 from floq.types import Batch, Statistics
+from tests.faults.page import put_between
 
 _OBSERVATION_DIM, _ACTION_DIM = 28, 5
 """Those of cube-single."""

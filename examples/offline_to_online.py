@@ -11,10 +11,10 @@ import floq
 from floq.algorithms import fql
 from floq.critics import ScalarCriticConfig
 from floq.data.generation import generate
-from floq.experiments.demo import CONFIG
-from floq.experiments.figures import Curve, learning_curves, to_svg
-from floq.experiments.presets import small
-from floq.experiments.results import results
+from floq.presets.demo import CONFIG
+from floq.presets.methods import small
+from floq.reports.figures import Curve, learning_curves, to_svg
+from floq.runs.results import results
 from floq.training import Online, Schedule
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"

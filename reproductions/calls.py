@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.disk import read_json
+from floq.runs.files import json_bytes, replace_bytes
 from floq.settings import to_json
 from floq.training import EXIT_INTERRUPTED
-from floq.training.files import json_bytes, replace_bytes
 from floq.training.signals import interruptions
 from reproductions.jobs import Job, Settings, is_done
 from reproductions.worker import Report, settings_json

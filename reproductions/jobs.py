@@ -11,11 +11,11 @@ from floq.data.dataset import Dataset
 from floq.data.generation import generate
 from floq.data.paths import dataset_files, dataset_name
 from floq.disk import read_json
-from floq.experiments.presets import preset, small
-from floq.experiments.results import results
+from floq.presets.methods import preset, small
+from floq.runs.directory import METRICS, TIMINGS, read_config, read_rows
+from floq.runs.results import results
 from floq.tasks import load_task
 from floq.training import Run, Schedule, load_run, resume, train
-from floq.training.run_directory import METRICS, TIMINGS, read_config, read_rows
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tyro
 
-from floq.experiments.presets import DOMAINS
+from floq.presets.methods import DOMAINS
 from reproductions.calls import Launch, work_through
 from reproductions.jobs import Data, Job, Settings, Training
 from reproductions.page import write_page

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from floq.experiments.figures import Curve, draw_curve
-from floq.experiments.statistics import success_interval
-from floq.experiments.style import COLOURS, INK, add_legend, new_figure, step_axis, style_axes
-from floq.training.files import json_bytes, replace_bytes
+from floq.intervals import success_interval
+from floq.reports.figures import Curve, draw_curve
+from floq.reports.style import COLOURS, INK, add_legend, new_figure, step_axis, style_axes
+from floq.runs.files import json_bytes, replace_bytes
 from reproductions.summary import CURVE_COLUMNS, CURVES, SUMMARY, Row, curves_of
 
 _TITLE = "# Success on OGBench, beside the published figures"

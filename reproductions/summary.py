@@ -13,11 +13,11 @@ import numpy as np
 
 from floq.data.paths import dataset_name
 from floq.disk import read_json
-from floq.experiments.published import published_success
-from floq.experiments.results import Result, results, timing
-from floq.experiments.statistics import success_interval
-from floq.training.checkpoint import checkpoint_paths
-from floq.training.run_directory import read_versions
+from floq.intervals import success_interval
+from floq.presets.published import published_success
+from floq.runs.checkpoint import checkpoint_paths
+from floq.runs.directory import read_versions
+from floq.runs.results import Result, results, timing
 from reproductions.calls import recorded_calls
 from reproductions.jobs import Data, Job, Settings, Training, config_of, is_done, recorded_run
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import jax
 
+from floq.runs.files import json_bytes, replace_bytes
 from floq.settings import from_json
 from floq.training import EXIT_INTERRUPTED, Interrupted
-from floq.training.files import json_bytes, replace_bytes
 from reproductions.jobs import Data, Settings, Training, work
 
 

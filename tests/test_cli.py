@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from floq.cli import _COMMANDS, main
-from floq.experiments.presets import preset
+from floq.presets.methods import preset
 
 
 def test_help_names_every_command(capsys):
@@ -162,7 +162,7 @@ def test_settings_out_of_range_are_refused(capsys):
 
 def test_the_settings_of_a_task_are_its_published_ones(capsys):
     """cube-double has α 300 and two layers by default; an unknown task the advised start."""
-    from floq.experiments.presets import find_preset
+    from floq.presets.methods import find_preset
 
     published = find_preset("floq", "cube-double-play-singletask-task4-v0")
     assert published.config.bc_coefficient == 300
@@ -175,7 +175,7 @@ def test_the_settings_of_a_task_are_its_published_ones(capsys):
 def test_training_loads_nothing_that_draws():
     """Matplotlib and scipy.stats took half of the time to import what trains."""
     code = (
-        "import sys; import floq.training, floq.experiments.studies.grounds; "
+        "import sys; import floq.training, floq.studies.grounds; "
         "print('matplotlib' in sys.modules, 'scipy.stats' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -17,7 +17,7 @@ import pytest
 
 import floq
 from floq.cli import main
-from floq.experiments.presets import small
+from floq.presets.methods import small
 from floq.training import Schedule
 
 ROOT = Path(__file__).parent.parent
@@ -252,11 +252,11 @@ def test_the_python_examples_of_the_page_on_data_run(folder, monkeypatch, capsys
 @pytest.mark.filterwarnings("ignore:.*")
 def test_the_demo_runs_and_says_what_it_found(folder, monkeypatch):
     """A demo of four updates leaves a report and a summary; called again, it is finished."""
-    from floq.experiments.demo import CONFIG, demo
+    from floq.presets.demo import CONFIG, demo
 
     # Most of what the demo computes is values of candidates, in its episodes and in its report.
     few = dataclasses.replace(CONFIG, candidates=2, target_candidates=2)
-    monkeypatch.setattr("floq.experiments.demo.CONFIG", few)
+    monkeypatch.setattr("floq.presets.demo.CONFIG", few)
     schedule = Schedule(
         log_interval=2, evaluation_interval=4, evaluation_episodes=1, evaluate_bc=True
     )
@@ -271,7 +271,7 @@ def test_the_demo_runs_and_says_what_it_found(folder, monkeypatch):
     rows = folder / "runs/demo/evaluations.jsonl"
     evaluated = rows.read_text()
     # The report takes most of the time, and is made as before.
-    monkeypatch.setattr("floq.experiments.report.report", lambda runs, *, output: output)
+    monkeypatch.setattr("floq.reports.report.report", lambda runs, *, output: output)
     assert run() == page
     assert rows.read_text() == evaluated
     summary = json.loads((folder / "runs/demo/summary.json").read_text())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from floq.disk import sync_path, user_path
-from floq.training.files import replace_bytes
+from floq.runs.files import replace_bytes
 
 
 def failing(monkeypatch, name, error):

@@ -62,7 +62,7 @@ def test_what_trains_imports_no_extra():
     """Training, its environments and the command line come without OGBench and matplotlib."""
     code = without("ogbench", "mujoco", "dm_control", "matplotlib") + (
         "import floq.cli, floq.training; from floq.envs.make import make_env; "
-        "from floq.training.versions import versions; "
+        "from floq.runs.versions import versions; "
         "print(make_env('Pendulum-v1').observation_space.shape, versions()['jax'] is not None)"
     )
     assert run(code).split() == ["(3,)", "True"]
@@ -71,7 +71,7 @@ def test_what_trains_imports_no_extra():
 def test_what_draws_says_what_it_lacks():
     """In Python too, where its module is imported."""
     code = without("matplotlib") + (
-        "\ntry: import floq.experiments.report\nexcept RuntimeError as error: print(error)"
+        "\ntry: import floq.reports.report\nexcept RuntimeError as error: print(error)"
     )
     assert install_command("plot") in run(code)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from faults import endurance, hostile, hostile_files, mutants, writes
-from faults.learning import kept_programs
-from faults.page import put_table, table
-from faults.rows import ROWS
-from faults.trials import Row, hold, run_row
+from tests.faults import endurance, hostile, hostile_files, mutants, writes
+from tests.faults.learning import kept_programs
+from tests.faults.page import put_table, table
+from tests.faults.rows import ROWS
+from tests.faults.trials import Row, hold, run_row
 
 ROOT = Path(__file__).parent.parent
 COUNTS = ROOT / "docs" / "faults.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from floq.experiments.statistics import success_interval
+from floq.intervals import success_interval
 from floq.training import Interrupted
 from reproductions import calls, jobs, ogbench_gpu
 from reproductions.calls import Ending

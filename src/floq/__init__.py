@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from floq.data.dataset import Dataset
     from floq.envs.make import make_env
     from floq.evaluation import Evaluation, Evaluator, evaluate
-    from floq.experiments.presets import preset
     from floq.losses import ema_update, td_target
     from floq.networks.mlp import NetworkConfig
     from floq.policies.flow import FlowPolicy, FlowPolicyConfig
+    from floq.presets.methods import preset
     from floq.recording import record
+    from floq.runs.directory import Online, Schedule
+    from floq.runs.run import Run, load_run
     from floq.tasks import load_task
     from floq.training.finetune import finetune
-    from floq.training.offline import resume, train
-    from floq.training.run import Run, load_run
-    from floq.training.run_directory import Online, Schedule
+    from floq.training.train import resume, train
     from floq.types import Batch, Policy, Statistics
 
 __version__ = "0.1.0"
@@ -37,25 +37,25 @@ _HOMES = {
     "FlowPolicy": "floq.policies.flow",
     "FlowPolicyConfig": "floq.policies.flow",
     "NetworkConfig": "floq.networks.mlp",
-    "Online": "floq.training.run_directory",
+    "Online": "floq.runs.directory",
     "Policy": "floq.types",
-    "Run": "floq.training.run",
+    "Run": "floq.runs.run",
     "ScalarCritic": "floq.critics.scalar",
     "ScalarCriticConfig": "floq.critics.scalar",
-    "Schedule": "floq.training.run_directory",
+    "Schedule": "floq.runs.directory",
     "Statistics": "floq.types",
     "create_critic": "floq.critics",
     "ema_update": "floq.losses",
     "evaluate": "floq.evaluation",
     "finetune": "floq.training.finetune",
-    "load_run": "floq.training.run",
+    "load_run": "floq.runs.run",
     "load_task": "floq.tasks",
     "make_env": "floq.envs.make",
-    "preset": "floq.experiments.presets",
+    "preset": "floq.presets.methods",
     "record": "floq.recording",
-    "resume": "floq.training.offline",
+    "resume": "floq.training.train",
     "td_target": "floq.losses",
-    "train": "floq.training.offline",
+    "train": "floq.training.train",
 }
 _RENAMED = {"FloqConfig": "Config"}
 

@@ -6,8 +6,8 @@ import pytest
 import tiny_algorithm as tiny
 
 from floq.commands.training import HostOptions
+from floq.runs.checkpoint import checkpoint_paths
 from floq.training import load_run, resume, train
-from floq.training.checkpoint import checkpoint_paths
 from floq.training.devices import device_grid, grid_shape
 from floq.training.hosts import check_agreement, from_all, on_first
 

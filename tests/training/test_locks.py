@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 
-from floq.training.locks import HeldFolder, hold
+from floq.runs.locks import HeldFolder, hold
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_the_systems_lock_tells_that_a_process_of_another_host_is_gone(tmp_path)
 
 def test_a_record_that_was_never_finished_gives_way(tmp_path, no_locks, monkeypatch):
     """A process that died between making and writing it does not block the folder for ever."""
-    monkeypatch.setattr("floq.training.locks._WRITTEN_SECONDS", 0.0)
+    monkeypatch.setattr("floq.runs.locks._WRITTEN_SECONDS", 0.0)
     (tmp_path / ".owner").write_text("")
     take_quietly(tmp_path).close()
 

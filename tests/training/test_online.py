@@ -14,13 +14,13 @@ import tiny_algorithm as tiny
 from floq.cli import main
 from floq.envs.make import EnvironmentSpec
 from floq.envs.vector import WorkerError
+from floq.runs.checkpoint import checkpoint_paths, load_checkpoint
+from floq.runs.directory import read_rows
 from floq.training import Interrupted, Online, Schedule, finetune, load_run, resume, train
-from floq.training import online as online_module
-from floq.training.checkpoint import checkpoint_paths, load_checkpoint
+from floq.training import online_phase as online_module
 from floq.training.collector import Collector
-from floq.training.phases import NothingToLearn
+from floq.training.offline_phase import NothingToLearn
 from floq.training.program import action_key, state_template
-from floq.training.run_directory import read_rows
 
 DATASET = tiny.make_dataset()
 SCHEDULE = Schedule(

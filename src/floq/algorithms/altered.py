@@ -1,6 +1,6 @@
 """floq or FQL with something done to its critics on purpose, as studies do.
 
-What is altered is what the value benchmark can alter (`floq.experiments.value_program.Training`).
+What is altered is what the value benchmark can alter (`floq.studies.value_program.Training`).
 """
 
 import dataclasses

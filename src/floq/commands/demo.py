@@ -21,7 +21,7 @@ class Demo:
 
     def run(self) -> int:
         """Runs the demo; run again, it goes on where it was cut."""
-        from floq.experiments.demo import demo
+        from floq.presets.demo import demo
         from floq.training import Interrupted
 
         try:

@@ -35,8 +35,8 @@ class Evaluate:
     def run(self) -> int:
         """Prints a line for each seed and policy."""
         from floq.evaluation import Evaluator, shown
+        from floq.runs.run import make_policy
         from floq.training import load_run
-        from floq.training.run import make_policy
 
         run = in_environment(load_run(self.directory), self.where, processes=self.processes)
         if run.config.environment is None:

@@ -36,7 +36,7 @@ class Inspect:
 
     def run(self) -> int:
         """Writes the page."""
-        from floq.experiments.inspection import inspect
+        from floq.reports.inspection import inspect
 
         page = inspect(
             self.directory,

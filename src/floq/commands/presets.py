@@ -21,7 +21,7 @@ class Presets:
 
     def run(self) -> int:
         """Prints them."""
-        from floq.experiments.presets import METHODS, find_preset
+        from floq.presets.methods import METHODS, find_preset
         from floq.tasks import check_task
 
         if self.task:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from floq.experiments import page
-from floq.experiments.integration_steps import (
+from floq.inspection.integration_steps import (
     Readings,
     at_integration_steps,
     read_at_steps,
     readings_table,
 )
-from floq.experiments.returns import run_decisions
-from floq.training.run import Run
+from floq.inspection.returns import run_decisions
+from floq.reports import page
+from floq.runs.run import Run
 
 
 def print_readings(

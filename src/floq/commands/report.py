@@ -21,7 +21,7 @@ class Report:
 
     def run(self) -> int:
         """Writes the page."""
-        from floq.experiments.report import report
+        from floq.reports.report import report
 
         print(f"Wrote {report(self.directories, output=self.output)}")
         return 0

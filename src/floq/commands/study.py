@@ -41,7 +41,7 @@ class Study:
 
     def run(self) -> int:
         """Runs the study; run again, it goes on where it was cut."""
-        from floq.experiments.studies.runner import list_studies, run_study
+        from floq.studies.runner import list_studies, run_study
         from floq.training import Interrupted
 
         if self.list or not self.name:

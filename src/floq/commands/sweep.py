@@ -10,7 +10,7 @@ from floq.shell import quoted
 from floq.streams import complain
 
 if TYPE_CHECKING:
-    from floq.experiments.sweeps.estimate import Estimate
+    from floq.sweeps.estimate import Estimate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Sweep:
 
     def run(self) -> int:
         """Finishes the sweep; 1 if a run failed, 75 if it was stopped and can go on."""
-        from floq.experiments.sweeps import read_spec, sweep
+        from floq.sweeps import read_spec, sweep
         from floq.training import EXIT_INTERRUPTED
 
         spec = read_spec(self.spec)
         directory = self.directory or Path("runs") / self.spec.stem
         if self.dry_run:
-            from floq.experiments.sweeps.estimate import estimate
+            from floq.sweeps.estimate import estimate
 
             print("\n".join(_forecast(directory, estimate(spec, directory))))
             return 0

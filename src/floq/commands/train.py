@@ -105,7 +105,7 @@ def parse_train(arguments: list[str]) -> Train:
     Raises:
         ValueError: If there is no task, or no such task or algorithm.
     """
-    from floq.experiments.presets import find_preset
+    from floq.presets.methods import find_preset
     from floq.tasks import check_task
 
     algorithm = "floq"

@@ -1,11 +1,11 @@
 """Training: loops, checkpoints and the directories that runs leave behind."""
 
+from floq.runs.directory import Online, RunConfig, Schedule
+from floq.runs.run import Run, load_run
 from floq.training.finetune import finetune
 from floq.training.loop import Diverged
-from floq.training.offline import resume, train
-from floq.training.run import Run, load_run
-from floq.training.run_directory import Online, RunConfig, Schedule
 from floq.training.signals import EXIT_INTERRUPTED, Interrupted
+from floq.training.train import resume, train
 
 __all__ = [
     "EXIT_INTERRUPTED",

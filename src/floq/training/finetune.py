@@ -6,22 +6,8 @@ from floq.algorithms import ALGORITHMS
 from floq.data.dataset import Dataset
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
-from floq.settings import takes_settings
-from floq.shell import quoted
-from floq.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
-from floq.training.offline import go_through_phases
-from floq.training.preparation import (
-    DataFile,
-    as_decisions,
-    check_devices,
-    check_numbers,
-    check_online,
-    verified_dataset,
-    with_environment,
-)
-from floq.training.program import state_template
-from floq.training.run import Run
-from floq.training.run_directory import (
+from floq.runs.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from floq.runs.directory import (
     EVALUATIONS,
     METRICS,
     TIMINGS,
@@ -33,7 +19,21 @@ from floq.training.run_directory import (
     read_rows,
     refuse_existing,
 )
+from floq.runs.run import Run
+from floq.settings import takes_settings
+from floq.shell import quoted
+from floq.training.preparation import (
+    DataFile,
+    as_decisions,
+    check_devices,
+    check_numbers,
+    check_online,
+    verified_dataset,
+    with_environment,
+)
+from floq.training.program import state_template
 from floq.training.signals import interruptions
+from floq.training.train import go_through_phases
 
 
 @takes_settings("steps", "online", "schedule", "processes")
@@ -79,7 +79,7 @@ def finetune(
         Interrupted: If a signal asked to stop; everything is saved, and `resume` goes on.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
-        floq.training.phases.NothingToLearn: If no update can come of the environment's steps;
+        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's steps;
             everything before is saved.
     """
     source = run.directory if isinstance(run, Run) else user_path(run)

@@ -12,11 +12,8 @@ from floq.algorithms import ALGORITHMS
 from floq.envs.vector import WorkerError
 from floq.evaluation import Evaluator
 from floq.progress import ProgressDisplay
-from floq.training.checkpoint import checkpoint_paths, named_leaves, save_checkpoint
-from floq.training.hosts import from_all, on_first
-from floq.training.phases import NothingToLearn, Phase
-from floq.training.run import make_policy, state_at
-from floq.training.run_directory import (
+from floq.runs.checkpoint import checkpoint_paths, named_leaves, save_checkpoint
+from floq.runs.directory import (
     EVALUATIONS,
     METRICS,
     TIMINGS,
@@ -24,6 +21,9 @@ from floq.training.run_directory import (
     RunDirectory,
     read_rows,
 )
+from floq.runs.run import make_policy, state_at
+from floq.training.hosts import from_all, on_first
+from floq.training.offline_phase import NothingToLearn, Phase
 from floq.training.signals import Interrupted, StopRequest
 
 

@@ -14,10 +14,10 @@ from floq.data.dataset import Dataset
 from floq.disk import user_path
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
+from floq.runs.directory import Online, RunConfig
 from floq.tasks import load_task
 from floq.training.devices import device_grid
 from floq.training.hosts import is_first
-from floq.training.run_directory import Online, RunConfig
 from floq.types import Statistics
 
 _LIMIT = 2**31

@@ -1,1 +1,0 @@
-"""Experiments: presets, the demo, and the report on what runs found."""

@@ -1,0 +1,1 @@
+"""Inspection: numbers about a trained critic."""

@@ -1,0 +1,1 @@
+"""Reports: pages that stand alone, and the kit that they are drawn with."""

@@ -1,0 +1,439 @@
+"""The folder that a run leaves behind."""
+
+import dataclasses
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from floq.algorithms import ALGORITHMS
+from floq.disk import sync, sync_path, writing
+from floq.envs.make import EnvironmentSpec
+from floq.settings import from_json, normalise, to_json
+from floq.shell import quoted
+from floq.streams import say
+from floq.runs.checkpoint import clean_up
+from floq.runs.files import json_bytes, read_json, replace_bytes
+from floq.runs.locks import hold
+from floq.runs.versions import differences, versions
+from floq.types import Statistics
+
+METRICS = "metrics.jsonl"
+EVALUATIONS = "evaluations.jsonl"
+TIMINGS = "timings.jsonl"
+EPISODES = "episodes.jsonl"
+EVENTS = "events.jsonl"
+CONFIG = "config.json"
+VERSIONS = "versions.json"
+_ROW_BYTES = 2**20
+"""Most bytes of a line: rows have some hundred."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """What training does at which steps, beside updating.
+
+    A step is an update offline, and a step of one environment online. Each thing is also done at
+    the last step of each of the two.
+
+    Attributes:
+        log_interval: Steps between rows of metrics; a row holds the means over the updates between.
+        evaluation_interval: Steps between evaluations.
+        evaluation_episodes: Episodes of an evaluation, for each policy and seed.
+        evaluate_bc: Whether the behaviour-cloned policy of the same run is evaluated too.
+        checkpoint_interval: Steps between checkpoints.
+        keep: Checkpoints that are kept: 2 or more, since the last one may get damaged.
+    """
+
+    log_interval: int = 5_000
+    evaluation_interval: int = 20_000
+    evaluation_episodes: int = 50
+    evaluate_bc: bool = False
+    checkpoint_interval: int = 20_000
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuses intervals below 1, and to keep a single checkpoint."""
+        normalise(self)
+        names = (
+            "log_interval",
+            "evaluation_interval",
+            "evaluation_episodes",
+            "checkpoint_interval",
+        )
+        for name in names:
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
+                )
+        if self.keep < 2:
+            raise ValueError(f"keep is {self.keep}: give 2 or more, since one may get damaged.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Online:
+    """Settings of training in the environment; the defaults are the published ones.
+
+    Attributes:
+        steps: Environment steps of each seed, over all of its environments.
+        environments: Environments that each seed steps side by side.
+        updates_per_step: Updates for each environment step; may be below 1, such as 0.25.
+        warmup: Environment steps before the first update. Their actions are the policy's, or
+            uniformly random if no update was made offline.
+        buffer: What batches are drawn from. "merged": online transitions as if appended to the
+            offline data. "balanced": a fixed share of each. "online": online transitions alone.
+        online_share: The online transitions' share of a balanced batch.
+        capacity: States of the environments that are kept for each seed; the oldest go first.
+    """
+
+    steps: int
+    environments: int = 1
+    updates_per_step: float = 1.0
+    warmup: int = 0
+    buffer: Literal["merged", "balanced", "online"] = "merged"
+    online_share: float = 0.5
+    capacity: int = 2_000_000
+
+    def __post_init__(self) -> None:
+        """Refuses settings out of their range."""
+        normalise(self)
+        for name in ("steps", "environments", "capacity"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"online {name} is {getattr(self, name)}: give a whole number, 1 or more."
+                )
+        if self.steps % self.environments:
+            raise ValueError(
+                f"{self.steps} online steps cannot be shared by {self.environments} environments: "
+                "give a multiple."
+            )
+        if not 0 < self.updates_per_step <= 1024:
+            raise ValueError(
+                f"updates_per_step is {self.updates_per_step}: give a number above 0, such as "
+                "0.25, 1 or 128, and at most 1024."
+            )
+        if self.warmup < 0:
+            raise ValueError(f"warmup is {self.warmup}: give 0 or more.")
+        if not 0 < self.online_share < 1:
+            raise ValueError(
+                f"online_share is {self.online_share}: give a number between 0 and 1, or choose "
+                'the buffer "online".'
+            )
+
+    def updates_before(self, steps: int) -> int:
+        """Updates that are due once so many environment steps are in the buffer."""
+        return math.floor(self.updates_per_step * max(steps - self.warmup, 0))
+
+    @property
+    def rows_per_environment(self) -> int:
+        """Length of an environment's ring: its share of the capacity, or all that can come."""
+        # Each step adds a row, and where an episode ends two; a short run must hold a lookahead.
+        most = max(2 * (self.steps // self.environments) + 1, 1024)
+        return min(max(self.capacity // self.environments, 1), most)
+
+
+class RunConfig(NamedTuple):
+    """Everything that determines a run.
+
+    Attributes:
+        algorithm: Its name in `floq.algorithms.ALGORITHMS`.
+        config: The algorithm's config.
+        task: Name of the task that the data belongs to, if it is one of floq's.
+        environment: What environments are built from; None does not evaluate.
+        seeds: One for each of the runs that train side by side.
+        steps: Updates on the dataset alone, before the first step in the environment.
+        online: What follows in the environment; None ends with the last offline update.
+        schedule: What happens at which steps.
+        fingerprint: SHA-256 of the dataset; None without one.
+        statistics: Shapes and reward range of what decisions give, by the dataset or as given.
+        data: The file that the dataset was read from, if the run was given one.
+        action_bounds: What -1 and 1 stand for in the data's actions, in the environment's own
+            units; None if nobody has said.
+    """
+
+    algorithm: str
+    config: Any
+    task: str | None
+    environment: EnvironmentSpec | None
+    seeds: tuple[int, ...]
+    steps: int
+    online: Online | None
+    schedule: Schedule
+    fingerprint: str | None
+    statistics: Statistics
+    data: str | None = None
+    action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    @property
+    def needs_dataset(self) -> bool:
+        """Whether somebody must give the data to go on, since the run does not know its place."""
+        return self.fingerprint is not None and self.task is None and self.data is None
+
+    @property
+    def total_steps(self) -> int:
+        """Offline updates and environment steps together: the last step that rows can have."""
+        return self.steps + (self.online.steps if self.online else 0)
+
+    @property
+    def rows_per_step(self) -> dict[str, int]:
+        """The rows that each file gets at a step at which it gets any."""
+        policies = 1 + self.schedule.evaluate_bc if self.environment else 0
+        seeds = len(self.seeds)
+        return {METRICS: seeds, TIMINGS: 1, EVALUATIONS: seeds * policies}
+
+
+class RunDirectory:
+    """The files of a run, held by one process at a time.
+
+    Rows are on the disk when `append` returns. Use as a context manager, which frees the folder.
+
+    Attributes:
+        path: The folder.
+        checkpoints: Where its checkpoints lie.
+        writes: Whether this process writes: of several that train together the first one does.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True):
+        """Takes hold of an existing folder.
+
+        Args:
+            path: The folder.
+            writes: False only reads, beside the process that holds the folder.
+
+        Raises:
+            HeldFolder: If another process is at work in it.
+        """
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.writes = writes
+        self._lock = hold(path, what="training") if writes else None
+        if writes:
+            clean_up(self.checkpoints)
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> "RunDirectory":
+        """Starts a new run, and takes hold of its folder.
+
+        Raises:
+            FileExistsError: If the folder holds a run.
+            ValueError: If its settings could not be read back.
+        """
+        refuse_existing(path)
+        config_bytes(config)
+        path.mkdir(parents=True, exist_ok=True)
+        directory = cls(path)
+        refuse_existing(path)
+        replace_bytes(path / VERSIONS, json_bytes([{"step": 0, **versions()}]))
+        directory.write_config(config)
+        sync_path(path.parent)
+        return directory
+
+    def __enter__(self) -> "RunDirectory":
+        """The directory itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Frees the folder for other processes."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def write_config(self, config: RunConfig) -> None:
+        """Replaces `config.json`.
+
+        Raises:
+            ValueError: If it could not be read back.
+        """
+        content = config_bytes(config)
+        if self.writes:
+            replace_bytes(self.path / CONFIG, content)
+
+    def check_versions(self, step: int) -> None:
+        """Records the versions that a run goes on with, and warns where they have changed."""
+        if not self.writes:
+            return
+        records, now = read_versions(self.path), versions()
+        before = {name: value for name, value in records[-1].items() if name != "step"}
+        changes = differences(before, now)
+        if changes:
+            warnings.warn(
+                f"{self.path} goes on at step {step} with other versions, so that it need not end "
+                f"bit-identical to an uncut run: {'; '.join(changes)}.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            replace_bytes(self.path / VERSIONS, json_bytes([*records, {"step": step, **now}]))
+
+    def say(self, message: str) -> None:
+        """Prints a message, in the process that writes."""
+        if self.writes:
+            say(message)
+
+    def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows to a file and waits until the disk has them.
+
+        Raises:
+            ValueError: If a number is not finite.
+        """
+        if not self.writes:
+            return
+        lines = [json.dumps(row, allow_nan=False) + "\n" for row in rows]
+        path = self.path / name
+        with writing(path), path.open("a") as file:
+            file.write("".join(lines))
+            file.flush()
+            sync(file.fileno())
+
+    def rewind(self, expected: Mapping[str, int], step: int) -> set[str]:
+        """Removes the rows that a checkpoint at `step` knows nothing of.
+
+        Args:
+            expected: For each file, the rows of a step that has rows at all.
+            step: The checkpoint's.
+
+        Returns:
+            The files that have all their rows of that step. If one has only some, those are
+            removed too.
+        """
+        complete = complete_files(self.path, expected, step)
+        if not self.writes:
+            return complete  # The same before and after another process has removed rows.
+        for name in expected:
+            rows = read_rows(self.path / name)
+            kept = [row for row in rows if row["step"] < step + (name in complete)]
+            content = "".join(json.dumps(row) + "\n" for row in kept)
+            replace_bytes(self.path / name, content.encode())
+        for name in (EPISODES, EVENTS):
+            if (self.path / name).exists():
+                # These were on the disk before the checkpoint was.
+                kept = [row for row in read_rows(self.path / name) if row["step"] <= step]
+                content = "".join(json.dumps(row) + "\n" for row in kept)
+                replace_bytes(self.path / name, content.encode())
+        return complete
+
+
+def complete_files(path: Path, expected: Mapping[str, int], step: int) -> set[str]:
+    """The files of a run that have all their rows of a step.
+
+    Args:
+        path: The run.
+        expected: For each file, the rows of a step that has rows at all.
+        step: The step.
+    """
+    return {
+        name
+        for name, count in expected.items()
+        if sum(row["step"] == step for row in read_rows(path / name)) == count
+    }
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of one JSON object a line; none if it does not exist.
+
+    A last line that a killed process left unfinished is passed over.
+
+    Raises:
+        ValueError: If another line is not a row, or this is no regular file.
+    """
+    if not path.exists():
+        return []
+    if not path.is_file():
+        raise ValueError(f"{path} is not a regular file: it is not what floq wrote.")
+    rows = []
+    with path.open("rb") as file:
+        # One line at a time, so that a file without line ends cannot fill the memory.
+        lines = iter(lambda: file.readline(_ROW_BYTES), b"")
+        for number, line in enumerate(lines, start=1):
+            if line.endswith(b"\n") or len(line) == _ROW_BYTES:
+                rows.append(_parse_row(line, f"{path}, line {number}"))
+    return rows
+
+
+def _parse_row(line: bytes, name: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        if type(row["step"]) is not int:
+            raise TypeError
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} is not a row with a step: the file is damaged. Remove the line to go on "
+            "without it."
+        ) from error
+    return row
+
+
+def read_versions(path: Path) -> list[dict[str, Any]]:
+    """What `versions.json` of a run says: a record for the start and for each change.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    records = read_json(path / VERSIONS)
+    if not (isinstance(records, list) and records and all(type(one) is dict for one in records)):
+        raise ValueError(
+            f"{path / VERSIONS} is not a list of records: it is damaged. Put back a copy, or "
+            "remove the run."
+        )
+    return records
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises an error if a folder holds a run, or if it is no folder.
+
+    Raises:
+        FileExistsError: If so.
+    """
+    if (path / CONFIG).exists():
+        raise FileExistsError(
+            f"{path} already holds a run: continue it with `{quoted('floq', 'resume', path)}`, or "
+            "give another directory."
+        )
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"{path} is a file: give a directory for the run.")
+
+
+def read_config(path: Path) -> RunConfig:
+    """What `config.json` of a run says.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        ValueError: If a setting is unknown, missing or wrong.
+    """
+    file = Path(path) / CONFIG
+    if not file.exists():
+        raise FileNotFoundError(f"{path} holds no run: there is no {CONFIG} in it.")
+    return _config_of(read_json(file), str(file))
+
+
+def config_bytes(config: RunConfig) -> bytes:
+    """What `config.json` of a run holds, which has been read back: nothing else is ever written.
+
+    Raises:
+        ValueError: If it could not be read back, or as something else.
+    """
+    content = json_bytes(to_json(config))
+    read = _config_of(json.loads(content), "the run")
+    for name, value in config._asdict().items():
+        again = getattr(read, name)
+        if again != value or repr(again) != repr(value):  # 3 equals 3.0.
+            raise ValueError(
+                f"the run: {name} is {value!r}, which would be read back from {CONFIG} as "
+                f"{again!r}: give the latter."
+            )
+    return content
+
+
+def _config_of(data: Any, name: str) -> RunConfig:
+    if isinstance(data, dict):
+        # Runs of former versions do not say these.
+        data = {"data": None, "action_bounds": None, **data}
+    config = from_json(RunConfig, data, name=name)
+    if config.algorithm not in ALGORITHMS:
+        raise ValueError(
+            f"{name}: algorithm is {config.algorithm!r}: it must be one of {', '.join(ALGORITHMS)}."
+        )
+    kind = ALGORITHMS[config.algorithm].Config  # pyright: ignore[reportAttributeAccessIssue]
+    settings = from_json(kind, config.config, name=f"{name}: config")
+    return config._replace(config=settings)

@@ -1,0 +1,140 @@
+"""What a run's evaluations come to: figures per policy, with intervals over seeds."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from floq.intervals import Interval, mean_interval, success_interval
+from floq.runs.run import Run
+from floq.runs.directory import EVALUATIONS, METRICS, TIMINGS, read_rows
+
+
+class Result(NamedTuple):
+    """One evaluation of one policy, over all seeds.
+
+    Attributes:
+        policy: The algorithm's name, or "bc" for the behaviour-cloned policy of the same run.
+        step: Updates that led to the policy.
+        figure: "success", or "return" where the environment reports no success.
+        per_seed: The figure of each seed, in the order of the run's seeds.
+        interval: The figure's mean over seeds, and its 95 % interval.
+        episodes: Episodes of each seed.
+        mean_return: Mean undiscounted return over seeds.
+        mean_length: Mean steps of an episode over seeds.
+    """
+
+    policy: str
+    step: int
+    figure: str
+    per_seed: tuple[float, ...]
+    interval: Interval
+    episodes: int
+    mean_return: float
+    mean_length: float
+
+
+def results(run: Run) -> dict[str, list[Result]]:
+    """The run's evaluations by policy, each in order of steps.
+
+    A step of which rows are missing is passed over: a killed process leaves such.
+    """
+    expected = run.config.rows_per_step[EVALUATIONS]
+    found: dict[str, list[Result]] = {}
+    for rows in _complete_steps(run.evaluations, expected):
+        by_policy: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in rows:
+            by_policy[row["policy"]].append(row)
+        for policy, own in by_policy.items():
+            found.setdefault(policy, []).append(_result(own, run.config.seeds))
+    return found
+
+
+def metrics(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The run's metrics by name, [seeds, points], and the steps of the points, [points]."""
+    steps = _complete_steps(run.metrics, run.config.rows_per_step[METRICS])
+    ordered = [[_row_of(rows, seed) for rows in steps] for seed in run.config.seeds]
+    names = [] if not steps else [name for name in steps[0][0] if name not in ("step", "seed")]
+    values = {name: np.array([[row[name] for row in rows] for rows in ordered]) for name in names}
+    return np.array([rows[0]["step"] for rows in steps]), values
+
+
+def timing(run: Run) -> tuple[float | None, float | None]:
+    """Seconds that the run took up to its last log, and its median updates a second.
+
+    The seconds hold everything, the rate holds updates alone; None if nothing was logged.
+    """
+    rows = read_rows(run.directory / TIMINGS)
+    if not rows:
+        return None, None
+    return rows[-1]["seconds"], float(np.median([row["updates_per_second"] for row in rows]))
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The run's result at its last evaluation, never at its best, as a JSON-able dictionary.
+
+    Its keys are `task`, `steps`, `seconds`, `seeds` and `algorithms`. The latter holds for each
+    policy ("bc" and the algorithm's own) the mean over seeds as `success`, its 95 % `interval` (see
+    `floq.intervals.success_interval`; its ends are None where nothing bounds them),
+    and `per_seed`, in the order of `seeds`. Where the environment reports no success, `return`
+    stands in place of `success`. `algorithms` is empty if there is no complete evaluation; else
+    `steps` counts the updates before it.
+    """
+    last = {policy: found[-1] for policy, found in sorted(results(run).items())}
+    return {
+        "task": task_title(run),
+        "steps": max((result.step for result in last.values()), default=run.step),
+        "seconds": timing(run)[0],
+        "seeds": list(run.config.seeds),
+        "algorithms": {
+            policy: {
+                result.figure: result.interval.mean,
+                "interval": result.interval.ends,
+                "per_seed": list(result.per_seed),
+            }
+            for policy, result in last.items()
+        },
+    }
+
+
+def task_title(run: Run) -> str:
+    """The run's task, or its environment if the task is not one of floq's."""
+    config = run.config
+    if config.task is not None:
+        return config.task
+    return "own data" if config.environment is None else config.environment.id
+
+
+def _complete_steps(rows: Sequence[dict[str, Any]], count: int) -> list[list[dict[str, Any]]]:
+    """The rows of each step that has all of them, in order of steps."""
+    by_step: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_step[row["step"]].append(row)
+    return [by_step[step] for step in sorted(by_step) if len(by_step[step]) == count]
+
+
+def _row_of(rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
+    return next(row for row in rows if row["seed"] == seed)
+
+
+def _result(rows: Sequence[dict[str, Any]], seeds: Sequence[int]) -> Result:
+    """One policy's rows of one step."""
+    rows = [_row_of(rows, seed) for seed in seeds]
+    figure = "success" if "success" in rows[0] else "return"
+    per_seed = tuple(float(row[figure]) for row in rows)
+    episodes = rows[0]["episodes"]
+    if figure == "success":
+        interval = success_interval(per_seed, episodes)
+    else:
+        interval = mean_interval(per_seed)
+    return Result(
+        policy=rows[0]["policy"],
+        step=rows[0]["step"],
+        figure=figure,
+        per_seed=per_seed,
+        interval=interval,
+        episodes=episodes,
+        mean_return=float(np.mean([row["return"] for row in rows])),
+        mean_length=float(np.mean([row["length"] for row in rows])),
+    )

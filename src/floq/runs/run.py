@@ -1,0 +1,112 @@
+"""A run that is done, or was done up to its newest checkpoint."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from floq.algorithms import ALGORITHMS
+from floq.disk import user_path
+from floq.shell import quoted
+from floq.runs.checkpoint import newest_checkpoint
+from floq.training.program import state_template
+from floq.runs.directory import EVALUATIONS, METRICS, RunConfig, read_config, read_rows
+from floq.types import Algorithm, Policy
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """What training leaves behind.
+
+    Attributes:
+        directory: Where its files lie.
+        config: Everything that determined it; the algorithm's own config is `config.config`.
+        step: Updates that led to the state.
+        state: The algorithm's state, with a leading axis `seeds` on every array.
+    """
+
+    directory: Path
+    config: RunConfig
+    step: int
+    state: Any
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The learning rule."""
+        return ALGORITHMS[self.config.algorithm]
+
+    @property
+    def policy(self) -> Policy:
+        """The learned policy of the first seed."""
+        return self.policy_of(self.config.seeds[0])
+
+    def policy_of(self, seed: int) -> Policy:
+        """The learned policy of a seed.
+
+        Raises:
+            ValueError: If the run has no such seed.
+        """
+        return make_policy(self.algorithm.act, self.config.config, self.state_of(seed))
+
+    def state_of(self, seed: int) -> Any:
+        """The algorithm's state of a seed, as its functions take it.
+
+        Raises:
+            ValueError: If the run has no such seed.
+        """
+        if seed not in self.config.seeds:
+            raise ValueError(f"{self.directory} has no seed {seed}: it has {self.config.seeds}.")
+        return state_at(self.state, self.config.seeds.index(seed))
+
+    @property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The rows of `evaluations.jsonl`."""
+        return read_rows(self.directory / EVALUATIONS)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of `metrics.jsonl`."""
+        return read_rows(self.directory / METRICS)
+
+
+def load_run(directory: str | Path) -> Run:
+    """A run from its directory: its config, and the state of its newest intact checkpoint.
+
+    Nothing is written, and the run may be going on meanwhile.
+
+    Raises:
+        FileNotFoundError: If there is no run, or it has saved nothing yet.
+        RuntimeError: If all its checkpoints are damaged.
+        ValueError: If a file does not say what it should.
+    """
+    path = user_path(directory)
+    config = read_config(path)
+    template = state_template(
+        ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
+    )
+    checkpoint = newest_checkpoint(path / "checkpoints", template)
+    if checkpoint is None:
+        raise FileNotFoundError(
+            f"{path} has no checkpoint yet: wait for its first one, or run "
+            f"`{quoted('floq', 'resume', path)}`."
+        )
+    return Run(path, config, checkpoint.step, checkpoint.state)
+
+
+def state_at(state: Any, index: int) -> Any:
+    """One seed's state of a stacked one."""
+    return jax.tree.map(lambda leaf: leaf[index], state)
+
+
+def make_policy(act: Callable[..., Any], config: Any, state: Any) -> Policy:
+    """A policy from a function like an algorithm's `act`, and one seed's state."""
+    return functools.partial(_compiled_act(act, config), state)
+
+
+@functools.cache
+def _compiled_act(act: Callable[..., Any], config: Any) -> Callable[..., Any]:
+    """Compiled once, for all states."""
+    return jax.jit(lambda state, observations, keys: act(config, state, observations, keys=keys))

@@ -1,0 +1,1 @@
+"""Studies: critics compared at matched compute, where values are known and in control."""

@@ -1,0 +1,102 @@
+"""What a worker does: one run, from wherever it stands to its end.
+
+Only a line of JSON reaches a worker, and only a line of text comes back: the rest lies in the run's
+directory.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from floq.algorithms import ALGORITHMS
+from floq.runs.directory import CONFIG
+from floq.runs.locks import HeldFolder
+from floq.settings import from_json, to_json
+from floq.sweeps.plan import PlannedRun
+from floq.tasks import load_task
+from floq.training import Schedule, resume, train
+
+_PATIENCE = 120.0
+"""Seconds to wait for a worker of a killed sweep to end: it notices within seconds."""
+
+
+def describe_job(directory: Path, run: PlannedRun, *, data: Path, cpus: float, gpus: float) -> str:
+    """All that a worker needs to know, as one line of JSON.
+
+    Args:
+        directory: The sweep's folder, which every machine sees under this name.
+        run: The run.
+        data: Folder of the dataset files, likewise.
+        cpus: The run's share of cores.
+        gpus: Its share of GPUs.
+    """
+    return json.dumps(
+        {
+            "directory": str(directory / run.name),
+            "data": str(data),
+            "task": run.task,
+            "algorithm": run.algorithm,
+            "config": to_json(run.config),
+            "seeds": list(run.seeds),
+            "steps": run.steps,
+            "schedule": to_json(run.schedule),
+            "cpus": cpus,
+            "gpus": gpus,
+        }
+    )
+
+
+def do_job(text: str) -> str:
+    """Starts a run or goes on with it, until it is finished.
+
+    Args:
+        text: A job of `describe_job`.
+
+    Returns:
+        Nothing if the run is finished, else why it cannot be. A lost worker returns nothing at
+        all: such a job is done again.
+    """
+    job = json.loads(text)
+    _keep_to_share(job["cpus"], job["gpus"])
+    started = time.monotonic()
+    while True:
+        try:
+            _train(job)
+        except HeldFolder as error:
+            if time.monotonic() - started > _PATIENCE:
+                return str(error)
+            time.sleep(0.5)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        else:
+            return ""
+
+
+def _train(job: dict) -> None:
+    directory = Path(job["directory"])
+    dataset, env = load_task(job["task"], directory=Path(job["data"]))
+    env.close()
+    # With one core, worker processes beside the policy's would only take turns with it.
+    processes = int(job["cpus"]) if job["cpus"] >= 2 else 0
+    if (directory / CONFIG).exists():
+        resume(directory, dataset=dataset, steps=job["steps"], processes=processes, progress=False)
+        return
+    train(
+        from_json(ALGORITHMS[job["algorithm"]].Config, job["config"]),
+        dataset,
+        env=job["task"],
+        seeds=job["seeds"],
+        steps=job["steps"],
+        directory=directory,
+        schedule=from_json(Schedule, job["schedule"]),
+        processes=processes,
+        progress=False,
+    )
+
+
+def _keep_to_share(cpus: float, gpus: float) -> None:
+    """Keeps jax to the run's share of the machine; it reads these when it first computes."""
+    os.environ.setdefault("NPROC", str(max(int(cpus), 1)))
+    if 0 < gpus < 1:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 * gpus:.3f}")

@@ -1,0 +1,192 @@
+"""What the loop drives: a part of a run in which one kind of step is made."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+
+from floq.algorithms import ALGORITHMS
+from floq.data.dataset import Dataset
+from floq.runs.checkpoint import Checkpoint
+from floq.runs.directory import RunConfig
+from floq.runs.shards import Shard
+from floq.training.hosts import from_all
+from floq.training.program import Carry, Program, initial_state, sums_of
+
+DISPATCH_SECONDS = 1.0
+"""Aim for one call of a program: long enough to cost nothing, short enough to stop soon."""
+
+
+class NothingToLearn(RuntimeError):  # noqa: N818 - what happened, not an error of the program
+    """Environments were stepped, and no update can come of it; everything before is saved."""
+
+
+class Window(NamedTuple):
+    """What was measured since the last log.
+
+    Attributes:
+        sums: The sum of each metric, [seeds].
+        first: Updates before those that they sum over.
+        last: Updates with these.
+        rate: Updates a second.
+    """
+
+    sums: Mapping[str, np.ndarray]
+    first: int
+    last: int
+    rate: float
+
+    @property
+    def updates(self) -> int:
+        """The updates that the sums sum over."""
+        return self.last - self.first
+
+
+class Snapshot(NamedTuple):
+    """What a phase needs, beside the algorithm's state, to go on from a step.
+
+    Attributes:
+        details: What JSON can hold.
+        extra: Arrays.
+        shards: Rows that are written already.
+    """
+
+    details: dict[str, Any]
+    extra: dict[str, np.ndarray]
+    shards: Sequence[Shard]
+
+
+@runtime_checkable
+class Phase(Protocol):
+    """A part of a run: what the steps are is its own business.
+
+    Attributes:
+        first: The step at which the phase begins.
+        last: The step at which it ends.
+        stride: Steps that are made at once, so that only every so many can be seen.
+        rate: Steps a second, lately; 0 if not known yet.
+    """
+
+    first: int
+    last: int
+    stride: int
+    rate: float
+
+    @property
+    def step(self) -> int:
+        """Steps of the run that are done."""
+        ...
+
+    def advance(self, limit: int, should_stop: Callable[[], bool]) -> None:
+        """Goes on for about a second, or up to a step, or until it should stop."""
+        ...
+
+    def state(self) -> Any:
+        """The algorithm's state, stacked over seeds."""
+        ...
+
+    def window(self) -> Window:
+        """What was measured since the last log."""
+        ...
+
+    def start_window(self) -> None:
+        """Measures anew, after a log."""
+        ...
+
+    def take_rows(self) -> Mapping[str, list[dict[str, Any]]]:
+        """Rows for files of the run that nobody has written yet."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """All that a checkpoint must hold beside the state."""
+        ...
+
+
+class OfflinePhase:
+    """Updates on a dataset; a step is an update."""
+
+    def __init__(self, config: RunConfig, dataset: Dataset, checkpoint: Checkpoint | None):
+        """Prepares to go on from a checkpoint, or to start.
+
+        Args:
+            config: The run's.
+            dataset: Its data, one transition for each decision.
+            checkpoint: Where to go on; None starts.
+
+        Raises:
+            ValueError: If the checkpoint's metrics are not those of this algorithm, or several
+                devices cannot share seeds and batches evenly.
+        """
+        algorithm, self._interval = ALGORITHMS[config.algorithm], config.schedule.log_interval
+        self._program = Program(
+            algorithm, config.config, dataset, config.seeds, log_interval=self._interval
+        )
+        if checkpoint is None:
+            state = initial_state(algorithm, config.config, config.statistics, config.seeds)
+            carry = self._program.start(state)
+        else:
+            carry = restore_sums(self._program.start(checkpoint.state), checkpoint)
+        self._carries = self._program.place(carry)
+        self.step = 0 if checkpoint is None else checkpoint.step
+        self.first, self.last, self.stride = 0, config.steps, 1
+        self.rate = 0.0
+        self._chunk, self._compiled = 1, False
+        self._timed_updates, self._seconds = 0, 0.0
+
+    def advance(self, limit: int, should_stop: Callable[[], bool]) -> None:
+        """One dispatch of the program."""
+        last = min(self.step + self._chunk, limit)
+        started = time.perf_counter()
+        self._carries = self._program.advance(self._carries, self.step, last)
+        seconds = time.perf_counter() - started
+        if self._compiled:
+            self.rate = (last - self.step) / seconds
+            # Processes that train together measure different rates, but must do the same.
+            self._chunk = max(1, *from_all(int(self.rate * DISPATCH_SECONDS)))
+            self._timed_updates += last - self.step
+            self._seconds += seconds
+        self._compiled = True
+        self.step = last
+
+    def state(self) -> Any:
+        """The algorithm's state, stacked over seeds."""
+        return self._program.state(self._carries)
+
+    def window(self) -> Window:
+        """The sums since the last multiple of the log interval, or of the one before at one."""
+        sums = sums_of(self._carries)
+        start = (self.step - 1) // self._interval * self._interval
+        return Window(sums, start, self.step, self._timed_updates / max(self._seconds, 1e-9))
+
+    def start_window(self) -> None:
+        """Measures the time anew; the program itself starts the sums anew."""
+        self._timed_updates, self._seconds = 0, 0.0
+
+    def take_rows(self) -> Mapping[str, list[dict[str, Any]]]:
+        """None: nothing happens beside updates."""
+        return {}
+
+    def snapshot(self) -> Snapshot:
+        """The sums of the metrics."""
+        sums = {name: sums.tolist() for name, sums in sums_of(self._carries).items()}
+        return Snapshot({"metric_sums": sums}, {}, ())
+
+
+def restore_sums(carry: Carry, checkpoint: Checkpoint) -> Carry:
+    """The carry with the checkpoint's sums of metrics.
+
+    JSON holds them exactly: it spells out every bit of a float.
+
+    Raises:
+        ValueError: If the checkpoint has other metrics.
+    """
+    sums = checkpoint.details.get("metric_sums")
+    if not isinstance(sums, dict) or sums.keys() != carry.metric_sums.keys():
+        raise ValueError(
+            f"{checkpoint.path} does not fit this run: it has other metrics "
+            f"than {', '.join(carry.metric_sums)}. It was saved by another version of floq."
+        )
+    restored = {name: jnp.array(sums[name], jnp.float32) for name in carry.metric_sums}
+    return Carry(carry.state, restored)

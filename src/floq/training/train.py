@@ -1,0 +1,325 @@
+"""Training: from a dataset, an environment or both to a policy, in a directory that survives."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from floq.algorithms import ALGORITHMS, algorithm_of
+from floq.data.dataset import Dataset
+from floq.disk import user_path
+from floq.envs.make import Environment, spec_of
+from floq.evaluation import Evaluator
+from floq.progress import ProgressDisplay
+from floq.runs.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
+from floq.runs.directory import (
+    Online,
+    RunConfig,
+    RunDirectory,
+    Schedule,
+    config_bytes,
+    read_config,
+    refuse_existing,
+)
+from floq.runs.run import Run
+from floq.settings import takes_settings
+from floq.tasks import task_names
+from floq.training.hosts import check_agreement, on_first
+from floq.training.loop import Loop
+from floq.training.offline_phase import OfflinePhase
+from floq.training.online_phase import OnlinePhase
+from floq.training.preparation import (
+    DataFile,
+    action_bounds,
+    as_decisions,
+    check_devices,
+    check_environment,
+    check_numbers,
+    check_online,
+    read_dataset,
+    statistics_of,
+    verified_dataset,
+    with_environment,
+)
+from floq.training.program import initial_state, state_template
+from floq.training.signals import interruptions
+
+
+@takes_settings(
+    *("task", "seed", "seeds", "steps", "online", "reward_range", "schedule", "processes")
+)
+def train(
+    config: Any,
+    dataset: Dataset | DataFile | str | Path | None,
+    *,
+    directory: str | Path,
+    env: Environment | None = None,
+    task: str | None = None,
+    seed: int = 0,
+    seeds: Sequence[int] | None = None,
+    steps: int = 1_000_000,
+    online: Online | None = None,
+    reward_range: tuple[float, float] | None = None,
+    schedule: Schedule = Schedule(),
+    processes: int | None = None,
+    progress: bool = True,
+) -> Run:
+    """Trains a policy: on a dataset, then in the environment if it is told to.
+
+    Ctrl-C, SIGTERM or SIGHUP saves and raises `Interrupted`; `resume` then goes on, and ends with
+    the same bits as if nothing had happened. The same holds after a kill.
+
+    All devices that jax sees are used, as `floq.training.devices` says; in several processes that
+    have joined (see `floq.training.hosts`), each makes the same call.
+
+    Args:
+        config: The config of an algorithm, such as `floq.algorithms.floq.Config()`.
+        dataset: The data, or an npz file as `Dataset.load` reads it, which the run notes; None
+            learns from online transitions alone.
+        directory: A new folder for everything that the run leaves behind.
+        env: Where to evaluate the policy, and to train online: what `floq.make_env` takes, an
+            environment, or a function that returns one and can be imported. None does neither.
+        task: The floq task that the data belongs to, from which `resume` loads it again. Taken
+            from `env` if that is a task's name.
+        seed: Seed of the run.
+        seeds: Several seeds, which train side by side in one program, in place of `seed`.
+        steps: Updates on the dataset alone; 0 starts in the environment at once.
+        online: What follows in the environment; None ends with the dataset.
+        reward_range: Least and greatest reward of a single step, which set noise interval and
+            histogram; by default those of the dataset. Needed where there is none.
+        schedule: When to log, evaluate and save.
+        processes: Processes that step environments; by default one for each core.
+        progress: Whether to draw a progress bar, where there is a terminal.
+
+    Returns:
+        The run, with its state and policy.
+
+    Raises:
+        ValueError: If a setting is out of its range, dataset and environment do not match, or
+            devices cannot share a batch evenly.
+        TypeError: If `config` belongs to no algorithm.
+        FileExistsError: If the directory already holds a run.
+        Interrupted: If a signal asked to stop; everything is saved.
+        Diverged: If a loss or a parameter is no longer finite.
+        floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
+        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's steps;
+            everything before is saved.
+    """
+    path = user_path(directory)
+    refuse_existing(path)
+    name, algorithm = algorithm_of(config)
+    seeds = (seed,) if seeds is None else tuple(seeds)
+    spec = None if env is None else spec_of(env)
+    check_numbers(seeds, steps, online, processes=processes)
+    check_online(config, online, spec, has_data=dataset is not None, offline_steps=steps)
+    check_devices(config, seeds, online, offline_steps=steps)
+    if task is None and isinstance(env, str) and env in task_names():
+        task = env
+    if task is not None and task not in task_names():
+        raise ValueError(
+            f"task is {task!r}: give the name of one of floq's tasks, or leave it out."
+        )
+    if schedule.evaluate_bc and (env is None or not hasattr(algorithm, "act_behaviour")):
+        reason = "there is no env" if env is None else f"{name} has no behaviour policy"
+        raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
+    dataset, file = read_dataset(dataset)
+    fingerprint = None if dataset is None else dataset.fingerprint()
+    dataset = None if dataset is None else as_decisions(dataset, config)
+    environment = None if spec is None else check_environment(spec, dataset, processes=processes)
+    statistics = statistics_of(config, dataset, environment, reward_range)
+    # What the networks refuse, such as rewards that are all equal, is refused before a folder is
+    # made.
+    state_template(algorithm, config, statistics, seeds)
+    run_config = RunConfig(
+        algorithm=name,
+        config=config,
+        task=task,
+        environment=None if environment is None else environment.spec,
+        seeds=seeds,
+        steps=steps,
+        online=online,
+        schedule=schedule,
+        fingerprint=fingerprint,
+        statistics=statistics,
+        data=file,
+        action_bounds=action_bounds(dataset),
+    )
+    # From here on a signal saves: also one that comes before the first update is compiled.
+    check_agreement(config_bytes(run_config), what="settings or data")
+    with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:
+        return go_through_phases(files, run_config, dataset, processes=processes, progress=progress)
+
+
+@takes_settings("steps", "processes")
+def resume(
+    directory: str | Path,
+    *,
+    dataset: Dataset | DataFile | str | Path | None = None,
+    env: Environment | None = None,
+    steps: int | None = None,
+    processes: int | None = None,
+    progress: bool = True,
+) -> Run:
+    """Goes on with a run from its newest intact checkpoint, to the same bits as an uncut run.
+
+    Args:
+        directory: The run.
+        dataset: Its data, or the file that holds it; by default the file that the run has noted,
+            or that of its task, is loaded.
+        env: Its environment, if it has moved or changed; it must fit what the run has learned.
+        steps: Steps in all, offline updates and environment steps together, if not those that the
+            run was started with.
+        processes: Processes that step environments; by default one for each core.
+        progress: Whether to draw a progress bar, where there is a terminal.
+
+    Returns:
+        The run. If it was finished before, nothing is done.
+
+    Raises:
+        FileNotFoundError: If there is no run, or its task's data is not there.
+        RuntimeError: If all its checkpoints are damaged, or another process is at work in it.
+        ValueError: If the dataset is another one, `steps` lie behind, or a file is not sound.
+        Interrupted: If a signal asked to stop; everything is saved.
+        Diverged: If a loss or a parameter is no longer finite.
+        floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
+        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's steps;
+            everything before is saved.
+    """
+    path = user_path(directory)
+    config = read_config(path)
+    if steps is not None:
+        config = _extended(path, config, steps)
+    check_numbers(config.seeds, config.steps, config.online, processes=processes)
+    check_devices(config.config, config.seeds, config.online, offline_steps=config.steps)
+    check_agreement(config_bytes(config), what="settings")
+    template = state_template(
+        ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
+    )
+    with interruptions(), _open(lambda: RunDirectory(path), path) as files:
+        checkpoint = newest_checkpoint(files.checkpoints, template, with_rows=True)
+        step = 0 if checkpoint is None else checkpoint.step
+        check_agreement(str(step).encode(), what="checkpoints")
+        if step > config.total_steps:
+            raise ValueError(f"{path} is at step {step}, so steps cannot be {config.total_steps}.")
+        done = files.rewind(config.rows_per_step, step)
+        is_last = step == config.total_steps and done == config.rows_per_step.keys()
+        if checkpoint is not None and is_last:
+            unit = "steps" if config.online else "updates"
+            files.say(f"{path} is finished: all {step:,} {unit} are done.")
+            return Run(path, config, step, checkpoint.state)
+        if config.fingerprint is not None:
+            dataset, file = verified_dataset(path, config, dataset)
+            config = config._replace(data=file)
+            dataset = as_decisions(dataset, config.config)
+        if files.writes:
+            config = with_environment(config, env, processes=processes)
+        assert dataset is None or isinstance(dataset, Dataset)
+        files.check_versions(step)
+        files.write_config(config)
+        if checkpoint is not None and files.writes:
+            set_aside_after(checkpoint)
+        files.say(f"{path} goes on at step {step:,} of {config.total_steps:,}.")
+        return go_through_phases(
+            files,
+            config,
+            dataset,
+            checkpoint=checkpoint,
+            done=done,
+            processes=processes,
+            progress=progress,
+        )
+
+
+def go_through_phases(
+    files: RunDirectory,
+    config: RunConfig,
+    dataset: Dataset | None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    done: Collection[str] = (),
+    processes: int | None,
+    progress: bool,
+) -> Run:
+    """Goes through what is left of a run's phases, offline and online.
+
+    Args:
+        files: The run's directory.
+        config: What to do.
+        dataset: The data, one transition for each decision; None if none is needed any more.
+        checkpoint: Where to go on; None starts.
+        done: Files that have their rows of the checkpoint's step already.
+        processes: Processes that step environments; by default one for each core.
+        progress: Whether to draw a progress bar, where there is a terminal.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: If there is neither a checkpoint nor the data to come to one.
+        Interrupted: If a signal asked to stop; everything is saved.
+        Diverged: If a loss or a parameter is no longer finite.
+        floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
+        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's steps;
+            everything before is saved.
+    """
+    if checkpoint is None and config.steps and dataset is None:
+        raise ValueError(
+            f"{files.path} has lost the checkpoint that it began with: fine-tune the former run "
+            "again, in another directory."
+        )
+    evaluator = None
+    if config.environment is not None and files.writes:
+        evaluator = Evaluator(config.environment, processes=processes)
+    start = 0 if checkpoint is None else checkpoint.step
+    with (
+        evaluator or contextlib.nullcontext(),
+        ProgressDisplay(config.total_steps, start=start, bar=progress and files.writes) as display,
+        interruptions() as stop,
+    ):
+        state = None if checkpoint is None else checkpoint.state
+        if checkpoint is None or not checkpoint.is_online:
+            if config.steps and dataset is not None:
+                phase = OfflinePhase(config, dataset, checkpoint)
+                is_saved = checkpoint is not None
+                loop = Loop(files, config, phase, evaluator, done=done, is_saved=is_saved)
+                loop.run(display, stop)
+                state, done = phase.state(), config.rows_per_step
+            checkpoint = None
+        if config.online is not None:
+            if state is None:
+                algorithm = ALGORITHMS[config.algorithm]
+                state = initial_state(algorithm, config.config, config.statistics, config.seeds)
+            with OnlinePhase(
+                files,
+                config,
+                None if config.online.buffer == "online" else dataset,
+                state,
+                checkpoint=checkpoint,
+                processes=processes,
+                should_stop=stop,
+            ) as phase:
+                is_saved = checkpoint is not None or config.steps > 0
+                loop = Loop(files, config, phase, evaluator, done=done, is_saved=is_saved)
+                loop.run(display, stop)
+                phase.check_learned()
+                state = phase.state()
+    return Run(files.path, config, config.total_steps, state)
+
+
+def _open(take: Callable[[], RunDirectory], path: Path) -> RunDirectory:
+    """The run's directory as `take` gives it, or, beside the process that writes, to read only."""
+    return on_first(take) or RunDirectory(path, writes=False)
+
+
+def _extended(path: Path, config: RunConfig, steps: int) -> RunConfig:
+    """The config with other steps in all."""
+    if config.online is None:
+        return config._replace(steps=steps)
+    if steps <= config.steps:
+        raise ValueError(
+            f"{path} has {config.steps} offline updates before its environment steps, so steps "
+            f"cannot be {steps}: they count both."
+        )
+    online = dataclasses.replace(config.online, steps=steps - config.steps)
+    return config._replace(online=online)

@@ -1,0 +1,103 @@
+"""The real algorithm at a size at which it learns in milliseconds, in this process."""
+
+import contextlib
+import functools
+import unittest.mock
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floq.algorithms import floq
+from floq.critics.flow import FlowCriticConfig
+from floq.critics.scalar import ScalarCriticConfig
+from floq.data.dataset import Dataset
+from floq.networks import NetworkConfig
+from floq.policies.flow import FlowPolicyConfig
+from floq.runs import run
+from floq.training import Run, Schedule, resume, train
+from floq.training import offline_phase as phases
+from floq.training import train as offline
+
+_NETWORK = NetworkConfig((8,), layer_norm=True)
+CONFIG = floq.Config(
+    critic=FlowCriticConfig(integration_steps=2, noise_samples=2, network=_NETWORK),
+    distilled=ScalarCriticConfig(network=_NETWORK),
+    policy=FlowPolicyConfig(flow_steps=2, network=_NETWORK),
+    batch_size=8,
+)
+SCHEDULE = Schedule(
+    log_interval=20, evaluation_interval=20, evaluation_episodes=1, checkpoint_interval=10
+)
+
+
+def make_arrays(random: np.random.Generator, *, rows: int = 200) -> dict[str, np.ndarray]:
+    """Sound trajectories of random numbers, by field; the last row of each ends it."""
+    terminals = np.zeros(rows, np.float32)
+    terminals[19::20] = terminals[-1] = 1
+    return {
+        "observations": random.normal(size=(rows, 3)).astype(np.float32),
+        "actions": random.uniform(-1, 1, (rows, 1)).astype(np.float32),
+        "rewards": random.uniform(-1, 0, rows).astype(np.float32),
+        # A last row is a state, of which a mask says nothing.
+        "masks": np.maximum(random.random(rows) < 0.9, terminals).astype(np.float32),
+        "terminals": terminals,
+    }
+
+
+@functools.cache
+def make_dataset() -> Dataset:
+    """The dataset of such trajectories that everything small is trained on."""
+    return Dataset.from_trajectories(**make_arrays(np.random.default_rng(0)))
+
+
+def train_small(
+    directory: Path, *, steps: int, config: floq.Config = CONFIG, **settings: Any
+) -> Run:
+    """Trains on that data in a new directory."""
+    settings = {"schedule": SCHEDULE, "processes": 0, "progress": False, **settings}
+    dataset = settings.pop("dataset", make_dataset())
+    return train(config, dataset, directory=directory, steps=steps, **settings)
+
+
+def resume_small(directory: Path, **settings: Any) -> Run:
+    """Goes on with what `train_small` began."""
+    settings = {"dataset": make_dataset(), "processes": 0, "progress": False, **settings}
+    return resume(directory, **settings)
+
+
+@contextlib.contextmanager
+def kept_programs() -> Iterator[None]:
+    """Traces and compiles each training once for all the trials in this process.
+
+    What is kept are functions of their arguments alone: nothing of a run is in them.
+    """
+    keep, kind = functools.cache, phases.Program
+    initial_state = keep(phases.initial_state)
+    make_program = keep(
+        lambda algorithm, config, seeds, log_interval: kind(
+            algorithm, config, make_dataset(), seeds, log_interval=log_interval
+        )
+    )
+
+    def copied_state(*arguments: Any) -> Any:
+        # A state that a loop was given is consumed by its first update.
+        return jax.tree.map(jnp.copy, initial_state(*arguments))
+
+    def program(algorithm: Any, config: Any, dataset: Any, seeds: Any, *, log_interval: int) -> Any:
+        kept = make_program(algorithm, config, seeds, log_interval)
+        # It is an argument of what was compiled, not a part of it.
+        kept._source = dataset
+        return kept
+
+    patch = unittest.mock.patch.object
+    with (
+        patch(phases, "Program", program),
+        patch(phases, "initial_state", copied_state),
+        patch(offline, "state_template", keep(offline.state_template)),
+        patch(run, "state_template", keep(run.state_template)),
+    ):
+        yield

@@ -1,0 +1,35 @@
+"""Every row of the table."""
+
+from tests.faults import (
+    cuts,
+    damage,
+    datasets,
+    disks,
+    divergence,
+    endurance,
+    environments,
+    fuzz,
+    hostile,
+    own_environments,
+    settings,
+    streams,
+    users,
+    writes,
+)
+
+ROWS = [
+    *cuts.ROWS,
+    *damage.ROWS,
+    *hostile.ROWS,
+    *datasets.ROWS,
+    *users.ROWS,
+    *writes.ROWS,
+    *disks.ROWS,
+    *streams.ROWS,
+    *divergence.ROWS,
+    *environments.ROWS,
+    *own_environments.ROWS,
+    *endurance.ROWS,
+    *fuzz.ROWS,
+    *settings.ROWS,
+]

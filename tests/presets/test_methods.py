@@ -1,0 +1,116 @@
+"""Published settings and figures."""
+
+import dataclasses
+
+import pytest
+
+from floq.algorithms import algorithm_of, floq
+from floq.critics import FlowCriticConfig
+from floq.networks import NetworkConfig
+from floq.presets.methods import DOMAINS, METHODS, fast, find_preset, preset, small
+from floq.presets.published import ALL_TEN, FIGURES, published_success
+from floq.tasks import task_names
+
+
+def test_every_published_setting_is_for_a_task_that_exists():
+    """The keys are exact names of datasets, whose five tasks can all be loaded by name."""
+    known = set(task_names())
+    for method in METHODS.values():
+        assert set(method.configs) <= set(DOMAINS)
+        for config in (*method.configs.values(), method.start):
+            algorithm_of(config)
+    for dataset in DOMAINS:
+        stem = dataset.removesuffix("-v0")
+        assert {f"{stem}-singletask-task{number}-v0" for number in range(1, 6)} <= known
+
+
+@pytest.mark.parametrize("method", ["floq", "floq-best", "floq-online", "fql", "fql-iqn"])
+def test_a_method_of_the_tables_has_settings_for_all_ten_domains(method):
+    """And for no others, so that nothing is claimed for a task that nobody has run."""
+    assert set(METHODS[method].configs) == set(DOMAINS)
+
+
+def test_settings_are_the_published_ones():
+    """Spot checks against the paper's tables."""
+    giant = preset("floq", "antmaze-giant-navigate-singletask-task3-v0")
+    assert (giant.discount, giant.batch_size, giant.critic.aggregation) == (0.995, 512, "min")
+    assert giant.critic.integration_steps == 8
+    assert preset("floq-best", "antmaze-giant-navigate-v0").critic.integration_steps == 4
+    assert preset("floq-online", "humanoidmaze-large-navigate-v0").critic.integration_steps == 16
+    assert preset("floq-online", "antsoccer-arena-navigate-v0").bc_coefficient == 30
+    assert preset("floq-best", "puzzle-4x4-play-v0").critic.noise_coverage == 0.25
+    assert preset("floq", "cube-double-play-v0").critic.network.hidden_sizes == (512, 512)
+    assert preset("fql", "humanoidmaze-large-navigate-v0").bc_coefficient == 30
+    assert preset("floq", "humanoidmaze-large-navigate-v0").bc_coefficient == 20
+    resnet = preset("fql-resnet", "humanoidmaze-large-navigate-v0").critic.network
+    assert (len(resnet.hidden_sizes), resnet.residual_blocks) == (2, 4)
+
+
+def test_other_tasks_get_a_starting_point_that_says_so():
+    """Without published settings: normalised Q, α from the advised grid, and how to tune."""
+    for method in METHODS:
+        found = find_preset(method, "cube-triple-play-singletask-v0")
+        assert not found.published
+        assert "no published settings" in found.source
+        if method.startswith(("floq", "fql")):
+            assert found.config.normalize_q
+    assert find_preset("floq", "scene-play-singletask-v0").published
+
+
+def test_names_are_never_matched_in_part():
+    """A dataset whose name contains a published one's is another dataset."""
+    assert not find_preset("floq", "antmaze-large-navigate-oraclerep-v0").published
+    with pytest.raises(ValueError, match="there is floq"):
+        preset("flo", "scene-play-v0")
+
+
+def test_small_networks_replace_all_networks():
+    """Every network of a config has the small size, and nothing else changes."""
+    config = small(METHODS["floq"].start, width=8, depth=2)
+    for network in (config.critic.network, config.distilled.network, config.policy.network):
+        assert network.hidden_sizes == (8, 8)
+    assert config.critic.network.layer_norm
+    assert not config.policy.network.layer_norm
+    back = dataclasses.replace(
+        config,
+        critic=dataclasses.replace(config.critic, network=NetworkConfig(layer_norm=True)),
+        distilled=dataclasses.replace(config.distilled, network=NetworkConfig(layer_norm=True)),
+        policy=dataclasses.replace(config.policy, network=NetworkConfig()),
+    )
+    assert back == METHODS["floq"].start
+
+
+def test_published_figures_are_shares_of_success():
+    """By dataset, and by task where a task's own figure is known."""
+    assert published_success("cube-double-play-v0", "floq") == 0.47
+    assert published_success("cube-double-play-v0", "fql-1m") == 0.29
+    assert published_success("cube-double-play-singletask-task4-v0", "floq") == 0.13
+    assert published_success("cube-double-play-singletask-v0", "floq") == 0.42
+    assert published_success("cube-double-play-singletask-v0", "fql") is None
+    assert published_success("cube-triple-play-v0", "floq") is None
+    assert set(FIGURES) <= set(DOMAINS)
+    assert max(ALL_TEN, key=ALL_TEN.__getitem__) == "floq-best"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fast_settings_change_the_work_and_nothing_else(method):
+    """Every network multiplies in bfloat16, and only floq has something to distil."""
+    config = METHODS[method].start
+    faster = fast(config)
+    kept = {
+        field.name
+        for field in dataclasses.fields(config)
+        if not dataclasses.is_dataclass(getattr(config, field.name))
+    } - {"distillation_samples", "distillation_steps"}
+    assert all(getattr(faster, name) == getattr(config, name) for name in kept)
+    assert faster.policy.network.precision == "bfloat16"
+    assert faster.policy.network.hidden_sizes == config.policy.network.hidden_sizes
+    if isinstance(config, floq.Config):
+        assert faster.critic.network.precision == faster.distilled.network.precision == "bfloat16"
+        assert (faster.distillation_samples, faster.distillation_steps) == (2, 1)
+
+
+def test_fast_settings_of_a_flow_with_a_single_sample():
+    """No more samples are distilled than there are."""
+    config = floq.Config(critic=FlowCriticConfig(noise_samples=1))
+    assert fast(config).distillation_samples == 1

@@ -1,0 +1,261 @@
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import matplotlib
+import matplotlib._pylab_helpers
+import numpy as np
+import pytest
+from html_pages import Page, assert_stands_alone, read
+
+from floq.inspection import probe
+from floq.recording import record
+from floq.reports.report import report
+from floq.runs.results import metrics, results, summary
+from floq.training import load_run
+
+SECTIONS = [
+    "Learning curves",
+    "The learned value",
+    "A rollout",
+    "The flow, from noise to value",
+    "Losses and values",
+    "Results",
+    "Settings, versions and speed",
+]
+
+
+@pytest.fixture(scope="module")
+def written(finished):
+    """The report on the finished run."""
+    return report([finished.directory], output=finished.directory / "out" / "report.html")
+
+
+def row(step, seed, policy, success, **more):
+    figures = {"success": success} if success is not None else {}
+    base = {"step": step, "seed": seed, "policy": policy, "episodes": 10, "length": 7.0}
+    return base | {"return": -5.0} | figures | more
+
+
+def write_rows(path, rows):
+    (path / "evaluations.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in rows))
+
+
+def test_page_fetches_nothing(written):
+    """Every picture is in the page, there are no scripts or links, also inside the pictures."""
+    assert_stands_alone(written)
+
+
+def test_page_has_each_part(written, finished):
+    """All sections show their pictures, and nothing is said to be missing."""
+    page = read(written)
+    assert page.titles == SECTIONS
+    frames = [source for source in page.images if source.startswith("data:image/png")]
+    assert ("class", "missing") not in page.attributes or "No pictures" in page.text
+    # Curves, map, value along the rollout, flow, losses; frames where the machine renders.
+    assert len(page.images) - len(frames) == 5
+    assert "behaviour cloning" in page.text
+    assert "config.critic.integration_steps" in page.text
+    assert "4 of 4" in page.text
+    told = json.loads(written.with_name("summary.json").read_text())
+    assert told == summary(finished)
+
+
+def test_matplotlib_is_left_as_it_was(finished, tmp_path):
+    """No figure stays open in pyplot and no default of matplotlib changes."""
+    before = dict(matplotlib.rcParams.copy())
+    report([finished.directory], output=tmp_path / "report.html")
+    assert dict(matplotlib.rcParams.copy()) == before
+    assert matplotlib._pylab_helpers.Gcf.get_all_fig_managers() == []
+
+
+def test_names_from_files_are_only_text(copy, tmp_path):
+    """Markup, formulas and underscores in names of folders and tasks come out as they went in."""
+    name, task = "_<img src=x onerror=alert(1)> $\\frac$", "</h1><script>alert(2)</script>"
+    without = ("checkpoints",)
+    paths = [copy(name, without=without, task=task), copy("other", without=without)]
+    text = report(paths, output=tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert "script" not in page.tags
+    assert all(source.startswith("data:") for source in page.images)
+    assert "<img src=x" not in text
+    assert name in page.text
+    assert task in page.text
+
+
+def test_begun_run_says_what_is_missing(copy, tmp_path):
+    """Without evaluations, metrics and checkpoint there is a page that names each of them."""
+    files = ["evaluations.jsonl", "metrics.jsonl", "timings.jsonl", "checkpoints"]
+    output = tmp_path / "new" / "folder" / "report.html"
+    page = read(report([copy(without=files)], output=output))
+    assert page.titles == SECTIONS
+    assert page.images == []
+    assert "No evaluation yet" in page.text
+    assert "logged no metrics yet" in page.text
+    assert "no checkpoint yet" in page.text
+    assert "0 of 4 updates are saved" in page.text
+    told = json.loads(output.with_name("summary.json").read_text())
+    assert told["algorithms"] == {}
+    assert told["seconds"] is None
+
+
+def test_run_without_environment_leaves_out_rollouts(copy, tmp_path):
+    """The losses are drawn, the rest says why it is not there."""
+    path = copy(without=["evaluations.jsonl"], environment=None)
+    page = read(report([path], output=tmp_path / "report.html"))
+    assert page.titles == SECTIONS
+    assert len(page.images) == 1
+    assert page.text.count("no environment: there is no rollout to show") == 3
+
+
+def test_environment_that_is_gone_is_named(copy, tmp_path):
+    """A run whose environment cannot be built here still gets its report."""
+    path = copy(environment={"id": "Nowhere-v0", "kwargs": {}})
+    page = read(report([path], output=tmp_path / "report.html"))
+    assert page.text.count("unknown environment 'Nowhere-v0'") == 3
+
+
+def test_summary_is_of_the_last_step(copy):
+    """Rates .4 and .6 at the last complete step: .5, Student's ± 12.706 · .1 cut to [0, 1].
+
+    The better step before does not count, and neither does a later one that was cut off.
+    """
+    path = copy()
+    rows = [row(2, seed, policy, 1.0) for seed in (3, 5) for policy in ("floq", "bc")]
+    rows += [row(4, 5, "floq", 0.6), row(4, 5, "bc", 0.0)]
+    rows += [row(4, 3, "floq", 0.4), row(4, 3, "bc", 0.0), row(6, 3, "floq", 0.9)]
+    write_rows(path, rows)
+    told = summary(load_run(path))
+    assert list(told) == ["task", "steps", "seconds", "seeds", "algorithms"]
+    assert told["task"] == "pointmaze-medium-singletask-task5-v0"
+    assert (told["steps"], told["seeds"]) == (4, [3, 5])
+    assert told["algorithms"]["floq"] == {
+        "success": pytest.approx(0.5),
+        "interval": [0.0, 1.0],
+        "per_seed": [0.4, 0.6],
+    }
+    # Wilson's for no success in 20 episodes: z² / (20 + z²).
+    expected = {"success": 0.0, "interval": [0.0, pytest.approx(3.8415 / 23.8415, abs=1e-4)]}
+    assert told["algorithms"]["bc"] == expected | {"per_seed": [0.0, 0.0]}
+
+
+def test_returns_stand_in_for_successes(copy, tmp_path):
+    """Returns −4 and −6: −5 ± 12.706 · √2 / √2; the page speaks of returns and not of success."""
+    path = copy()
+    rows = [
+        row(4, seed, policy, None, **{"return": value})
+        for seed, value in ((3, -4.0), (5, -6.0))
+        for policy in ("floq", "bc")
+    ]
+    write_rows(path, rows)
+    told = summary(load_run(path))["algorithms"]["floq"]
+    assert told["return"] == -5.0
+    assert told["interval"] == pytest.approx([-17.706, 7.706], abs=1e-3)
+    page = read(report([path], output=tmp_path / "report.html"))
+    assert "floq has a mean return of −5.00 (−17.7 to 7.71)" in page.text
+
+
+def test_results_and_metrics_keep_the_order_of_seeds(copy):
+    """Rows may come in any order: the first row of an array is the first seed's."""
+    path = copy()
+    rows = [row(4, 5, "floq", 0.1), row(4, 3, "bc", 0.2), row(4, 3, "floq", 0.3)]
+    write_rows(path, [*rows, row(4, 5, "bc", 0.4)])
+    lines = [{"step": 2, "seed": 5, "loss": 5.0}, {"step": 2, "seed": 3, "loss": 3.0}]
+    lines.append({"step": 4, "seed": 3, "loss": 9.0})
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = load_run(path)
+    assert results(run)["floq"][0].per_seed == (0.3, 0.1)
+    steps, values = metrics(run)
+    assert steps.tolist() == [2]
+    assert values["loss"].tolist() == [[3.0], [5.0]]
+
+
+def test_several_runs_share_a_page(copy, tmp_path):
+    """A folder of runs is each of them: a row a run and policy, and the summaries by name."""
+    changed = json.loads((copy("one") / "config.json").read_text())["schedule"]
+    copy("two", schedule=changed | {"keep": 3})
+    page = read(report([tmp_path], output=tmp_path / "report.html"))
+    assert [page.words.count(name) for name in ("one", "two")] == [5, 5]
+    assert page.attributes.count(("class", "differs")) == 1
+    told = json.loads((tmp_path / "summary.json").read_text())
+    assert list(told) == ["one", "two"]
+    assert told["one"]["algorithms"] == told["two"]["algorithms"] != {}
+
+
+def test_no_run_is_refused(tmp_path):
+    """A folder without runs, or no folder, is an error and no empty page."""
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        report([tmp_path], output=tmp_path / "report.html")
+    with pytest.raises(ValueError, match="No directory"):
+        report([], output=tmp_path / "report.html")
+
+
+def test_values_do_not_depend_on_their_batch(finished):
+    """The value of a state is the same alone and among more states than one call holds."""
+    critic = probe.critic_of(finished, 3)
+    states = np.random.default_rng(0).uniform(0, 20, (70, 2)).astype(np.float32)
+    values, actions = probe.state_values(critic, finished.policy, states)
+    alone, _ = probe.state_values(critic, finished.policy, states[:1])
+    assert values.shape == (70,)
+    assert actions.shape == (70, 16, 4)
+    np.testing.assert_allclose(alone, values[:1], rtol=1e-5)
+
+
+def test_maze_is_the_right_way_up(finished):
+    """Walls have no value, and a point's value is that of the state at its place.
+
+    Cell (row 1, column 2) of the maze lies around x = 4, y = 0, four points wide a side.
+    """
+    critic = probe.critic_of(finished, 3)
+    recording = record(finished.policy, finished.config.environment, seed=0, render=False)
+    view = probe.maze_view(critic, finished.policy, recording, finished.config.environment, seed=0)
+    assert view.values.shape == (32, 32)
+    assert view.extent == (-6.0, 26.0, -6.0, 26.0)
+    assert np.isnan(view.values[:4]).all()
+    assert np.isfinite(view.values[4:8, 4:12]).all()
+    assert np.isnan(view.values[4:8, 12:20]).all()
+    at_point = np.array([[4 - 1.5 + 2, -1.5]], np.float32)
+    expected, _ = probe.state_values(critic, finished.policy, at_point)
+    np.testing.assert_allclose(view.values[4, 10], expected[0], rtol=1e-5)
+    # Task 5 leads from cell (2, 6) to cell (1, 1); both are blurred by up to 1.
+    np.testing.assert_allclose(view.path[0], [20, 4], atol=1.01)
+    np.testing.assert_allclose(view.goal, [0, 0], atol=1.01)
+    # Chunks hold two actions of two entries: arrows are the first.
+    centre, _ = view.centres, view.arrows
+    _, actions = probe.state_values(critic, finished.policy, centre)
+    np.testing.assert_allclose(view.arrows, actions[:, :, :2].mean(axis=1), rtol=1e-5)
+
+
+def test_outcomes_are_discounted_returns(finished):
+    """Rewards −1, −1, 0 at γ = ½ leave −1.5, −1, 0; without success nothing is claimed."""
+    critic = probe.critic_of(finished, 3)
+    recording = dataclasses.replace(
+        record(finished.policy, finished.config.environment, seed=0, render=False),
+        observations=np.zeros((4, 2), np.float32),
+        actions=np.zeros((3, 2), np.float32),
+        rewards=np.array([-1.0, -1.0, 0.0]),
+        success=True,
+    )
+    view = probe.rollout_view(critic, finished.policy, recording, discount=0.5)
+    assert view.steps.tolist() == [0, 1, 2]
+    assert view.outcomes.tolist() == [-1.5, -1.0, 0.0]
+    failed = dataclasses.replace(recording, success=False)
+    assert probe.rollout_view(critic, finished.policy, failed, discount=0.5).outcomes is None
+
+
+def test_flow_view_ends_where_the_critic_does(finished):
+    """Paths start evenly over the noise interval and end at the critic's return samples."""
+    critic = probe.critic_of(finished, 3)
+    recording = record(finished.policy, finished.config.environment, seed=0, render=False)
+    view = probe.rollout_flow_view(critic, finished.policy, recording, states=2, starts=3)
+    low, high = critic.noise_interval
+    assert view.labels == ("step 0 of the rollout", "step 19 of the rollout")
+    np.testing.assert_allclose(view.times, [0, 1 / 3, 2 / 3, 1])
+    assert view.paths.shape == (2, 2, 4, 3)
+    np.testing.assert_allclose(view.paths[0, 0, 0], [low, (low + high) / 2, high], rtol=1e-5)
+    observations = recording.observations[[0, 19]]
+    _, actions = probe.state_values(critic, finished.policy, observations)
+    ends = critic.return_samples(
+        *map(jnp.asarray, (observations, actions[:, 0], view.paths[:, 0, 0]))
+    )
+    np.testing.assert_allclose(view.paths[:, :, -1], np.moveaxis(ends, 0, 1), rtol=1e-4)
