@@ -18,7 +18,8 @@ from benchmarks.timing import machine, median
 from benchmarks.update import config_of, data
 from floq.algorithms import floq
 from floq.data.dataset import Dataset
-from floq.training.program import Learner, Program, initial_state
+from floq.runs.states import initial_states
+from floq.training.program import Learner, Program
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def measure(config: Any, *, rounds: int, updates: int) -> dict[str, Any]:
         updates: Updates of each in a round.
     """
     dataset = Dataset.from_trajectories(**data())
-    state = initial_state(floq, config, dataset.statistics, (0,))
+    state = initial_states(floq, config, dataset.statistics, (0,))
     program = Program(floq, config, dataset, (0,), log_interval=updates)
     learner = Learner(floq, config)
     advance = jax.jit(learner.advance, donate_argnums=0, static_argnames="log_interval")

@@ -27,8 +27,9 @@ from floq.presets.methods import small
 from floq.runs.checkpoint import rows_folder, save_checkpoint
 from floq.runs.directory import Online, RunConfig, RunDirectory, Schedule
 from floq.runs.row_log import RowLog
+from floq.runs.states import initial_states
 from floq.training.online_phase import OnlinePhase
-from floq.training.program import Learner, initial_state
+from floq.training.program import Learner
 from floq.training.seed_groups import Learners
 from floq.types import Statistics
 
@@ -88,7 +89,7 @@ def measure_loop(
         fingerprint=None,
         statistics=shapes,
     )
-    state = initial_state(floq, config, shapes, (0,))
+    state = initial_states(floq, config, shapes, (0,))
     parts = _Parts(config, slots, state, steps)
     with (
         RunDirectory.create(folder, run_config) as files,
@@ -204,7 +205,7 @@ def measure_saves(
         rounds: Saves of each.
     """
     statistics_ = Statistics(40, 8, -1.0, 0.0)
-    state = jax.device_get(initial_state(floq, CONFIG, statistics_, (0,)))
+    state = jax.device_get(initial_states(floq, CONFIG, statistics_, (0,)))
     logs = {size: _filled_log(folder / str(size), size, new) for size in sizes}
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
     for step in range(1, rounds + 1):

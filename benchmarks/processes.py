@@ -23,7 +23,7 @@ from floq.envs.slots import Slots
 from floq.evaluation import Evaluator
 from floq.presets.methods import small
 from floq.runs.run import make_policy, state_at
-from floq.training.program import initial_state
+from floq.runs.states import initial_states
 from floq.types import Policy, Statistics
 
 TASK = "cube-single-play-singletask-task1-v0"
@@ -61,7 +61,7 @@ def measure_evaluation(episodes: int, processes: int, rounds: int) -> dict[str, 
     slots = Slots.build(spec, 1)
     shapes = Statistics(slots.observation_dim, slots.action_dim, -1.0, 0.0)
     config = small(floq.Config())
-    state = state_at(initial_state(floq, config, shapes, (0,)), 0)
+    state = state_at(initial_states(floq, config, shapes, (0,)), 0)
     policy = make_policy(floq.act, config, state)
     with Evaluator(spec, processes=processes) as evaluator:
         parts = {

@@ -19,7 +19,7 @@ from floq.data.generation import generate
 from floq.data.paths import dataset_name
 from floq.presets import demo
 from floq.studies.runner import run_study
-from floq.studies.study import Ground
+from floq.studies.study import GroundName
 
 _TRAJECTORIES = 100
 
@@ -27,7 +27,7 @@ _TRAJECTORIES = 100
 def main() -> None:
     """Measures both forms and writes them as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies")
-    parser.add_argument("--ground", choices=typing.get_args(Ground), default="control")
+    parser.add_argument("--ground", choices=typing.get_args(GroundName), default="control")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=demo.STEPS, help="of each critic and seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -60,7 +60,7 @@ def main() -> None:
     print(json.dumps(found, indent=2))
 
 
-def study(ground: Ground, updates: int, seeds: list[int], processes: int) -> None:
+def study(ground: GroundName, updates: int, seeds: list[int], processes: int) -> None:
     """Trains two flows, from nothing, and looks what became of them."""
     with tempfile.TemporaryDirectory(prefix="floq-benchmark-") as folder:
         run_study(

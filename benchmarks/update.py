@@ -22,12 +22,13 @@ import numpy as np
 
 from benchmarks import plain
 from benchmarks.timing import alternate, machine, median
-from floq.algorithms import ALGORITHMS, floq, fql
+from floq.algorithms import find_algorithm, floq, fql
 from floq.compute import update_flops
 from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
 from floq.presets.methods import fast, small
-from floq.training.program import Learner, Program, initial_state, over_seeds, split_seeds
+from floq.runs.states import initial_states
+from floq.training.program import Learner, Program, over_seeds, split_seeds
 from floq.types import Batch, Statistics
 from tests.faults.page import put_between
 
@@ -118,7 +119,7 @@ def measure(
         rounds: How often library, yardstick and matrix product take turns.
         seconds: About how long each takes in a round.
     """
-    rule = ALGORITHMS["fql" if algorithm == "fql" else "floq"]
+    rule = find_algorithm("fql" if algorithm == "fql" else "floq")
     config = config_of(algorithm, size, steps)
     arrays = data()
     dataset = Dataset.from_trajectories(**arrays)
@@ -177,7 +178,7 @@ class _Training:
     def __init__(self, learner: Learner, dataset: Dataset, seeds: int):
         self._step = 0
         numbers = tuple(range(seeds))
-        state = initial_state(learner.algorithm, learner.config, dataset.statistics, numbers)
+        state = initial_states(learner.algorithm, learner.config, dataset.statistics, numbers)
         self.compiled = self._compile(learner, dataset, state)
         self._program = Program(
             learner.algorithm, learner.config, dataset, numbers, log_interval=1000

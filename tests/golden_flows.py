@@ -27,8 +27,8 @@ from floq.critics import (
     ScalarCriticConfig,
 )
 from floq.critics.flow import FlowCriticDraws
+from floq.critics.network import NoDraws
 from floq.critics.quantile import QuantileCriticDraws
-from floq.critics.scalar import ScalarCriticDraws
 from floq.flow_matching import interpolate
 from floq.losses import td_target
 from floq.networks import NetworkConfig, ValueSupport
@@ -281,7 +281,7 @@ def replay_fql(settings: Mapping[str, Any], arrays: Tree) -> Replay:
     next_noise = recorded["next_action_noise"][:, None]
     draws = fql.Draws(
         next_noise,
-        ScalarCriticDraws(),
+        NoDraws(),
         np.zeros(next_noise.shape[:2], np.float32),
         _policy_draws(recorded),
     )

@@ -252,11 +252,12 @@ def test_the_python_examples_of_the_page_on_data_run(folder, monkeypatch, capsys
 @pytest.mark.filterwarnings("ignore:.*")
 def test_the_demo_runs_and_says_what_it_found(folder, monkeypatch):
     """A demo of four updates leaves a report and a summary; called again, it is finished."""
-    from floq.presets.demo import CONFIG, demo
+    from floq.demo import demo
+    from floq.presets.demo import CONFIG
 
     # Most of what the demo computes is values of candidates, in its episodes and in its report.
     few = dataclasses.replace(CONFIG, candidates=2, target_candidates=2)
-    monkeypatch.setattr("floq.presets.demo.CONFIG", few)
+    monkeypatch.setattr("floq.demo.CONFIG", few)
     schedule = Schedule(
         log_interval=2, evaluation_interval=4, evaluation_episodes=1, evaluate_bc=True
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from floq.compute import count_flops, count_parameters
-from floq.critics import FlowCriticConfig, ScalarCriticConfig, create_critic
+from floq.critics import FlowCriticConfig, ScalarCriticConfig
 from floq.networks import NetworkConfig
 from floq.types import Batch, Statistics
 
@@ -16,7 +16,7 @@ BATCH = Batch(jnp.ones((64, 8)), jnp.ones((64, 2)), jnp.zeros(64), jnp.ones(64),
 def gradient_and_arguments(config):
     """The gradient of a critic's loss, as a function of arrays."""
     statistics = Statistics(8, 2, -1.0, 0.0)
-    critic = create_critic(config, statistics, discount=0.9, key=jax.random.key(0))
+    critic = config.create(statistics, discount=0.9, key=jax.random.key(0))
     draws = critic.sample_draws(64, key=jax.random.key(1))
     next_actions = jnp.ones((64, critic.noise_samples, 2))
 

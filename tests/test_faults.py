@@ -58,7 +58,7 @@ def test_rows_side_by_side_have_the_counts_of_rows_in_turn(tmp_path):
     found = []
     for workers in ("1", "2"):
         output = tmp_path / f"{workers}.json"
-        command = [sys.executable, "-m", "faults", "--count", "3", "--output", str(output)]
+        command = [sys.executable, "-m", "tests.faults", "--count", "3", "--output", str(output)]
         subprocess.run([*command, "--only", *rows, "--workers", workers], cwd=ROOT, check=True)
         counts = json.loads(output.read_text())["rows"]
         found.append({name: {**row, "seconds": None} for name, row in counts.items()})

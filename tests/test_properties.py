@@ -16,7 +16,6 @@ from floq.critics import (
     FlowCriticConfig,
     QuantileCriticConfig,
     ScalarCriticConfig,
-    create_critic,
 )
 from floq.flow_matching import integrate, interpolate, target_velocity
 from floq.losses import cross_entropy, ema_update, expectile_loss, td_target_samples
@@ -46,7 +45,7 @@ every_critic = pytest.mark.parametrize("name", CONFIGS)
 def critic_of(name):
     """A critic, and a slow copy of it that says something else."""
     config = CONFIGS[name]
-    critic = create_critic(config, STATISTICS, discount=DISCOUNT, key=jax.random.key(1))
+    critic = config.create(STATISTICS, discount=DISCOUNT, key=jax.random.key(1))
     return critic, jax.tree.map(lambda leaf: 0.9 * leaf, critic)
 
 

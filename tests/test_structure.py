@@ -1,4 +1,4 @@
-"""The rooms of the house: which module may import which."""
+"""The rooms of the house: imports go up one list, between rooms and inside them."""
 
 import ast
 from pathlib import Path
@@ -8,62 +8,60 @@ import pytest
 import floq
 
 SOURCE = Path(floq.__file__).parent
-BOTTOM = {"types", "settings", "shell"}
-MAY_IMPORT = {
-    "types": set(),
-    "settings": set(),
-    "shell": set(),
-    "disk": set(),
-    "extras": set(),
-    "streams": set(),
-    "compiled": {"disk"},
-    "workers": set(),
-    "progress": set(),
-    "flow_matching": BOTTOM,
-    "losses": BOTTOM,
-    "networks": BOTTOM,
-    "critics": BOTTOM | {"networks", "flow_matching", "losses"},
-    "policies": BOTTOM | {"networks", "flow_matching"},
-    "algorithms": BOTTOM | {"critics", "policies", "networks", "flow_matching", "losses"},
-    "data": BOTTOM | {"disk", "extras", "workers"},
-    "envs": BOTTOM | {"extras", "workers"},
-    "tasks": BOTTOM | {"data", "envs", "extras"},
-    "evaluation": BOTTOM | {"envs", "progress", "workers"},
-    "recording": BOTTOM | {"envs", "evaluation"},
-    "doctor": BOTTOM | {"data", "envs", "compiled", "extras"},
-}
-MAY_IMPORT["training"] = {*MAY_IMPORT, ""} - {"doctor"}  # "" has the version.
-MAY_IMPORT["experiments"] = {*MAY_IMPORT, ""}
-MAY_IMPORT["commands"] = {*MAY_IMPORT, ""}
-MAY_IMPORT["cli"] = {*MAY_IMPORT, ""}
-MAY_IMPORT[""] = {*MAY_IMPORT}  # The package itself, whose names are imported on first use.
+ROOMS = """
+types settings shell streams extras progress disk compiled workers
+flow_matching losses networks critics policies algorithms plugins
+data envs tasks presets evaluation recording intervals compute runs training
+inspection reports sweeps studies demo doctor commands cli
+""".split()
+"""Each may import from those before it, and from the package itself, which holds the version."""
 
 
-def room(path: Path) -> str:
-    first = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-    return "" if first == "__init__" else first
+def module_name(path: Path) -> str:
+    name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+    return name.removesuffix("__init__").removesuffix(".")
 
 
-def imported_rooms(path: Path) -> set[str]:
-    names = []
-    for node in ast.walk(ast.parse(path.read_text())):
+MODULES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def imported_modules(name: str) -> set[str]:
+    """The modules of floq that a module names in its imports, wherever they stand."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are written in full"
-            names.append(f"{node.module}.{node.names[0].name}")
+            assert node.level == 0, f"{name}: imports are written in full"
+            parts = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            names += [f"{alias.name}." for alias in node.names]
-    rooms = {name.split(".")[1] for name in names if name.split(".")[0] == "floq"}
-    return {name if name in MAY_IMPORT else "" for name in rooms}
+            parts = [alias.name for alias in node.names]
+        else:
+            continue
+        for part in parts:
+            room, _, inner = part.partition(".")
+            if room == "floq":
+                found.add(inner if inner in MODULES else inner.rpartition(".")[0])
+    return found - {name, ""}
 
 
-@pytest.mark.parametrize(
-    "path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE))
-)
-def test_imports_go_one_way(path):
-    """A module imports from its own room and from those that it may know, and no other."""
-    own = room(path)
-    assert own in MAY_IMPORT, f"{own} is a new room: say here what it may import"
-    assert imported_rooms(path) <= MAY_IMPORT[own] | {own}
+def room(name: str) -> str:
+    return name.split(".")[0]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name])
+def test_rooms_are_imported_upwards(name):
+    """A module imports from its own room and from rooms that stand before it in the list."""
+    assert room(name) in ROOMS, f"{room(name)} is a new room: put it into the list"
+    before = ROOMS[: ROOMS.index(room(name)) + 1]
+    assert {room(other) for other in imported_modules(name)} <= set(before)
+
+
+def test_modules_of_a_room_import_each_other_in_one_direction():
+    """No module imports itself by way of others."""
+    waiting = {name: imported_modules(name) & MODULES.keys() for name in MODULES if name}
+    while free := [name for name, needs in waiting.items() if not needs & waiting.keys()]:
+        for name in free:
+            del waiting[name]
+    assert not waiting, f"these import each other in a ring: {sorted(waiting)}"
 
 
 def test_public_names_can_be_imported():

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from floq.algorithms.floq import Config as FloqConfig
-    from floq.critics import create_critic
     from floq.critics.flow import FlowCritic, FlowCriticConfig
     from floq.critics.scalar import ScalarCritic, ScalarCriticConfig
     from floq.data.dataset import Dataset
@@ -44,7 +43,6 @@ _HOMES = {
     "ScalarCriticConfig": "floq.critics.scalar",
     "Schedule": "floq.runs.directory",
     "Statistics": "floq.types",
-    "create_critic": "floq.critics",
     "ema_update": "floq.losses",
     "evaluate": "floq.evaluation",
     "finetune": "floq.training.finetune",
@@ -77,7 +75,6 @@ __all__ = [
     "ScalarCriticConfig",
     "Schedule",
     "Statistics",
-    "create_critic",
     "ema_update",
     "evaluate",
     "finetune",

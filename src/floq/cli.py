@@ -57,6 +57,9 @@ def _answer(arguments: list[str]) -> int:
 
         print(f"floq {__version__}")
         return 0
+    arguments, plugins = _without_plugins(arguments)
+    if not arguments:
+        raise SystemExit("floq: --plugin goes with a command, such as `floq train`.")
     name, rest = arguments[0], arguments[1:]
     if name == "data" and rest and rest[0] in _DATA_COMMANDS:
         name, rest = f"data {rest[0]}", rest[1:]
@@ -64,10 +67,10 @@ def _answer(arguments: list[str]) -> int:
         known = ", ".join(_COMMANDS)
         complain(f"floq: no command is called {name!r}. There are {known}.")
         return 2
-    return _run(name, rest)
+    return _run(name, rest, plugins)
 
 
-def _run(name: str, arguments: list[str]) -> int:
+def _run(name: str, arguments: list[str], plugins: list[str]) -> int:
     command = _COMMANDS[name]
     with contextlib.suppress(OSError):  # The folder may be gone.
         # Modules of environments may lie where one works; those that are installed go first.
@@ -76,6 +79,10 @@ def _run(name: str, arguments: list[str]) -> int:
         keep_compiled_programs()
     try:
         with signals_before_training(name):
+            if plugins:
+                from floq.plugins import import_plugins
+
+                import_plugins(plugins)
             if command is Train:
                 parsed = parse_train(arguments)
             else:
@@ -103,12 +110,27 @@ def _with_user_paths(command: Any) -> Any:
     return dataclasses.replace(command, **changes)
 
 
+def _without_plugins(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The words without `--plugin MODULE`, which every command takes, and the modules."""
+    kept, plugins, words = [], [], list(arguments)
+    while words:
+        word = words.pop(0)
+        option, equals, value = word.partition("=")
+        if option != "--plugin":
+            kept.append(word)
+        elif equals or words:
+            plugins.append(value if equals else words.pop(0))
+    return kept, plugins
+
+
 def _overview() -> str:
     lines = ["floq: flow-matching Q-functions (arXiv 2509.06863)", "", "usage: floq COMMAND …", ""]
     for name, command in _COMMANDS.items():
         summary = (command.__doc__ or "").split("\n")[0]
         lines.append(f"  {name:14s} {summary}")
-    return "\n".join([*lines, "", "`floq COMMAND --help` explains a command."])
+    lines += ["", "`floq COMMAND --help` explains a command."]
+    lines.append("--plugin MODULE makes algorithms and critics of your own known to any of them.")
+    return "\n".join(lines)
 
 
 _DATA_COMMANDS = {"generate": Generate, "download": Download, "check": Check, "info": Info}

@@ -24,6 +24,38 @@ Result = TypeVar("Result")
 
 _WORDS = {int: "int: a whole number", float: "float: a finite number", type(None): "NoneType"}
 _LONGEST_VALUE = 200
+_KIND = "kind"
+_KINDS: dict[type, dict[str, type]] = {}
+"""Open types: the classes that a setting of such a type may have, by their names in files."""
+
+
+def register_kind(base: type, name: str, kind: type) -> None:
+    """Lets settings of an open type be of one more class, which files know by a name.
+
+    Args:
+        base: The open type: a class that the settings' fields are declared with.
+        name: What files call the class.
+        kind: A frozen dataclass derived from `base`.
+
+    Raises:
+        TypeError: If it is no such class.
+        ValueError: If the name or the class is taken.
+    """
+    parameters = getattr(kind, "__dataclass_params__", None)
+    if not (isinstance(kind, type) and issubclass(kind, base) and parameters and parameters.frozen):
+        raise TypeError(
+            f"{kind!r} is no class of settings here: derive it from {base.__name__}, with "
+            "@dataclasses.dataclass(frozen=True)."
+        )
+    known = _KINDS.setdefault(base, {})
+    if known.get(name) is kind:
+        return
+    if name in known or kind in known.values():
+        raise ValueError(
+            f"{name!r} for {kind.__name__} clashes with what is registered: "
+            f"{_listed(f'{one!r} for {other.__name__}' for one, other in known.items())}."
+        )
+    known[name] = kind
 
 
 def normalise(settings: Any) -> None:
@@ -94,7 +126,10 @@ def to_json(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if dataclasses.is_dataclass(value) or hasattr(value, "_fields"):
-        return {name: to_json(getattr(value, name)) for name in _hints(type(value))}
+        return {
+            name: _with_kind(hint, getattr(value, name))
+            for name, hint in _hints(type(value)).items()
+        }
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     if isinstance(value, Mapping):
@@ -103,6 +138,12 @@ def to_json(value: Any) -> Any:
         f"{value!r} is a {type(value).__name__}, which cannot be written into a config file: "
         "settings are numbers, strings, booleans, None, tuples of these and nested dataclasses."
     )
+
+
+def _with_kind(hint: Any, value: Any) -> Any:
+    """The JSON form of a field, which names its class where the field's type leaves it open."""
+    names = [name for name, kind in _KINDS.get(hint, {}).items() if kind is type(value)]
+    return {_KIND: names[0], **to_json(value)} if names else to_json(value)
 
 
 def from_json(kind: type[Settings] | Any, data: Any, *, name: str = "config") -> Settings:
@@ -136,6 +177,8 @@ def _hints(kind: type) -> dict[str, Any]:
 def _parse(kind: Any, data: Any, name: str) -> Any:
     if kind is Any:
         return data
+    if kind in _KINDS:
+        return _parse_open(kind, data, name)
     origin, arguments = get_origin(kind), get_args(kind)
     value = _plain(data)
     if origin in (Union, types.UnionType):
@@ -254,6 +297,29 @@ def _parse_fields(kind: type, data: Any, name: str) -> Any:
         return kind(**values)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def _parse_open(base: type, data: Any, name: str) -> Any:
+    """Settings of an open type, of a class that is registered."""
+    known = _KINDS[base]
+    if type(data) in known.values():
+        return data
+    if not isinstance(data, Mapping):
+        raise ValueError(
+            f"{name} is {_shown(data)}: it must be a "
+            f"{' or '.join(kind.__name__ for kind in known.values())} itself, or of a class of "
+            f"your own that is derived from {base.__name__} and registered by a name."
+        )
+    fields = dict(data)
+    # Files of former versions do not say the kind; their classes have different fields.
+    alike = [one for one, kind in known.items() if _hints(kind).keys() == fields.keys()]
+    chosen = fields.pop(_KIND, alike[0] if alike else None)
+    if chosen not in known:
+        raise ValueError(
+            f"{name}.{_KIND} is {chosen!r}: it must be one of {_listed(known)}. One of your own is "
+            "registered by the module that defines it (--plugin MODULE on the command line)."
+        )
+    return _parse_fields(known[chosen], fields, name)
 
 
 def _defaults(kind: type, names: list[str]) -> str:

@@ -1,6 +1,12 @@
-"""Commands as people copy them into a shell."""
+"""What floq and a shell say to each other: commands to copy, and exit statuses."""
 
 import shlex
+
+EXIT_INTERRUPTED = 75
+"""Exit status of a command that was interrupted, saved its work and can be resumed.
+
+It is `EX_TEMPFAIL` of sysexits.h: "try again later".
+"""
 
 
 def quoted(*words: object) -> str:

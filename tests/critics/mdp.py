@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from floq.critics import CriticConfig, create_critic
+from floq.critics import CriticConfig
 from floq.losses import ema_update
 from floq.types import Batch, Statistics
 
@@ -54,7 +54,7 @@ def evaluate_policy(mdp: MDP, config: CriticConfig, discount: float, steps: int)
     logits = jnp.log(jnp.asarray(mdp.policy, jnp.float32))[following]
     size = STATES * ACTIONS
     statistics = Statistics(STATES, ACTIONS, mdp.rewards.min(), mdp.rewards.max())
-    critic = create_critic(config, statistics, discount=discount, key=jax.random.key(0))
+    critic = config.create(statistics, discount=discount, key=jax.random.key(0))
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
 
     def update(carry, key):

@@ -12,7 +12,6 @@ from floq.critics import (
     FlowCriticConfig,
     QuantileCriticConfig,
     ScalarCriticConfig,
-    create_critic,
 )
 from floq.networks import NetworkConfig, ValueSupport, embed_value
 from floq.types import Batch, Critic, Statistics
@@ -29,7 +28,7 @@ every_critic = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 
 def make(config):
-    return create_critic(config, STATISTICS, discount=0.9, key=jax.random.key(0))
+    return config.create(STATISTICS, discount=0.9, key=jax.random.key(0))
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,15 @@ def _drawn_side_by_side(
     """The counts of each row as it ends, each drawn in a process of its own."""
 
     def drawn(row: Row, output: Path) -> Counts:
-        command = [sys.executable, "-m", "faults", "--only", row.name, "--output", str(output)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.faults",
+            "--only",
+            row.name,
+            "--output",
+            str(output),
+        ]
         command += ["--trials", options.trials, "--seed", str(options.seed)]
         command += ["--count", str(options.count)] if options.count is not None else []
         status = subprocess.run(command, stdout=subprocess.DEVNULL).returncode

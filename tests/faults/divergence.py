@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from floq.algorithms import ALGORITHMS, floq
+from floq.algorithms import REGISTERED, floq
 from floq.runs.checkpoint import checkpoint_paths
 from floq.runs.directory import METRICS, read_rows
 from floq.training import Diverged, load_run
@@ -122,7 +122,7 @@ def _poisonings(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
         )
         shutil.rmtree(directory, ignore_errors=True)
         said = ""
-        with unittest.mock.patch.dict(ALGORITHMS, floq=algorithm):
+        with unittest.mock.patch.dict(REGISTERED, floq=algorithm):
             try:
                 train_small(directory, steps=_STEPS, seed=_SEED, dataset=dataset, schedule=schedule)
             except Diverged as error:

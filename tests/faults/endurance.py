@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-import faults.broken_environment as broken
+import tests.faults.broken_environment as broken
 from floq.envs.make import EnvironmentSpec
 from floq.training import Schedule, loop, train
 from tests.faults.learning import CONFIG, make_dataset
@@ -79,7 +79,7 @@ def _long(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
 
 def _trial(folder: Path, updates: int, saves: int, random: np.random.Generator) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-m", "faults.endurance", str(folder), str(updates), str(saves)],
+        [sys.executable, "-m", "tests.faults.endurance", str(folder), str(updates), str(saves)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
         capture_output=True,
         text=True,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-import faults.broken_environment as broken
+import tests.faults.broken_environment as broken
 from floq import evaluation as evaluations
 from floq.envs.make import EnvironmentSpec
 from floq.envs.vector import VectorEnvironment, WorkerError

@@ -121,7 +121,7 @@ def _hostile(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
     np.savez(sound / "data.npz", **{field: arrays[field] for field in fields})
     names = list(CASES)[:: max(1, len(CASES) // wanted)]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "faults.hostile", str(sound), *names],
+        [sys.executable, "-W", "ignore", "-m", "tests.faults.hostile", str(sound), *names],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
         capture_output=True,
         text=True,

@@ -19,7 +19,7 @@ from floq.runs.checkpoint import checkpoint_paths, load_checkpoint
 from floq.runs.directory import read_config, read_rows, read_versions
 from floq.runs.files import json_bytes
 from floq.runs.shards import fingerprint
-from floq.training.program import state_template
+from floq.runs.states import states_template
 
 
 class Run:
@@ -50,7 +50,7 @@ class Run:
     def read_checkpoint(self) -> None:
         """Reads the newest checkpoint alone."""
         config = read_config(self.path)
-        template = state_template(floq, config.config, config.statistics, config.seeds)
+        template = states_template(floq, config.config, config.statistics, config.seeds)
         load_checkpoint(self.newest, template)
 
 

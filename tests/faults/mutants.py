@@ -1,4 +1,4 @@
-"""Wrong lines, one at a time, in a copy of floq: do the tests notice? `python -m tests.faults.mutants`.
+"""Wrong lines, one at a time, in a copy of floq: do the tests notice them?
 
 Each mutant of mutants.toml is put into the copy, and the fast tests of its module are run up to the
 first that fails. A mutant that no test notices survives.
@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from tests.faults.page import put_between
 
-ROOT = Path(__file__).resolve().parent.parent
-_COPIED = ("src", "tests", "faults", "benchmarks", "pyproject.toml")
+ROOT = Path(__file__).resolve().parents[2]
+_COPIED = ("src", "tests", "benchmarks", "pyproject.toml")
 _SECONDS = 300
 """A test that takes longer, as a loop without an end would, has noticed too."""
 # Of each part of floq the tests that speak of it, quick ones first.
@@ -69,7 +69,7 @@ class Mutant(NamedTuple):
 
 def read_mutants() -> list[Mutant]:
     """All that are tried."""
-    files = tomllib.loads((ROOT / "faults" / "mutants.toml").read_text())
+    files = tomllib.loads((ROOT / "tests" / "faults" / "mutants.toml").read_text())
     return [Mutant(file, **entry) for file, entries in files.items() for entry in entries]
 
 

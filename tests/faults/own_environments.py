@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-import faults.odd_environments as odd
+import tests.faults.odd_environments as odd
 from floq.envs import make, preflight
 from floq.envs.make import EnvironmentSpec
 from floq.envs.vector import WorkerError

@@ -17,7 +17,7 @@ from floq.runs.files import read_json
 from floq.runs.shards import Shard, read_shard
 from tests.faults.trials import hold
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TASK = "pointmaze-medium-navigate-singletask-v0"
 _NETWORKS = "critic policy distilled".split()
 SMALL = [

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from floq import evaluation
-from floq.algorithms import ALGORITHMS, floq
+from floq.algorithms import REGISTERED, find_algorithm, floq
 from floq.cli import _COMMANDS, main
 from floq.critics import CriticConfig, FlowCriticConfig
 from floq.envs.make import EnvironmentSpec
@@ -34,12 +34,12 @@ from tests.faults.learning import CONFIG, SCHEDULE, make_dataset, train_small
 from tests.faults.trials import Row, Trial, hold
 
 _KINDS = [
-    *(algorithm.Config for algorithm in ALGORITHMS.values()),  # pyright: ignore[reportAttributeAccessIssue]
+    *(algorithm.Config for algorithm in REGISTERED.values()),  # pyright: ignore[reportAttributeAccessIssue]
     *get_args(CriticConfig),
     *(NetworkConfig, DeterministicPolicyConfig, FlowPolicyConfig, GaussianPolicyConfig),
     *(Schedule, Online),
 ]
-_REQUIRED = {Online: {"steps": 40}, ALGORITHMS["altered"].Config: {"base": floq.Config()}}  # pyright: ignore[reportAttributeAccessIssue]
+_REQUIRED = {Online: {"steps": 40}, find_algorithm("altered").Config: {"base": floq.Config()}}  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @dataclasses.dataclass(frozen=True)

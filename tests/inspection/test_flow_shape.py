@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floq.critics.flow import FlowCritic, FlowCriticConfig, VelocityField
+from floq.critics.flow import FlowCritic, FlowCriticConfig
+from floq.critics.velocity_field import VelocityField
 from floq.inspection.flow_shape import fitted_damping, flow_shape
 from floq.networks import NetworkConfig
 from floq.types import Statistics

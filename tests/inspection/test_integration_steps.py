@@ -6,14 +6,10 @@ import pytest
 
 from floq.algorithms import fql
 from floq.evaluation import evaluate
-from floq.inspection.integration_steps import (
-    acts_by_the_flow,
-    at_integration_steps,
-    read_at_steps,
-    readings_table,
-)
+from floq.inspection.integration_steps import acts_by_the_flow, at_integration_steps, read_at_steps
 from floq.inspection.probe import decision_values
 from floq.inspection.returns import Decisions, root_mean_square
+from floq.reports.readings import readings_table
 
 
 def with_settings(run, **settings):

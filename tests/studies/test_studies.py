@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import functools
 import io
 import json
 import math
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floq.critics import FlowCritic, FlowCriticConfig, create_critic
+from floq.critics import FlowCritic, FlowCriticConfig
 from floq.data.generation import generate
 from floq.networks import NetworkConfig
 from floq.presets import demo
@@ -236,7 +235,12 @@ def test_a_study_that_is_interrupted_saves_and_goes_on(tmp_path):
 def test_what_is_distilled_is_read_on_the_value_ground():
     """The flow learns as it does alone; values are the distilled critic's."""
     statistics = Statistics(observation_dim=3, action_dim=2, reward_min=-1.0, reward_max=0.0)
-    flow = FlowCriticConfig(2, 4, members=1, network=NetworkConfig((8,), layer_norm=True))
+    flow = FlowCriticConfig(
+        integration_steps=2,
+        noise_samples=4,
+        members=1,
+        network=NetworkConfig((8,), layer_norm=True),
+    )
     keys = jax.random.split(jax.random.key(0), 5)
     observations, actions = jax.random.normal(keys[0], (6, 3)), jnp.zeros((6, 2))
     batch = Batch(observations, actions, jnp.full(6, -1.0), jnp.ones(6), 2 * observations)
@@ -266,9 +270,14 @@ def test_coarse_targets_are_those_of_a_single_step():
     """Coarse to the end, a flow of two steps learns and costs what one of a single step does."""
 
     def result(steps, share):
-        flow = FlowCriticConfig(steps, 2, members=1, network=NetworkConfig((8,), layer_norm=True))
+        flow = FlowCriticConfig(
+            integration_steps=steps,
+            noise_samples=2,
+            members=1,
+            network=NetworkConfig((8,), layer_norm=True),
+        )
         found = benchmark(
-            functools.partial(create_critic, flow),
+            flow.create,
             problem=Waves(side=8, transitions=256),
             training=Training(updates=4, batch_size=8, points=2, coarse_until=share),
             seeds=(0,),

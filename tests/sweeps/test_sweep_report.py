@@ -18,7 +18,7 @@ from floq.sweeps.comparison import (
     profiles,
     shared_tasks,
 )
-from floq.sweeps.table import Row, write_rows
+from floq.sweeps.table import SweepRow, write_rows
 
 CUBES = [f"cube-double-play-singletask-task{number}-v0" for number in range(1, 6)]
 FLOQ, FQL = (
@@ -31,7 +31,7 @@ SETTINGS = {"critic.integration_steps": "8", "critic.noise_coverage": "0.1"}
 def rows(label, figures, *, trial=None, status="finished", settings=None, steps=2_000_000):
     """A row for each seed of each task; its success is the figure."""
     return [
-        Row(
+        SweepRow(
             run=f"{task}-{label}-{seed}",
             task=task,
             algorithm=label,

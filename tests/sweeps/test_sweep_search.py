@@ -11,7 +11,7 @@ from floq.sweeps import queue, read_spec
 from floq.sweeps.plan import Standing
 from floq.sweeps.search import Trial, suggest
 from floq.sweeps.spec import Choices, Range
-from floq.sweeps.table import Row
+from floq.sweeps.table import SweepRow
 
 pytest.importorskip("optuna", reason="Optuna is an extra: `make test-sweep` installs it")
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -114,7 +114,7 @@ parallel = 3
 
     def final_rows(directory, run):
         success = 1 / (1 + abs(math.log10(run.varied["bc_coefficient"] / 30)))
-        return [Row(run.name, run.task, run.label, run.trial, {}, 0, 1, "finished", success)]
+        return [SweepRow(run.name, run.task, run.label, run.trial, {}, 0, 1, "finished", success)]
 
     monkeypatch.setattr(queue, "standing", standing)
     monkeypatch.setattr(queue, "final_rows", final_rows)

@@ -14,7 +14,7 @@ from floq.sweeps.estimate import task_flops
 from floq.sweeps.queue import Queue
 from floq.sweeps.table import read_table, write_table
 
-PAPER = Path(__file__).parents[3] / "examples" / "sweeps" / "paper.toml"
+PAPER = Path(__file__).parents[2] / "examples" / "sweeps" / "paper.toml"
 
 
 def write(folder, text):

@@ -23,9 +23,10 @@ from floq.critics.flow import FlowCriticConfig
 from floq.critics.scalar import ScalarCriticConfig
 from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
+from floq.runs.states import initial_states
 from floq.training import Interrupted, Schedule, resume, train
 from floq.training.hosts import joined
-from floq.training.program import Program, initial_state, sums_of
+from floq.training.program import Program, sums_of
 
 NETWORK = NetworkConfig((24, 16), layer_norm=True)
 SMALL_FLOQ = floq.Config(
@@ -46,7 +47,7 @@ def losses(case: str, seeds: list[int], updates: int, *, interval: int) -> list:
     """Means of every metric over each interval of updates, [intervals, metrics, seeds]."""
     algorithm, config = CASES[case]
     program = Program(algorithm, config, dataset(), seeds, log_interval=interval)
-    state = initial_state(algorithm, config, dataset().statistics, seeds)
+    state = initial_states(algorithm, config, dataset().statistics, seeds)
     carries, rows = program.place(program.start(state)), []
     for first in range(0, updates, interval):
         carries = program.advance(carries, first, first + interval)
@@ -59,7 +60,7 @@ def share_of_the_work(seeds: list[int]) -> float:
     """Floating-point operations of an update on one of several devices, as a share of all."""
     algorithm, config = CASES["tiny"]
     program = Program(algorithm, config, dataset(), seeds, log_interval=10)
-    start = program.start(initial_state(algorithm, config, dataset().statistics, seeds))
+    start = program.start(initial_states(algorithm, config, dataset().statistics, seeds))
     bounds = np.array([0, 1], np.int32)
     alone = (
         jax.jit(program._learner.advance),

@@ -16,11 +16,11 @@ from floq.envs.make import EnvironmentSpec
 from floq.envs.vector import WorkerError
 from floq.runs.checkpoint import checkpoint_paths, load_checkpoint
 from floq.runs.directory import read_rows
+from floq.runs.states import action_key, states_template
 from floq.training import Interrupted, Online, Schedule, finetune, load_run, resume, train
 from floq.training import online_phase as online_module
 from floq.training.collector import Collector
 from floq.training.offline_phase import NothingToLearn
-from floq.training.program import action_key, state_template
 
 DATASET = tiny.make_dataset()
 SCHEDULE = Schedule(
@@ -65,7 +65,7 @@ def uncut(tmp_path_factory):
 
 def newest(run):
     config = run.config
-    template = state_template(tiny, config.config, config.statistics, config.seeds)
+    template = states_template(tiny, config.config, config.statistics, config.seeds)
     path = checkpoint_paths(run.directory / "checkpoints")[-1]
     return load_checkpoint(path, template, with_rows=True)
 
@@ -133,7 +133,7 @@ def test_the_first_action_is_the_policys_with_the_documented_key(tmp_path):
     log = log_of(run)
     start = load_checkpoint(
         run.directory / "checkpoints" / "step_000000100",
-        state_template(tiny, run.config.config, run.config.statistics, (3,)),
+        states_template(tiny, run.config.config, run.config.statistics, (3,)),
     ).state
     for env in (0, 1):
         key = jax.random.fold_in(jax.random.fold_in(action_key(jnp.uint32(3)), env), 0)

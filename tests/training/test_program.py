@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from many_devices import SMALL_FLOQ
 
 from floq.algorithms import floq
-from floq.training.program import Program, initial_state, state_template, sums_of
+from floq.runs.states import initial_states, states_template
+from floq.training.program import Program, sums_of
 
 DATASET = tiny.make_dataset()
 CASES = [
@@ -19,7 +20,7 @@ CASES = [
 
 def make_program(algorithm, config, seeds, log_interval=7):
     program = Program(algorithm, config, DATASET, seeds, log_interval=log_interval)
-    state = initial_state(algorithm, config, DATASET.statistics, seeds)
+    state = initial_states(algorithm, config, DATASET.statistics, seeds)
     return program, program.place(program.start(state))
 
 
@@ -129,8 +130,8 @@ def test_dispatches_of_any_length_are_compiled_once():
 
 def test_template_describes_the_initial_state():
     """The template that checkpoints are checked against has the state's names, shapes, dtypes."""
-    template = state_template(tiny, tiny.Config(), DATASET.statistics, (0, 1))
-    state = initial_state(tiny, tiny.Config(), DATASET.statistics, (0, 1))
+    template = states_template(tiny, tiny.Config(), DATASET.statistics, (0, 1))
+    state = initial_states(tiny, tiny.Config(), DATASET.statistics, (0, 1))
     assert jax.tree.structure(template) == jax.tree.structure(state)
     described = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), template)
     actual = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), state)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from floq.algorithms import ALGORITHMS
+from floq.algorithms import register_algorithm
 from floq.data.dataset import Dataset
 from floq.training import EXIT_INTERRUPTED, Interrupted, Schedule, resume, train
 
@@ -76,7 +76,7 @@ def act_behaviour(config, state, observations, *, keys):
     return jnp.clip(observations @ state.average, -1, 1)
 
 
-ALGORITHMS["tiny"] = sys.modules[__name__]
+register_algorithm("tiny", sys.modules[__name__])
 
 
 def make_dataset(rows: int = 200, seed: int = 0) -> Dataset:

@@ -23,7 +23,7 @@ from floq.algorithms.common import (
     initial_state,
     policy_next_actions,
 )
-from floq.critics import CriticConfig, ScalarCriticConfig, create_critic
+from floq.critics import CriticConfig, ScalarCriticConfig
 from floq.policies.flow import FlowPolicy, FlowPolicyConfig, FlowPolicyDraws
 from floq.types import Batch, Critic, Metrics, Statistics
 
@@ -94,7 +94,7 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
     """
     critic_key, policy_key = jax.random.split(key)
     parameters = Parameters(
-        create_critic(config.critic, statistics, discount=config.decision_discount, key=critic_key),
+        config.critic.create(statistics, discount=config.decision_discount, key=critic_key),
         FlowPolicy(statistics, config.policy, key=policy_key),
     )
     return initial_state(config, parameters, parameters.critic)

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from floq.commands.signals import SAVED
+from floq.shell import EXIT_INTERRUPTED
 from floq.streams import complain
 
 
@@ -21,13 +21,13 @@ class Demo:
 
     def run(self) -> int:
         """Runs the demo; run again, it goes on where it was cut."""
-        from floq.presets.demo import demo
+        from floq.demo import demo
         from floq.training import Interrupted
 
         try:
             page = demo(self.directory, seeds=self.seeds)
         except Interrupted:
             complain("Saved. The same command goes on from here.")
-            return SAVED
+            return EXIT_INTERRUPTED
         print(f"Open {page} in a browser.")
         return 0

@@ -8,10 +8,12 @@ import tyro
 from floq.commands.training import (
     EnvironmentOptions,
     OnlineOptions,
-    ScheduleOptions,
     data_file,
+    online_options,
+    online_settings,
     run_training,
 )
+from floq.runs.settings import Schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,24 +34,24 @@ class Finetune:
     run_directory: tyro.conf.Positional[Path]
     steps: int = 2_000_000
     directory: Path | None = None
-    online: tyro.conf.OmitArgPrefixes[OnlineOptions] = OnlineOptions()
+    online: OnlineOptions = online_options()  # pyright: ignore[reportInvalidTypeForm]
     data: Path | None = None
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
-    schedule: tyro.conf.OmitArgPrefixes[ScheduleOptions] = ScheduleOptions()
+    schedule: tyro.conf.OmitArgPrefixes[Schedule] = Schedule()
 
     def run(self) -> int:
         """Fine-tunes, and says where everything lies."""
-        from floq.training import Schedule, finetune
+        from floq.training import finetune
 
         return run_training(
             lambda: finetune(
                 self.run_directory,
-                online=self.online.settings(self.steps),
+                online=online_settings(self.online, self.steps),
                 directory=self.directory,
                 dataset=data_file(self.data, self.where),
                 env=self.where.spec(),
-                schedule=Schedule(**dataclasses.asdict(self.schedule)),
+                schedule=self.schedule,
                 processes=self.processes,
             )
         )

@@ -2,14 +2,10 @@
 
 from collections.abc import Sequence
 
-from floq.inspection.integration_steps import (
-    Readings,
-    at_integration_steps,
-    read_at_steps,
-    readings_table,
-)
+from floq.inspection.integration_steps import StepReadings, at_integration_steps, read_at_steps
 from floq.inspection.returns import run_decisions
 from floq.reports import page
+from floq.reports.readings import readings_table
 from floq.runs.run import Run
 
 
@@ -49,7 +45,7 @@ def _lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _explanation(readings: Readings) -> str:
+def _explanation(readings: StepReadings) -> str:
     seeds = ", ".join(map(str, readings.seeds))
     played = f"{page.count(readings.episodes, 'episode')} of each of the seeds {seeds}"
     text = (

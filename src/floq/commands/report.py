@@ -22,6 +22,12 @@ class Report:
     def run(self) -> int:
         """Writes the page."""
         from floq.reports.report import report
+        from floq.sweeps.page import sweep_report, sweep_table
 
-        print(f"Wrote {report(self.directories, output=self.output)}")
+        table = sweep_table(self.directories)
+        if table is None:
+            page = report(self.directories, output=self.output)
+        else:
+            page = sweep_report(table, output=self.output)
+        print(f"Wrote {page}")
         return 0

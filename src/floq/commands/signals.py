@@ -6,10 +6,8 @@ import signal
 import threading
 from collections.abc import Iterator
 
+from floq.shell import EXIT_INTERRUPTED
 from floq.workers import stop_signals
-
-SAVED = 75
-"""Exit status of a training that was stopped and lost nothing: `floq.training` documents it."""
 
 _TRAININGS = {"train", "resume", "finetune", "study"}
 
@@ -31,7 +29,7 @@ def signals_before_training(command: str) -> Iterator[None]:
         said = f"\n{name} before the first update: nothing is lost, start again.\n"
         with contextlib.suppress(OSError):  # The terminal may be gone.
             os.write(2, said.encode())
-        os._exit(SAVED)
+        os._exit(EXIT_INTERRUPTED)
 
     previous = {number: signal.signal(number, leave) for number in stop_signals()}
     try:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from floq.commands.signals import SAVED
+from floq.shell import EXIT_INTERRUPTED
 from floq.streams import complain
 
 
@@ -61,7 +61,7 @@ class Study:
             )
         except Interrupted:
             complain("Saved. The same command goes on from here.")
-            return SAVED
+            return EXIT_INTERRUPTED
         print((path / "table.md").read_text(encoding="utf-8"))
         print(f"Wrote table.csv, table.md and figure.svg into {path}.")
         return 0

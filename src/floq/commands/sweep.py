@@ -25,12 +25,14 @@ class Sweep:
         dry_run: Only say what would be run and what it would cost.
         address: An existing Ray cluster's, such as 10.0.0.1:6379; by default the sweep has this
             machine for itself.
+        minutes: Time after which it saves and stops, to go on with the next call.
     """
 
     spec: tyro.conf.Positional[Path]
     directory: Path | None = None
     dry_run: bool = False
     address: str | None = None
+    minutes: float | None = None
 
     def run(self) -> int:
         """Finishes the sweep; 1 if a run failed, 75 if it was stopped and can go on."""
@@ -45,14 +47,18 @@ class Sweep:
             print("\n".join(_forecast(directory, estimate(spec, directory))))
             return 0
         try:
-            table, failures = sweep(spec, directory, address=self.address)
+            outcome = sweep(spec, directory, address=self.address, minutes=self.minutes)
         except KeyboardInterrupt:
             complain("Stopped. The same command goes on from here.")
             return EXIT_INTERRUPTED
+        table, failures, left = outcome
         if failures:
             complain(f"{len(failures):,} runs failed, as said above; call again to try them again.")
         print(f"{table} is written; {table.with_suffix('.md').name} beside it is for reading.")
         print(f"  {quoted('floq', 'report', directory, '-o', directory / 'report.html')}")
+        if left:
+            print(f"{left:,} runs are left. The same command goes on.", file=sys.stderr)
+            return EXIT_INTERRUPTED
         return 1 if failures else 0
 
 

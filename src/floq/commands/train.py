@@ -12,10 +12,12 @@ from floq.commands.training import (
     EnvironmentOptions,
     HostOptions,
     OnlineOptions,
-    ScheduleOptions,
     data_file,
+    online_options,
+    online_settings,
     run_training,
 )
+from floq.runs.settings import Schedule
 
 _EXAMPLE = "cube-double-play-singletask-v0"
 
@@ -52,11 +54,11 @@ class Train:
     seeds: tuple[int, ...] = (0,)
     steps: Annotated[int, tyro.conf.arg(aliases=["--offline-steps"])] = 2_000_000
     online_steps: int = 0
-    online: tyro.conf.OmitArgPrefixes[OnlineOptions] = OnlineOptions()
+    online: OnlineOptions = online_options()  # pyright: ignore[reportInvalidTypeForm]
     reward_range: tuple[float, float] | None = None
     directory: Path | None = None
     processes: int | None = None
-    schedule: tyro.conf.OmitArgPrefixes[ScheduleOptions] = ScheduleOptions()
+    schedule: tyro.conf.OmitArgPrefixes[Schedule] = Schedule()
     together: tyro.conf.OmitArgPrefixes[HostOptions] = HostOptions()
     config: Any = None
 
@@ -67,7 +69,7 @@ class Train:
 
     def _train(self) -> int:
         from floq.tasks import load_task
-        from floq.training import Schedule, train
+        from floq.training import train
 
         if self.task and self.data:
             raise ValueError(
@@ -76,7 +78,7 @@ class Train:
             )
         name = self.task or (self.data.stem if self.data else "")
         directory = self.directory or Path("runs") / f"{name}-{self.algorithm}"
-        online = self.online.settings(self.online_steps) if self.online_steps else None
+        online = online_settings(self.online, self.online_steps)
         dataset = data_file(self.data, self.where)
         needs_data = self.steps or online is None or online.buffer != "online"
         if needs_data and dataset is None:
@@ -93,7 +95,7 @@ class Train:
                 online=online,
                 reward_range=self.reward_range,
                 directory=directory,
-                schedule=Schedule(**dataclasses.asdict(self.schedule)),
+                schedule=self.schedule,
                 processes=self.processes,
             )
         )

@@ -5,38 +5,19 @@ import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
-from floq.commands.signals import SAVED
-from floq.shell import quoted
+import tyro
+
+from floq.runs.settings import Online
+from floq.shell import EXIT_INTERRUPTED, quoted
 from floq.streams import complain
 
 if TYPE_CHECKING:
     from floq.envs.make import EnvironmentSpec
     from floq.envs.preflight import Bounds
-    from floq.training import Online, Run
+    from floq.training import Run
     from floq.training.preparation import DataFile
-
-
-@dataclasses.dataclass(frozen=True)
-class ScheduleOptions:
-    """What training does at which steps: updates offline, steps in the environment online.
-
-    Attributes:
-        log_interval: Steps between rows of metrics.
-        evaluation_interval: Steps between evaluations.
-        evaluation_episodes: Episodes of an evaluation, for each policy and seed.
-        evaluate_bc: Also evaluate behaviour cloning, by the flow policy of the same run.
-        checkpoint_interval: Steps between checkpoints.
-        keep: Checkpoints that are kept.
-    """
-
-    log_interval: int = 5_000
-    evaluation_interval: int = 20_000
-    evaluation_episodes: int = 50
-    evaluate_bc: bool = False
-    checkpoint_interval: int = 20_000
-    keep: int = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,33 +116,29 @@ class EnvironmentOptions:
         return (self.action_low, self.action_high) if self.action_low else None
 
 
-@dataclasses.dataclass(frozen=True)
-class OnlineOptions:
-    """How training learns in the environment; the defaults are the published settings.
+_ONLINE: Any = dataclasses.make_dataclass(
+    "Online",
+    # How many steps there are is an option of each command.
+    [
+        (field.name, field.type, field)
+        for field in dataclasses.fields(Online)
+        if field.name != "steps"
+    ],
+    frozen=True,
+)
+_ONLINE.__doc__ = Online.__doc__
+OnlineOptions: Any = tyro.conf.OmitArgPrefixes[_ONLINE]
+"""`Online` without its steps, as a field of a command."""
 
-    Attributes:
-        environments: Environments that each seed steps side by side.
-        updates_per_step: Updates for each environment step, such as 0.25, 1 or 128.
-        warmup: Environment steps before the first update; at random where there was no update
-            before.
-        buffer: What batches are drawn from: offline and online transitions merged, balanced in a
-            fixed ratio, or online ones alone.
-        online_share: Share of the online transitions in a balanced batch.
-        capacity: States of the environments that are kept; the oldest go first.
-    """
 
-    environments: int = 1
-    updates_per_step: float = 1.0
-    warmup: int = 0
-    buffer: Literal["merged", "balanced", "online"] = "merged"
-    online_share: float = 0.5
-    capacity: int = 2_000_000
+def online_options() -> Any:
+    """The defaults of `OnlineOptions`."""
+    return _ONLINE()
 
-    def settings(self, steps: int) -> "Online":
-        """The settings of so many environment steps."""
-        from floq.training import Online
 
-        return Online(steps=steps, **dataclasses.asdict(self))
+def online_settings(options: Any, steps: int) -> Online | None:
+    """The settings of so many environment steps; None for 0."""
+    return Online(steps=steps, **dataclasses.asdict(options)) if steps else None
 
 
 def data_file(path: Path | None, where: EnvironmentOptions) -> "DataFile | None":
@@ -204,7 +181,7 @@ def run_training(train: "Callable[[], Run]") -> int:
     except Interrupted as interrupted:
         if is_first():
             complain(interrupted)
-        return SAVED
+        return EXIT_INTERRUPTED
     if is_first():
         print(f"{run.directory}: {run.step:,} steps are done. Look at them with")
         page = run.directory / "report.html"

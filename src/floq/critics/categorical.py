@@ -11,52 +11,43 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from floq.critics.common import check_target_samples, pair_inputs, value_support
-from floq.critics.scalar import ScalarCriticDraws
-from floq.losses import cross_entropy, td_target_samples
+from floq.critics.common import check_target_samples, value_support
+from floq.critics.network import NetworkCritic, NetworkCriticConfig, NoDraws
+from floq.losses import cross_entropy
 from floq.networks import (
-    MLP,
-    Aggregation,
-    NetworkConfig,
     ValueSupport,
-    aggregate,
-    create_members,
     embed_value,
-    map_members,
 )
-from floq.settings import normalise
-from floq.types import Actions, Batch, Statistics
+from floq.types import Statistics
 
 
 @dataclasses.dataclass(frozen=True)
-class CategoricalCriticConfig:
+class CategoricalCriticConfig(NetworkCriticConfig):
     """Settings of a categorical critic.
 
     Attributes:
-        members: Networks in the ensemble.
-        aggregation: How the members' values become one.
-        network: The network of a member.
         histogram_points: Support points of the histogram (one more than its bins).
         histogram_sigma: Standard deviation of a target's normal distribution, in bin widths.
     """
 
-    members: int = 2
-    aggregation: Aggregation = "mean"
-    network: NetworkConfig = NetworkConfig(layer_norm=True)
     histogram_points: int = 102
     histogram_sigma: float = 0.75
 
     def __post_init__(self) -> None:
         """Refuses an empty ensemble, and a histogram without bins or width."""
-        normalise(self)
-        if self.members < 1:
-            raise ValueError(f"members is {self.members}: give a whole number, 1 or more.")
+        super().__post_init__()
         if self.histogram_points < 3:
             raise ValueError(
                 f"histogram_points is {self.histogram_points}: two bins need three points."
             )
         if not self.histogram_sigma > 0:
             raise ValueError(f"histogram_sigma is {self.histogram_sigma}: give a number above 0.")
+
+    def create(
+        self, statistics: Statistics, *, discount: float, key: Key[Array, ""]
+    ) -> "CategoricalCritic":
+        """The critic, whose histogram spans the returns that the discount allows."""
+        return CategoricalCritic(statistics, self, discount=discount, key=key)
 
 
 def _histogram_support(
@@ -77,12 +68,10 @@ def _histogram_support(
     return ValueSupport(low - room * width, high + room * width)
 
 
-class CategoricalCritic(eqx.Module):
+class CategoricalCritic(NetworkCritic):
     """An ensemble of networks from (s, a) to a histogram of returns; a `floq.types.Critic`."""
 
-    members: MLP
     support: ValueSupport = eqx.field(static=True)
-    config: CategoricalCriticConfig = eqx.field(static=True)
 
     def __init__(
         self,
@@ -104,73 +93,21 @@ class CategoricalCritic(eqx.Module):
             ValueError: If the discount or the range of rewards is impossible.
         """
         self.support = _histogram_support(statistics, config, discount)
-        self.config = config
-        inputs = statistics.observation_dim + statistics.action_dim
-        self.members = create_members(
-            lambda member_key: MLP(
-                inputs, config.histogram_points - 1, config.network, key=member_key
-            ),
-            config.members,
-            key=key,
-        )
+        super().__init__(statistics, config, outputs=config.histogram_points - 1, key=key)
 
-    @property
-    def noise_samples(self) -> int:
-        """One: a value is the mean of the whole histogram."""
-        return 1
-
-    def sample_noise(self, shape: tuple[int, ...], *, key: Key[Array, ""]) -> Float[Array, "..."]:
-        """Zeros, since nothing reads them."""
-        return jnp.zeros(shape)
-
-    def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> ScalarCriticDraws:
-        """No random numbers."""
-        return ScalarCriticDraws()
-
-    def _logits(
-        self, observations: Float[Array, "batch obs"], actions: Actions
-    ) -> Float[Array, "ensemble batch actions_each bins"]:
-        inputs = pair_inputs(observations, actions)
-        return map_members(lambda member: member(inputs), self.members)
-
-    def features(
-        self,
-        observations: Float[Array, "batch obs"],
-        actions: Actions,
-        noise: Float[Array, "batch samples"],
-    ) -> Float[Array, "ensemble batch actions_each features"]:
-        """Every member's last hidden layer, for each action of a state."""
-        inputs = pair_inputs(observations, actions)
-        return map_members(lambda member: member.features(member.first(inputs)), self.members)
-
-    def return_samples(
-        self,
-        observations: Float[Array, "batch obs"],
-        actions: Actions,
-        noise: Float[Array, "batch samples"],
-    ) -> Float[Array, "ensemble batch samples"]:
-        """The mean of every member's histogram, the same for each sample of the same action."""
+    def samples_of(
+        self, outputs: Float[Array, "ensemble batch samples_each outputs"]
+    ) -> Float[Array, "ensemble batch samples_each"]:
+        """The means of the histograms whose logits the outputs are."""
         edges = jnp.linspace(*self.support, self.config.histogram_points)
-        centres = (edges[1:] + edges[:-1]) / 2
-        values = jax.nn.softmax(self._logits(observations, actions)) @ centres
-        return jnp.broadcast_to(values, (len(values), *noise.shape))
-
-    def values(
-        self,
-        observations: Float[Array, "batch obs"],
-        actions: Actions,
-        noise: Float[Array, "batch samples"],
-    ) -> Float[Array, " batch"]:
-        """Q(s, a), aggregated over the members; the mean over actions where a state has several."""
-        samples = self.return_samples(observations, actions, noise)
-        return jnp.mean(aggregate(samples, self.config.aggregation), axis=-1)
+        return jax.nn.softmax(outputs) @ ((edges[1:] + edges[:-1]) / 2)
 
     def loss(
         self,
         observations: Float[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch target_samples"],
-        draws: ScalarCriticDraws = ScalarCriticDraws(),
+        draws: NoDraws = NoDraws(),
     ) -> Float[Array, ""]:
         """The cross-entropy to the targets' HL-Gauss histograms, a mean over batch and members."""
         check_target_samples(targets)
@@ -181,19 +118,4 @@ class CategoricalCritic(eqx.Module):
             points=self.config.histogram_points,
             sigma=self.config.histogram_sigma,
         )
-        return jnp.mean(cross_entropy(self._logits(observations, actions), aim))
-
-    def td_loss(
-        self,
-        target_critic: "CategoricalCritic",
-        batch: Batch,
-        next_actions: Float[Array, "batch samples act"],
-        discount: float,
-        draws: ScalarCriticDraws,
-    ) -> tuple[Float[Array, ""], Float[Array, "batch 1"]]:
-        """The cross-entropy to r + γ · mask · Q̄(s′, a′), and that target."""
-        next_values = target_critic.values(
-            batch.next_observations, next_actions, jnp.zeros(next_actions.shape[:2])
-        )
-        targets = td_target_samples(batch.rewards, batch.masks, next_values[:, None], discount)
-        return self.loss(batch.observations, batch.actions, targets), targets
+        return jnp.mean(cross_entropy(self.outputs(observations, actions), aim))

@@ -1,10 +1,35 @@
 """What critics of all kinds have in common: their inputs, and what they know of targets."""
 
+import dataclasses
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from floq.networks import ValueSupport
-from floq.types import Actions, Statistics
+from floq.types import Actions, Critic, Statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticConfig:
+    """Settings of a critic, which know how to make it.
+
+    A critic of your own has a frozen dataclass that is derived from this one and is named once by
+    `floq.register_critic`; algorithms that take any critic, such as FQL, then take it too.
+    """
+
+    def create(self, statistics: Statistics, *, discount: float, key: Key[Array, ""]) -> Critic:
+        """The critic before the first update.
+
+        Args:
+            statistics: Sizes of observations and actions, and the range of the rewards.
+            discount: γ from one transition's observation to the next.
+            key: Key of the initialisation.
+
+        Raises:
+            ValueError: If the discount or the range of rewards leaves no room for the critic.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how its critic is made.")
+
 
 # Added on either side of the range of rewards before it becomes a range of returns.
 _REWARD_MARGIN = 0.01

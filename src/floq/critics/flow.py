@@ -8,30 +8,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from floq.critics.common import check_target_samples, value_support
+from floq.critics.common import CriticConfig, check_target_samples, value_support
+from floq.critics.velocity_field import VelocityField, VelocityFieldConfig
 from floq.flow_matching import Method, integrate, interpolate, target_velocity, trajectory
 from floq.losses import td_target_samples
 from floq.networks import (
-    MLP,
     Aggregation,
-    NetworkConfig,
-    TimeEmbedding,
-    ValueEmbedding,
-    ValueSupport,
     aggregate,
     create_members,
-    embed_time,
-    embed_value,
     map_members,
-    time_embedding_size,
-    value_embedding_size,
 )
-from floq.settings import normalise
 from floq.types import Actions, Batch, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
-class FlowCriticConfig:
+class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
     """Settings of a flow critic; the defaults are the paper's.
 
     Attributes:
@@ -40,20 +31,11 @@ class FlowCriticConfig:
         noise_coverage: Width κ of the noise interval, as a share of the range of returns.
         members: Velocity fields in the ensemble.
         aggregation: How the members' values become one.
-        network: The velocity network.
-        value_embedding: How z enters it.
-        histogram_points: Support points of the histogram (one more than its bins).
-        histogram_sigma: Width of the histogram's normal distribution, in bins.
-        time_embedding: How t enters it. "cosine" is what the published runs do, "fourier" what
-            the paper's text says.
-        fourier_frequencies: Size of the Fourier basis.
         method: The integration rule; midpoint reads the field twice a step, RK4 four times.
         supervision: "path" trains the field at every t, "start" at t = 0 only (the paper's
             ablation).
         backup: "expected" averages the next state's samples into one target, as published;
             "distributional" gives each sample a target of its own (the paper's ablation).
-        prediction: What the network outputs: the "velocity", or the "endpoint" of the path, from
-            which the velocity follows as (endpoint − z) / (1 − t) (arXiv 2603.04333's ablation).
         coupling: "shared" starts the target's flow from the same noise as the sample that it is
             the target of (arXiv 2605.08253); it needs the distributional backup.
         control_variate: λ of shared noise: the share of the next state's sampled velocity that is
@@ -65,35 +47,22 @@ class FlowCriticConfig:
     noise_coverage: float = 0.1
     members: int = 2
     aggregation: Aggregation = "mean"
-    network: NetworkConfig = NetworkConfig(layer_norm=True)
-    value_embedding: ValueEmbedding = "histogram"
-    histogram_points: int = 51
-    histogram_sigma: float = 16.0
-    time_embedding: TimeEmbedding = "cosine"
-    fourier_frequencies: int = 64
     method: Method = "euler"
     supervision: Literal["path", "start"] = "path"
     backup: Literal["expected", "distributional"] = "expected"
-    prediction: Literal["velocity", "endpoint"] = "velocity"
     coupling: Literal["independent", "shared"] = "independent"
     control_variate: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses settings that no flow can have."""
-        normalise(self)
-        for name in ("integration_steps", "noise_samples", "members", "fourier_frequencies"):
+        super().__post_init__()
+        for name in ("integration_steps", "noise_samples", "members"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
                 )
-        if self.histogram_points < 3:
-            raise ValueError(
-                f"histogram_points is {self.histogram_points}: two bins need three points; the "
-                "paper uses 51."
-            )
-        for name in ("noise_coverage", "histogram_sigma"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0.")
+        if not self.noise_coverage > 0:
+            raise ValueError(f"noise_coverage is {self.noise_coverage}: give a number above 0.")
         if self.prediction == "endpoint" and self.method == "rk4":
             raise ValueError(
                 'prediction is "endpoint" and method is "rk4", which reads the field at t = 1, '
@@ -114,6 +83,12 @@ class FlowCriticConfig:
                 'control variate is that of shared noise, so set coupling to "shared".'
             )
 
+    def create(
+        self, statistics: Statistics, *, discount: float, key: Key[Array, ""]
+    ) -> "FlowCritic":
+        """The critic, whose noise interval follows from rewards and discount."""
+        return FlowCritic(statistics, self, discount=discount, key=key)
+
 
 class FlowCriticDraws(NamedTuple):
     """The random numbers of one flow-matching loss.
@@ -127,92 +102,6 @@ class FlowCriticDraws(NamedTuple):
     initial_noise: Float[Array, "batch samples"]
     time: Float[Array, "batch samples"]
     next_initial_noise: Float[Array, "batch samples"]
-
-
-class VelocityField(eqx.Module):
-    """One member: v(t, z | s, a) as a network over (s, a, z's embedding, t's embedding)."""
-
-    network: MLP
-    observation_dim: int = eqx.field(static=True)
-    condition_size: int = eqx.field(static=True)
-    value_size: int = eqx.field(static=True)
-    support: ValueSupport = eqx.field(static=True)
-    config: FlowCriticConfig = eqx.field(static=True)
-
-    def __init__(
-        self,
-        statistics: Statistics,
-        support: ValueSupport,
-        config: FlowCriticConfig,
-        *,
-        key: Key[Array, ""],
-    ):
-        self.observation_dim = statistics.observation_dim
-        self.condition_size = statistics.observation_dim + statistics.action_dim
-        self.value_size = value_embedding_size(config.value_embedding, config.histogram_points)
-        self.support = support
-        self.config = config
-        time_size = time_embedding_size(config.time_embedding, config.fourier_frequencies)
-        inputs = self.condition_size + self.value_size + time_size
-        self.network = MLP(inputs, 1, config.network, key=key)
-
-    def condition(
-        self, observations: Float[Array, "batch obs"], actions: Actions
-    ) -> Float[Array, "batch #samples width"]:
-        """The share of the first layer that (s, a) has: it stays the same along the flow."""
-        first = self.network.first
-        of_observations = first.product(observations, slice(self.observation_dim))
-        of_actions = first.product(actions, slice(self.observation_dim, self.condition_size))
-        if actions.ndim == 2:
-            of_actions = of_actions[:, None]
-        return of_observations[:, None] + of_actions + first.bias
-
-    def __call__(
-        self,
-        condition: Float[Array, "*#shape width"],
-        value: Float[Array, "*shape"],
-        time: Float[Array, "*#shape"],
-    ) -> Float[Array, "*shape"]:
-        """The velocity at `value` and `time`, given what `condition` made of (s, a)."""
-        predicted = self.predict(condition, value, time)
-        if self.config.prediction == "endpoint":
-            return (predicted - value) / (1 - time)
-        return predicted
-
-    def predict(
-        self,
-        condition: Float[Array, "*#shape width"],
-        value: Float[Array, "*shape"],
-        time: Float[Array, "*#shape"],
-    ) -> Float[Array, "*shape"]:
-        """What the network outputs: the velocity, or the end point of the path."""
-        return self.network.head(self.features(condition, value, time))[..., 0]
-
-    def features(
-        self,
-        condition: Float[Array, "*#shape width"],
-        value: Float[Array, "*shape"],
-        time: Float[Array, "*#shape"],
-    ) -> Float[Array, "*shape features"]:
-        """The last hidden layer at `value` and `time`."""
-        config = self.config
-        first, time_start = self.network.first, self.condition_size + self.value_size
-        embedded_value = embed_value(
-            value,
-            self.support,
-            kind=config.value_embedding,
-            points=config.histogram_points,
-            sigma=config.histogram_sigma,
-        )
-        embedded_time = embed_time(
-            time, kind=config.time_embedding, frequencies=config.fourier_frequencies
-        )
-        hidden = (
-            condition
-            + first.product(embedded_value, slice(self.condition_size, time_start))
-            + first.product(embedded_time, slice(time_start, None))
-        )
-        return self.network.features(hidden)
 
 
 class FlowCritic(eqx.Module):

@@ -8,55 +8,49 @@ return only where the return is symmetric: of a skewed return this critic's valu
 import dataclasses
 from typing import Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from floq.critics.common import check_target_samples, pair_inputs
+from floq.critics.common import check_target_samples
+from floq.critics.network import NetworkCritic, NetworkCriticConfig
 from floq.losses import expectile_loss, td_target_samples
 from floq.networks import (
-    MLP,
-    Aggregation,
-    NetworkConfig,
     aggregate,
-    create_members,
     embed_time,
-    map_members,
     time_embedding_size,
 )
-from floq.settings import normalise
 from floq.types import Actions, Batch, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
-class QuantileCriticConfig:
+class QuantileCriticConfig(NetworkCriticConfig):
     """Settings of a quantile critic; the defaults are those of FQL-IQN.
 
     Attributes:
         quantile_samples: Levels m whose values are averaged, and whose pairs make a loss.
-        members: Networks in the ensemble.
-        aggregation: How the members' values become one.
-        network: The network of a member.
         level_embedding: How a level τ enters: as the basis cos(πkτ), or as it is.
         frequencies: Size of the basis, k = 1 … `frequencies`.
     """
 
     quantile_samples: int = 8
-    members: int = 2
-    aggregation: Aggregation = "mean"
-    network: NetworkConfig = NetworkConfig(layer_norm=True)
     level_embedding: Literal["fourier", "identity"] = "fourier"
     frequencies: int = 64
 
     def __post_init__(self) -> None:
         """Refuses counts below 1."""
-        normalise(self)
-        for name in ("quantile_samples", "members", "frequencies"):
+        super().__post_init__()
+        for name in ("quantile_samples", "frequencies"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
                 )
+
+    def create(
+        self, statistics: Statistics, *, discount: float, key: Key[Array, ""]
+    ) -> "QuantileCritic":
+        """The critic; it needs no discount."""
+        return QuantileCritic(statistics, self, key=key)
 
 
 class QuantileCriticDraws(NamedTuple):
@@ -71,11 +65,8 @@ class QuantileCriticDraws(NamedTuple):
     next_levels: Float[Array, "batch samples"]
 
 
-class QuantileCritic(eqx.Module):
+class QuantileCritic(NetworkCritic):
     """An ensemble of networks from (s, a, τ) to the return at level τ; a `floq.types.Critic`."""
-
-    members: MLP
-    config: QuantileCriticConfig = eqx.field(static=True)
 
     def __init__(
         self,
@@ -84,21 +75,8 @@ class QuantileCritic(eqx.Module):
         *,
         key: Key[Array, ""],
     ):
-        """Initialises the members for a dataset's shapes.
-
-        Args:
-            statistics: Sizes of observations and actions.
-            config: Settings.
-            key: Key of the initialisation.
-        """
-        self.config = config
         level_size = time_embedding_size(config.level_embedding, config.frequencies)
-        inputs = statistics.observation_dim + statistics.action_dim + level_size
-        self.members = create_members(
-            lambda member_key: MLP(inputs, 1, config.network, key=member_key),
-            config.members,
-            key=key,
-        )
+        super().__init__(statistics, config, noise_size=level_size, key=key)
 
     @property
     def noise_samples(self) -> int:
@@ -118,49 +96,20 @@ class QuantileCritic(eqx.Module):
             self.sample_noise(shape, key=next_levels_key),
         )
 
-    def return_samples(
-        self,
-        observations: Float[Array, "batch obs"],
-        actions: Actions,
-        noise: Float[Array, "batch samples"],
-    ) -> Float[Array, "ensemble batch samples"]:
-        """Every member's return of (s, a) at the levels `noise`."""
-        inputs = self._inputs(observations, actions, noise)
-        return map_members(lambda member: member(inputs)[..., 0], self.members)
-
-    def features(
-        self,
-        observations: Float[Array, "batch obs"],
-        actions: Actions,
-        noise: Float[Array, "batch samples"],
-    ) -> Float[Array, "ensemble batch samples features"]:
-        """Every member's last hidden layer at the levels `noise`."""
-        inputs = self._inputs(observations, actions, noise)
-        return map_members(lambda member: member.features(member.first(inputs)), self.members)
-
-    def _inputs(
+    def inputs(
         self,
         observations: Float[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
     ) -> Float[Array, "batch samples inputs"]:
-        pairs = pair_inputs(observations, actions)
+        """(s, a) beside each level, as it is embedded."""
+        pairs = super().inputs(observations, actions, noise)
         levels = embed_time(
             noise, kind=self.config.level_embedding, frequencies=self.config.frequencies
         )
         return jnp.concatenate(
             [jnp.broadcast_to(pairs, (*noise.shape, pairs.shape[-1])), levels], axis=-1
         )
-
-    def values(
-        self,
-        observations: Float[Array, "batch obs"],
-        actions: Actions,
-        noise: Float[Array, "batch samples"],
-    ) -> Float[Array, " batch"]:
-        """Q(s, a): the mean over the levels of the aggregated samples."""
-        samples = self.return_samples(observations, actions, noise)
-        return jnp.mean(aggregate(samples, self.config.aggregation), axis=-1)
 
     def loss(
         self,

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from floq.critics.flow import FlowCritic, VelocityField
+from floq.critics.flow import FlowCritic
+from floq.critics.velocity_field import VelocityField
 from floq.inspection.probe import from_straight_lines
 from floq.networks import map_members
 

@@ -1,7 +1,6 @@
 """A trained flow critic read at another number of integration steps K."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,12 +18,11 @@ from floq.inspection.returns import (
     root_mean_square,
 )
 from floq.intervals import Interval, mean_interval, success_interval
-from floq.reports import page
 from floq.runs.run import Run
-from floq.training.program import state_template
+from floq.runs.states import states_template
 
 
-class Reading(NamedTuple):
+class StepReading(NamedTuple):
     """What a trained critic does at one K; intervals of values are over episodes.
 
     Attributes:
@@ -48,7 +46,7 @@ class Reading(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Readings:
+class StepReadings:
     """A trained critic at several K.
 
     Attributes:
@@ -61,7 +59,7 @@ class Readings:
     """
 
     trained: int
-    readings: Sequence[Reading]
+    readings: Sequence[StepReading]
     seeds: Sequence[int]
     episodes: int
     acting: bool
@@ -87,7 +85,7 @@ def at_integration_steps(run: Run, steps: int) -> Run:
     config = run.config.config
     critic = dataclasses.replace(config.critic, integration_steps=steps)
     config = dataclasses.replace(config, critic=critic)
-    template = state_template(run.algorithm, config, run.config.statistics, run.config.seeds)
+    template = states_template(run.algorithm, config, run.config.statistics, run.config.seeds)
     state = jax.tree.unflatten(jax.tree.structure(template), jax.tree.leaves(run.state))
     return dataclasses.replace(run, config=run.config._replace(config=config), state=state)
 
@@ -118,7 +116,7 @@ def read_at_steps(
     episodes: int,
     seed: int = 0,
     processes: int | None = None,
-) -> Readings:
+) -> StepReadings:
     """Value error and success of a trained flow critic at several K.
 
     Args:
@@ -165,7 +163,7 @@ def read_at_steps(
         )._replace(result=results[count])
         for count in counts
     ]
-    return Readings(trained, readings, tuple(decisions), episodes, acting, figure)
+    return StepReadings(trained, readings, tuple(decisions), episodes, acting, figure)
 
 
 def _reading(
@@ -175,9 +173,9 @@ def _reading(
     finest: np.ndarray,
     returns: np.ndarray,
     episodes: np.ndarray,
-) -> Reading:
+) -> StepReading:
     error, before = values - returns, trained - returns
-    return Reading(
+    return StepReading(
         steps,
         over_episodes(lambda rows: root_mean_square(error[rows]), episodes),
         over_episodes(
@@ -206,26 +204,3 @@ def _result(found: Sequence[Evaluation]) -> tuple[Interval, str]:
     if rates:
         return success_interval(rates, found[0].episodes), "success"
     return mean_interval([one.mean_return for one in found]), "return"
-
-
-def readings_table(readings: Readings) -> tuple[list[str], list[list[str]]]:
-    """The readings as the header and the rows of a table."""
-    largest = readings.readings[-1].steps
-    header = ["K", "error of Q", f"less that at K = {readings.trained}", "mean of Q − return"]
-    header += ["Spearman", f"Q less Q at K = {largest}"]
-    if any(one.result is not None for one in readings.readings):
-        header.append(readings.figure)
-    rows = []
-    for one in readings.readings:
-        rank = "–" if one.spearman is None else in_words(one.spearman)
-        row = [f"{one.steps}", in_words(one.error), in_words(one.change)]
-        row += [page.number(one.bias), rank, page.number(one.distance)]
-        rows.append(row if one.result is None else [*row, in_words(one.result)])
-    return header, rows
-
-
-def in_words(found: Interval) -> str:
-    """A number with its interval, if something bounds it."""
-    if not math.isfinite(found.low):
-        return page.number(found.mean)
-    return f"{page.number(found.mean)} ({page.number(found.low)} to {page.number(found.high)})"

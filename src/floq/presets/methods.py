@@ -3,7 +3,16 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from floq.algorithms import bc, floq, fql, ifql, iql, rebrac
+from floq.algorithms import (
+    algorithm_names,
+    bc,
+    find_algorithm,
+    floq,
+    fql,
+    ifql,
+    iql,
+    rebrac,
+)
 from floq.critics import CategoricalCriticConfig, QuantileCriticConfig, ScalarCriticConfig
 from floq.data.paths import dataset_name
 from floq.networks import NetworkConfig
@@ -328,10 +337,25 @@ def find_preset(algorithm: str, task: str | None) -> Preset:
     """The settings of `preset`, with their source."""
     method = METHODS.get(algorithm)
     if method is None:
-        raise ValueError(f"No algorithm is called {algorithm!r}: there is {', '.join(METHODS)}.")
+        return _unpublished(algorithm)
     published = None if task is None else method.configs.get(dataset_name(task))
     if published is not None:
         return Preset(published, method.source, published=True)
     subject = task or "data of your own"
     source = f"no published settings for {subject}: a starting point for new tasks; {method.advice}"
     return Preset(method.start, source, published=False)
+
+
+def _unpublished(algorithm: str) -> Preset:
+    """The defaults of an algorithm that has no presets, such as one of the user's own."""
+    if algorithm not in algorithm_names():
+        raise ValueError(
+            f"No algorithm is called {algorithm!r}: there is "
+            f"{', '.join(dict.fromkeys([*METHODS, *algorithm_names()]))}. One of your own is made "
+            "known by --plugin MODULE, or in Python by floq.register_algorithm."
+        )
+    try:
+        config = find_algorithm(algorithm).Config()
+    except TypeError as error:
+        raise ValueError(f"{algorithm} has settings without a default: {error}.") from error
+    return Preset(config, f"the defaults of {algorithm}", published=False)

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from floq.inspection.flow_shape import Damping, FlowShape
-from floq.inspection.integration_steps import Readings
+from floq.inspection.integration_steps import StepReadings
 from floq.inspection.returns import Calibration
 from floq.intervals import Interval
 from floq.reports.style import (
@@ -161,7 +161,7 @@ def calibration(found: Calibration) -> Figure:
     return figure
 
 
-def change_over_steps(found: Readings) -> Figure:
+def change_over_steps(found: StepReadings) -> Figure:
     """How values at each K differ in error from those of training, and from the finest ones."""
     figure, axes = _panel()
     steps = np.array([one.steps for one in found.readings])
@@ -176,7 +176,7 @@ def change_over_steps(found: Readings) -> Figure:
     return figure
 
 
-def result_over_steps(found: Readings) -> Figure:
+def result_over_steps(found: StepReadings) -> Figure:
     """Success, or return, of the policy that reads its critic at each K."""
     figure, axes = _panel()
     steps = np.array([one.steps for one in found.readings])
@@ -234,7 +234,7 @@ def _square(axes: Axes, found: Calibration) -> None:
     axes.set_xlabel("learned value Q(s, a)")
 
 
-def _steps_axis(axes: Axes, found: Readings) -> None:
+def _steps_axis(axes: Axes, found: StepReadings) -> None:
     steps = [one.steps for one in found.readings]
     axes.set_xscale("log", base=2)
     axes.xaxis.set_minor_locator(NullLocator())

@@ -8,11 +8,12 @@ from floq.algorithms import rebrac
 from floq.algorithms.implicit import ImplicitConfig
 from floq.critics.flow import FlowCritic
 from floq.inspection.flow_shape import FlowShape, fitted_damping
-from floq.inspection.integration_steps import Readings, in_words, readings_table
+from floq.inspection.integration_steps import StepReadings
 from floq.inspection.probe import FlowView
 from floq.inspection.returns import Calibration
 from floq.reports import figures, page
 from floq.reports import inspection_figures as panels
+from floq.reports.readings import in_words, readings_table
 from floq.runs.results import metrics, task_title
 from floq.runs.run import Run
 
@@ -45,7 +46,7 @@ class Findings(NamedTuple):
     values: Calibration | None = None
     paths: FlowView | None = None
     shape: FlowShape | None = None
-    readings: Readings | None = None
+    readings: StepReadings | None = None
 
 
 _AGGREGATIONS = {"mean": "mean", "min": "minimum"}
@@ -278,7 +279,7 @@ def _damping_section(shape: FlowShape) -> str:
     )
 
 
-def _steps_section(readings: Readings, found: Findings) -> str:
+def _steps_section(readings: StepReadings, found: Findings) -> str:
     note = (
         "The trained critic read with other numbers of integration steps, on the same decisions "
         "as above. Blue is how much farther its values are from the returns than with the K of "

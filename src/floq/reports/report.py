@@ -13,10 +13,9 @@ from floq.recording import Recording, record
 from floq.reports import figures, page
 from floq.runs.directory import CONFIG, read_config, read_versions
 from floq.runs.files import json_bytes, replace_bytes
-from floq.runs.results import Result, metrics, results, summary, task_title, timing
+from floq.runs.results import PolicyResult, metrics, results, summary, task_title, timing
 from floq.runs.run import Run, load_run
 from floq.settings import to_json
-from floq.sweeps.page import sweep_report, sweep_table
 from floq.types import Critic
 
 _ROLLOUT_SEED = 0
@@ -40,15 +39,14 @@ _CURVES_NOTE = (
 
 
 def report(directories: Sequence[str | Path], *, output: str | Path) -> Path:
-    """Writes a page about one or several runs, or about a sweep, and `summary.json` beside it.
+    """Writes a page about one or several runs, and `summary.json` beside it.
 
     The page needs no network and no other file. Its pictures of rollouts and flows are those of
     the first run; what is not there yet, or cannot be drawn, is named in its place. The summary is
     `floq.runs.results.summary` of the run, or an object of these by name for several runs.
-    A sweep's page is made from its table alone, by `floq.sweeps.page`.
 
     Args:
-        directories: Directories of runs, or folders of such; or a sweep's directory or table.
+        directories: Directories of runs, or folders of such.
         output: The file to write; its folder is made if it is not there.
 
     Returns:
@@ -57,12 +55,8 @@ def report(directories: Sequence[str | Path], *, output: str | Path) -> Path:
     Raises:
         FileNotFoundError: If there is no run in a directory.
         RuntimeError: If all checkpoints of a run are damaged.
-        ValueError: If a file of a run is not sound, no directory is given, or a sweep is given
-            beside another directory.
+        ValueError: If a file of a run is not sound, or no directory is given.
     """
-    table = sweep_table(directories)
-    if table is not None:
-        return sweep_report(table, output=output)
     runs = _load(directories)
     first = next(iter(runs.values()))
     title = " and ".join(dict.fromkeys(task_title(run) for run in runs.values()))
@@ -127,7 +121,7 @@ def _headline(runs: dict[str, Run]) -> Iterable[str]:
     yield page.paragraph(note)
 
 
-def _in_words(result: Result) -> str:
+def _in_words(result: PolicyResult) -> str:
     figure, interval = _figures_of(result)
     spread = f" ({interval})" if interval else ""
     if result.figure == "success":
@@ -351,7 +345,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     return {prefix: "–" if value is None or value == "" else str(value)}
 
 
-def _ordered(run: Run) -> dict[str, list[Result]]:
+def _ordered(run: Run) -> dict[str, list[PolicyResult]]:
     """The evaluations by policy, the algorithm's own first."""
     found = results(run)
     return dict(sorted(found.items(), key=lambda item: item[0] != run.config.algorithm))
@@ -365,7 +359,7 @@ def _policy_name(policy: str) -> str:
     return "behaviour cloning" if policy == "bc" else policy
 
 
-def _figures_of(result: Result) -> tuple[str, str]:
+def _figures_of(result: PolicyResult) -> tuple[str, str]:
     """The figure and its interval in words; an interval that nothing bounds is empty."""
     mean, low, high = result.interval
     return page.figure(mean, result.figure), page.span(low, high, result.figure)

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from floq.intervals import Interval, mean_interval, success_interval
-from floq.runs.run import Run
 from floq.runs.directory import EVALUATIONS, METRICS, TIMINGS, read_rows
+from floq.runs.run import Run
 
 
-class Result(NamedTuple):
+class PolicyResult(NamedTuple):
     """One evaluation of one policy, over all seeds.
 
     Attributes:
@@ -35,13 +35,13 @@ class Result(NamedTuple):
     mean_length: float
 
 
-def results(run: Run) -> dict[str, list[Result]]:
+def results(run: Run) -> dict[str, list[PolicyResult]]:
     """The run's evaluations by policy, each in order of steps.
 
     A step of which rows are missing is passed over: a killed process leaves such.
     """
     expected = run.config.rows_per_step[EVALUATIONS]
-    found: dict[str, list[Result]] = {}
+    found: dict[str, list[PolicyResult]] = {}
     for rows in _complete_steps(run.evaluations, expected):
         by_policy: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for row in rows:
@@ -118,7 +118,7 @@ def _row_of(rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
     return next(row for row in rows if row["seed"] == seed)
 
 
-def _result(rows: Sequence[dict[str, Any]], seeds: Sequence[int]) -> Result:
+def _result(rows: Sequence[dict[str, Any]], seeds: Sequence[int]) -> PolicyResult:
     """One policy's rows of one step."""
     rows = [_row_of(rows, seed) for seed in seeds]
     figure = "success" if "success" in rows[0] else "return"
@@ -128,7 +128,7 @@ def _result(rows: Sequence[dict[str, Any]], seeds: Sequence[int]) -> Result:
         interval = success_interval(per_seed, episodes)
     else:
         interval = mean_interval(per_seed)
-    return Result(
+    return PolicyResult(
         policy=rows[0]["policy"],
         step=rows[0]["step"],
         figure=figure,

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
-from floq.algorithms import ALGORITHMS
+from floq.algorithms import find_algorithm
 from floq.disk import user_path
-from floq.shell import quoted
+from floq.runs.actor import Actor
 from floq.runs.checkpoint import newest_checkpoint
-from floq.training.program import state_template
 from floq.runs.directory import EVALUATIONS, METRICS, RunConfig, read_config, read_rows
+from floq.runs.states import states_template
+from floq.shell import quoted
 from floq.types import Algorithm, Policy
 
 
@@ -36,7 +38,7 @@ class Run:
     @property
     def algorithm(self) -> Algorithm:
         """The learning rule."""
-        return ALGORITHMS[self.config.algorithm]
+        return find_algorithm(self.config.algorithm)
 
     @property
     def policy(self) -> Policy:
@@ -50,6 +52,29 @@ class Run:
             ValueError: If the run has no such seed.
         """
         return make_policy(self.algorithm.act, self.config.config, self.state_of(seed))
+
+    def actor(self, *, policy_seed: int | None = None, seed: int = 0) -> Actor:
+        """The learned policy for acting step by step, in the environment's own units.
+
+        Args:
+            policy_seed: Which of the run's seeds acts; the first by default.
+            seed: Seed of the policy's noise.
+
+        Raises:
+            ValueError: If the run has no such seed.
+        """
+        config, statistics = self.config, self.config.statistics
+        entries = statistics.action_dim // config.config.action_chunk
+        low, high = config.action_bounds or ((-1.0,) * entries, (1.0,) * entries)
+        return Actor(
+            self.algorithm,
+            config.config,
+            self.state_of(config.seeds[0] if policy_seed is None else policy_seed),
+            observation_dim=statistics.observation_dim,
+            action_low=np.array(low, np.float32),
+            action_high=np.array(high, np.float32),
+            seed=seed,
+        )
 
     def state_of(self, seed: int) -> Any:
         """The algorithm's state of a seed, as its functions take it.
@@ -84,8 +109,8 @@ def load_run(directory: str | Path) -> Run:
     """
     path = user_path(directory)
     config = read_config(path)
-    template = state_template(
-        ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
+    template = states_template(
+        find_algorithm(config.algorithm), config.config, config.statistics, config.seeds
     )
     checkpoint = newest_checkpoint(path / "checkpoints", template)
     if checkpoint is None:

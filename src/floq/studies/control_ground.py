@@ -8,13 +8,14 @@ from typing import Any
 
 import jax
 
-from floq.algorithms import algorithm_of, altered, floq, fql
+from floq.algorithms import algorithm_of, floq, fql
 from floq.compute import count_parameters, update_flops
 from floq.critics import FlowCriticConfig
 from floq.presets import demo
 from floq.presets.methods import preset, small, with_networks
 from floq.runs.results import timing
 from floq.settings import to_json
+from floq.studies import altered
 from floq.studies.cells import folder_name
 from floq.studies.distilled import DistilledCriticConfig
 from floq.studies.study import SMALL_BINS, Base, Size, Study, Variant

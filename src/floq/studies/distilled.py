@@ -8,14 +8,20 @@ import jax
 from jaxtyping import Array, Float, Key
 
 from floq.algorithms import floq
-from floq.critics import FlowCritic, FlowCriticConfig, ScalarCritic, ScalarCriticConfig
+from floq.critics import (
+    CriticConfig,
+    FlowCritic,
+    FlowCriticConfig,
+    ScalarCritic,
+    ScalarCriticConfig,
+)
 from floq.critics.flow import FlowCriticDraws
 from floq.settings import normalise
 from floq.types import Actions, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
-class DistilledCriticConfig:
+class DistilledCriticConfig(CriticConfig):
     """Settings of a flow critic and of the plain critic that is distilled from it.
 
     Attributes:
@@ -24,13 +30,19 @@ class DistilledCriticConfig:
         steps: floq's `distillation_steps`.
     """
 
-    flow: FlowCriticConfig
+    flow: FlowCriticConfig = FlowCriticConfig()
     samples: int = 0
     steps: int = 0
 
     def __post_init__(self) -> None:
         """Refuses settings of another type."""
         normalise(self)
+
+    def create(
+        self, statistics: Statistics, *, discount: float, key: Key[Array, ""]
+    ) -> "DistilledCritic":
+        """The two critics as one."""
+        return DistilledCritic(statistics, self, discount=discount, key=key)
 
     def within(self, config: floq.Config) -> floq.Config:
         """The settings of floq with these."""

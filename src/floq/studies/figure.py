@@ -10,11 +10,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFo
 
 from floq.intervals import Interval
 from floq.reports.style import MUTED, add_legend, cycle, new_figure, style_axes
-from floq.studies.results import Row
+from floq.studies.results import VariantRow
 from floq.studies.study import FLOPS
 
 
-def comparison(rows: Sequence[Row], *, label: str, level: float | None = None) -> Figure:
+def comparison(rows: Sequence[VariantRow], *, label: str, level: float | None = None) -> Figure:
     """The rows' figures: lines over a number where there is one, else a name for each row.
 
     Args:
@@ -49,7 +49,7 @@ def comparison(rows: Sequence[Row], *, label: str, level: float | None = None) -
     return figure
 
 
-def _lines(axes: Axes, rows: Sequence[Row], colours: dict[str, str]) -> None:
+def _lines(axes: Axes, rows: Sequence[VariantRow], colours: dict[str, str]) -> None:
     style_axes(axes)
     for line, colour in colours.items():
         own = sorted(
@@ -67,7 +67,7 @@ def _lines(axes: Axes, rows: Sequence[Row], colours: dict[str, str]) -> None:
         )  # fmt: skip
 
 
-def _place_axis(axes: Axes, rows: Sequence[Row], panel: str) -> None:
+def _place_axis(axes: Axes, rows: Sequence[VariantRow], panel: str) -> None:
     """The axis of places: each of them a tick, on a log scale where they grow by factors."""
     places = sorted({row.place for row in rows if row.place is not None})
     axes.set_xlabel(panel)
@@ -85,7 +85,7 @@ def _place_axis(axes: Axes, rows: Sequence[Row], panel: str) -> None:
         axes.set_xticks(places, [f"{place:g}" for place in places])
 
 
-def _value_axis(axes: Axes, rows: Sequence[Row], label: str) -> None:
+def _value_axis(axes: Axes, rows: Sequence[VariantRow], label: str) -> None:
     if label.startswith("success"):
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -94,7 +94,7 @@ def _value_axis(axes: Axes, rows: Sequence[Row], label: str) -> None:
 
 
 def _named(
-    rows: Sequence[Row], *, label: str, level: float | None, colours: dict[str, str]
+    rows: Sequence[VariantRow], *, label: str, level: float | None, colours: dict[str, str]
 ) -> Figure:
     """A row of the figure for each row."""
     figure = new_figure(0.9 + 0.27 * len(rows))

@@ -7,12 +7,12 @@ from typing import Any, Protocol, runtime_checkable
 from floq.studies.catalogue import STUDIES
 from floq.studies.cells import Cells
 from floq.studies.control_ground import ControlGround
-from floq.studies.study import Ground, Size, Study, Variant
+from floq.studies.study import GroundName, Size, Study, Variant
 from floq.studies.value_ground import ValueGround
 
 
 @runtime_checkable
-class Field(Protocol):
+class Ground(Protocol):
     """A ground: what variants mean on it, and how their cells are computed."""
 
     figure: str
@@ -57,7 +57,7 @@ def find_study(name: str) -> Study:
     return STUDIES[name]
 
 
-def create_field(ground: Ground, size: Size, task: str, updates: int | None) -> Field:
+def create_ground(ground: GroundName, size: Size, task: str, updates: int | None) -> Ground:
     """The ground of a name."""
     if ground == "value":
         return ValueGround(size, updates=updates)
@@ -65,7 +65,7 @@ def create_field(ground: Ground, size: Size, task: str, updates: int | None) -> 
 
 
 def compute_cells(
-    field: Field, variant: Variant, seeds: Sequence[int], directory: Path
+    field: Ground, variant: Variant, seeds: Sequence[int], directory: Path
 ) -> Iterator[None]:
     """Computes a variant's cells and writes them into the study's folder, one at a time."""
     settings, cells = field.settings(variant), Cells(directory)

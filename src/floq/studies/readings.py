@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -102,13 +101,6 @@ class ReadStale:
         return jnp.mean(samples, axis=-1)
 
 
-class _NormHead(eqx.Module):
-    """In place of a last layer: the norm of what it is given."""
-
-    def __call__(self, features: Float[Array, "*shape width"]) -> Float[Array, "*shape 1"]:
-        return jnp.linalg.norm(features, axis=-1, keepdims=True)
-
-
 @dataclasses.dataclass(frozen=True)
 class FeatureNorm:
     """Mean norm of the last hidden layer's features; a flow's at t = 0, at its own noise."""
@@ -117,21 +109,5 @@ class FeatureNorm:
 
     def __call__(self, reader: Reader) -> Float[Array, ""]:
         """The mean over pairs, samples and members."""
-        critic = reader.critic
-        if isinstance(critic, FlowCritic):
-            fields = eqx.tree_at(lambda field: field.network.head, critic.members, _NormHead())
-            start = jnp.zeros(())
-            norms = map_members(
-                lambda field: field.predict(
-                    field.condition(reader.observations, reader.actions), reader.noise, start
-                ),
-                fields,
-            )
-        else:
-            networks = eqx.tree_at(lambda critic: critic.members.head, critic, _NormHead())
-            norms = networks.member_values(reader.observations, reader.actions)
-        return jnp.mean(norms)
-
-
-Reading = ReadValues | ReadAtSteps | ReadStale
-Probe = FeatureNorm
+        features = reader.critic.features(reader.observations, reader.actions, reader.noise)
+        return jnp.mean(jnp.linalg.norm(features, axis=-1))

@@ -15,7 +15,7 @@ Found = Mapping[str, Mapping[int, Mapping[str, Any]]]
 """The cells by variant and seed."""
 
 
-class Row(NamedTuple):
+class VariantRow(NamedTuple):
     """A variant, read in one way, over seeds; figures are those of the last point of training.
 
     Attributes:
@@ -48,7 +48,9 @@ class Row(NamedTuple):
     probes: dict[str, float]
 
 
-def rows_of(variants: Sequence[Variant], found: Found, reference: str, *, figure: str) -> list[Row]:
+def rows_of(
+    variants: Sequence[Variant], found: Found, reference: str, *, figure: str
+) -> list[VariantRow]:
     """The rows of every variant that has cells, in the order of the variants.
 
     Args:
@@ -73,7 +75,7 @@ def rows_of(variants: Sequence[Variant], found: Found, reference: str, *, figure
             if place is None:
                 place = any_cell["flops"] if variant.panel == FLOPS else variant.place
             rows.append(
-                Row(
+                VariantRow(
                     variant=variant.name,
                     reading=reading,
                     panel=variant.panel,
@@ -102,7 +104,7 @@ def table_level(found: Found, variants: Sequence[Variant]) -> float | None:
     return float(np.mean(next(iter(levels)))) if len(levels) == 1 else None
 
 
-def to_csv(rows: Sequence[Row], *, figure: str) -> bytes:
+def to_csv(rows: Sequence[VariantRow], *, figure: str) -> bytes:
     """The rows as CSV, with every number in full."""
     probes = list(dict.fromkeys(name for row in rows for name in row.probes))
     header = ["variant", "reading", "seeds", figure, "low", "high"]
@@ -119,7 +121,7 @@ def to_csv(rows: Sequence[Row], *, figure: str) -> bytes:
         return file.getvalue().encode()
 
 
-def to_markdown(rows: Sequence[Row], *, figure: str, reference: str) -> str:
+def to_markdown(rows: Sequence[VariantRow], *, figure: str, reference: str) -> str:
     """The rows as a table for people."""
     probes = list(dict.fromkeys(name for row in rows for name in row.probes))
     several = len({row.reading for row in rows}) > 1

@@ -13,10 +13,10 @@ from floq.runs.files import replace_bytes
 from floq.studies.catalogue import STUDIES
 from floq.studies.cells import Cells
 from floq.studies.figure import comparison
-from floq.studies.grounds import Field, compute_cells, create_field, find_study
+from floq.studies.grounds import Ground, compute_cells, create_ground, find_study
 from floq.studies.processes import compute_side_by_side
 from floq.studies.results import rows_of, table_level, to_csv, to_markdown
-from floq.studies.study import Ground, Size, Study, Variant
+from floq.studies.study import GroundName, Size, Study, Variant
 from floq.training.signals import Interrupted, interruptions
 
 _LABELS = {
@@ -25,11 +25,11 @@ _LABELS = {
 }
 
 
-def list_studies(name: str = "", *, ground: Ground = "value", size: Size = "small") -> str:
+def list_studies(name: str = "", *, ground: GroundName = "value", size: Size = "small") -> str:
     """The questions of all studies, or the variants of one, in words."""
     if name:
         study = find_study(name)
-        variants = create_field(ground, size, "", None).variants(study)
+        variants = create_ground(ground, size, "", None).variants(study)
         return "\n".join([study.question, *(f"  {variant.name}" for variant in variants)])
     lines = []
     for study in STUDIES.values():
@@ -40,7 +40,7 @@ def list_studies(name: str = "", *, ground: Ground = "value", size: Size = "smal
 def run_study(
     name: str,
     *,
-    ground: Ground = "value",
+    ground: GroundName = "value",
     size: Size = "small",
     task: str = "pointmaze-medium-navigate-singletask-task1-v0",
     seeds: Sequence[int] | None = None,
@@ -79,7 +79,7 @@ def run_study(
         Interrupted: If a signal asked to stop; everything is saved.
     """
     study = find_study(name)
-    field = create_field(ground, size, task, updates)
+    field = create_ground(ground, size, task, updates)
     chosen = _chosen(study, field.variants(study), variants)
     seeds = field.default_seeds if seeds is None else tuple(seeds)
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
@@ -112,7 +112,9 @@ def run_study(
 class _Grid:
     """Variants and seeds of a study, and the cells of them that are finished."""
 
-    def __init__(self, field: Field, variants: Sequence[Variant], seeds: Sequence[int], path: Path):
+    def __init__(
+        self, field: Ground, variants: Sequence[Variant], seeds: Sequence[int], path: Path
+    ):
         self.field, self.variants, self.seeds, self.path = field, variants, seeds, path
         self.cells = Cells(path)
         self._settings = {variant.name: field.settings(variant) for variant in variants}

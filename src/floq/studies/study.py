@@ -6,13 +6,13 @@ from typing import Literal
 
 from floq.critics import CriticConfig, FlowCriticConfig, ScalarCriticConfig
 from floq.networks import NetworkConfig
-from floq.studies.distilled import DistilledCriticConfig, monolith
-from floq.studies.readings import Probe, Reading, ReadValues
+from floq.studies.distilled import monolith
+from floq.studies.readings import ReadValues
 from floq.studies.value_problems import Maze, Waves
-from floq.studies.value_program import Training
+from floq.studies.value_program import Probe, Reading, Training
 
 Size = Literal["small", "full"]
-Ground = Literal["value", "control"]
+GroundName = Literal["value", "control"]
 FLOPS = "floating-point operations of an update"
 """The axis on which a variant's place is what it costs."""
 
@@ -39,7 +39,7 @@ class Variant:
     """
 
     name: str
-    critic: CriticConfig | DistilledCriticConfig
+    critic: CriticConfig
     training: Training
     problem: Waves | Maze
     readings: tuple[Reading, ...] = (ReadValues(),)
@@ -91,7 +91,7 @@ class Base:
     def variant(
         self,
         name: str,
-        critic: CriticConfig | DistilledCriticConfig | None = None,
+        critic: CriticConfig | None = None,
         **changes: object,
     ) -> Variant:
         """A variant of the base: with another critic, or other fields of `Variant`."""

@@ -18,12 +18,12 @@ import jax.numpy as jnp
 from floq.compute import count_flops, count_parameters
 from floq.studies.value_problems import Problem, Waves
 from floq.studies.value_program import (
+    BenchmarkProgram,
     Carry,
     Create,
-    Ground,
     Probe,
-    Program,
     Reading,
+    SampledProblem,
     Training,
     read_values,
     relative_error,
@@ -31,7 +31,7 @@ from floq.studies.value_program import (
 from floq.workers import available_cores
 
 
-class Result(NamedTuple):
+class BenchmarkResult(NamedTuple):
     """What one seed came to.
 
     Attributes:
@@ -60,7 +60,7 @@ def benchmark(
     seeds: Sequence[int] = tuple(range(10)),
     readings: Mapping[str, Reading] | None = None,
     probes: Mapping[str, Probe] | None = None,
-) -> Iterator[tuple[int, Result]]:
+) -> Iterator[tuple[int, BenchmarkResult]]:
     """Trains a critic with every seed, and compares its values with the truth.
 
     A seed has an MDP, data and an initialisation of its own: the same ones for every critic, so
@@ -80,23 +80,25 @@ def benchmark(
 
     Example:
         ```python
-        create = functools.partial(create_critic, FlowCriticConfig())
+        create = FlowCriticConfig().create
         for seed, result in benchmark(create, seeds=range(10)):
             print(seed, result.errors["values"][-1])
         ```
     """
-    program = Program(create, problem, training, readings or {"values": read_values}, probes or {})
-    grounds = [program.ground(seed) for seed in seeds]
+    program = BenchmarkProgram(
+        create, problem, training, readings or {"values": read_values}, probes or {}
+    )
+    problems = [program.sample_problem(seed) for seed in seeds]
     if jax.default_backend() == "cpu":
-        yield from _run_threads(program, seeds, grounds)
+        yield from _run_threads(program, seeds, problems)
     else:
-        yield from _run_batch(program, seeds, grounds)
+        yield from _run_batch(program, seeds, problems)
 
 
-def _cost(program: Program, ground: Ground) -> tuple[int, float]:
+def _cost(program: BenchmarkProgram, sampled: SampledProblem) -> tuple[int, float]:
     """Parameters of the critic, and floating-point operations of an update."""
     key = jax.random.key(0)
-    critic = jax.eval_shape(program.create, ground, key)
+    critic = jax.eval_shape(program.create, sampled, key)
     carry = jax.eval_shape(
         lambda critic: Carry(critic, critic, program.optimizer.init(critic), critic), critic
     )
@@ -104,7 +106,7 @@ def _cost(program: Program, ground: Ground) -> tuple[int, float]:
 
     def count(steps: int | None) -> float:
         round_ = functools.partial(program.round, integration_steps=steps)
-        return count_flops(round_, ground, key, carry, jnp.zeros((), jnp.int32))
+        return count_flops(round_, sampled, key, carry, jnp.zeros((), jnp.int32))
 
     share = training.coarse_until
     flops = (1 - share) * count(None) + (share * count(1) if share else 0)
@@ -112,14 +114,14 @@ def _cost(program: Program, ground: Ground) -> tuple[int, float]:
 
 
 def _run_threads(
-    program: Program, seeds: Sequence[int], grounds: Sequence[Ground]
-) -> Iterator[tuple[int, Result]]:
+    program: BenchmarkProgram, seeds: Sequence[int], problems: Sequence[SampledProblem]
+) -> Iterator[tuple[int, BenchmarkResult]]:
     """Each seed by itself, as many at a time as there are cores: a CPU is slow at batched products.
 
     The first one runs alone, so that its time is that of an update on an idle machine.
     """
     rounds = program.training.rounds
-    arguments = [(ground, jnp.uint32(seed)) for ground, seed in zip(grounds, seeds, strict=True)]
+    arguments = [(sampled, jnp.uint32(seed)) for sampled, seed in zip(problems, seeds, strict=True)]
     run = jax.jit(program.run)
 
     def timed(index: int, rounds: int) -> tuple[Any, float]:
@@ -127,49 +129,54 @@ def _run_threads(
         measured = jax.device_get(run(*arguments[index], jnp.int32(rounds)))
         return measured, time.perf_counter() - started
 
-    cost = _cost(program, grounds[0])
+    cost = _cost(program, problems[0])
     timed(0, 0)  # Compiles.
     _, beside = timed(0, 0)
     measured, whole = timed(0, rounds)
     seconds = max(whole - beside, 0.0) / program.training.updates
-    yield seeds[0], _result(program, measured, grounds[0], *cost, seconds)
+    yield seeds[0], _result(program, measured, problems[0], *cost, seconds)
     threads = ThreadPoolExecutor(available_cores())
     try:
         futures = {threads.submit(timed, index, rounds): index for index in range(1, len(seeds))}
         for future in as_completed(futures):
             index, (measured, _) = futures[future], future.result()
-            yield seeds[index], _result(program, measured, grounds[index], *cost, seconds)
+            yield seeds[index], _result(program, measured, problems[index], *cost, seconds)
     finally:
         # After Ctrl-C, only what has begun is waited for.
         threads.shutdown(cancel_futures=True)
 
 
 def _run_batch(
-    program: Program, seeds: Sequence[int], grounds: Sequence[Ground]
-) -> Iterator[tuple[int, Result]]:
+    program: BenchmarkProgram, seeds: Sequence[int], problems: Sequence[SampledProblem]
+) -> Iterator[tuple[int, BenchmarkResult]]:
     """All seeds as one batch."""
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *grounds)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
     arguments = stacked, jnp.array(seeds, jnp.uint32)
     run = jax.jit(jax.vmap(program.run, (0, 0, None)))
     jax.block_until_ready(run(*arguments, jnp.int32(0)))  # Compiles.
-    cost = _cost(program, grounds[0])
+    cost = _cost(program, problems[0])
     started = time.perf_counter()
     measured = jax.device_get(run(*arguments, jnp.int32(program.training.rounds)))
     seconds = (time.perf_counter() - started) / program.training.updates / len(seeds)
-    for index, (seed, ground) in enumerate(zip(seeds, grounds, strict=True)):
+    for index, (seed, sampled) in enumerate(zip(seeds, problems, strict=True)):
         own = jax.tree.map(lambda leaf, index=index: leaf[index], measured)
-        yield seed, _result(program, own, ground, *cost, seconds)
+        yield seed, _result(program, own, sampled, *cost, seconds)
 
 
 def _result(
-    program: Program, measured: Any, ground: Ground, parameters: int, flops: float, seconds: float
-) -> Result:
+    program: BenchmarkProgram,
+    measured: Any,
+    sampled: SampledProblem,
+    parameters: int,
+    flops: float,
+    seconds: float,
+) -> BenchmarkResult:
     errors, probes = measured
-    return Result(
+    return BenchmarkResult(
         # A compiled function gives dictionaries sorted by name.
         {name: tuple(map(float, errors[name])) for name in program.readings},
         {name: tuple(map(float, probes[name])) for name in program.probes},
-        float(relative_error(ground, ground.table)),
+        float(relative_error(sampled, sampled.table)),
         parameters,
         flops,
         seconds,

@@ -1,18 +1,16 @@
 """Studies on the value ground: the value benchmark, where the truth is known."""
 
-import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from floq.critics import CriticConfig, FlowCriticConfig, create_critic
+from floq.critics import FlowCriticConfig
 from floq.networks import NetworkConfig
 from floq.settings import to_json
-from floq.studies.distilled import DistilledCritic, DistilledCriticConfig
 from floq.studies.study import SMALL_BINS, Base, Size, Study, Variant
 from floq.studies.value_benchmark import benchmark
 from floq.studies.value_problems import Waves
-from floq.studies.value_program import Create, Training
+from floq.studies.value_program import Training
 
 
 def _base(size: Size) -> Base:
@@ -27,12 +25,6 @@ def _base(size: Size) -> Base:
         return Base(flow, bins=SMALL_BINS)
     training = Training(updates=30_000, learning_rate=1e-3, batch_size=256, points=10)
     return Base(flow, training, Waves(roughness=4, side=24, transitions=131_072))
-
-
-def _creator(config: CriticConfig | DistilledCriticConfig) -> Create:
-    if isinstance(config, DistilledCriticConfig):
-        return functools.partial(DistilledCritic, config=config)
-    return functools.partial(create_critic, config)
 
 
 class ValueGround:
@@ -80,7 +72,7 @@ class ValueGround:
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Each seed with what it came to, as soon as it is done."""
         results = benchmark(
-            _creator(variant.critic),
+            variant.critic.create,
             problem=variant.problem,
             training=variant.training,
             seeds=seeds,

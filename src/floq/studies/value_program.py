@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 from floq.data.dataset import Dataset
 from floq.losses import ema_update
-from floq.networks import is_head
+from floq.studies.altered import with_features_of, with_noise
 from floq.studies.value_problems import Problem, collect, statistics
 from floq.types import Batch, Critic
 
@@ -119,7 +119,7 @@ class Training:
         return tuple(self.updates * point // self.points for point in range(1, self.points + 1))
 
 
-class Ground(NamedTuple):
+class SampledProblem(NamedTuple):
     """The arrays of one seed's MDP and data."""
 
     dataset: Dataset
@@ -143,7 +143,7 @@ class Carry(NamedTuple):
     stale: Any
 
 
-class Program:
+class BenchmarkProgram:
     """What is compiled once for all seeds."""
 
     def __init__(
@@ -162,7 +162,7 @@ class Program:
         self._discount = problem.discount ** (training.action_chunk * training.n_step)
         self._create = functools.partial(create, discount=self._discount)
 
-    def ground(self, seed: int) -> Ground:
+    def sample_problem(self, seed: int) -> SampledProblem:
         """The MDP, the data and the truth of a seed."""
         random = np.random.default_rng(seed)
         mdp = self._problem.sample(random)
@@ -174,7 +174,7 @@ class Program:
         if truth.size > _MAX_PAIRS:
             pairs = random.choice(truth.size, _MAX_PAIRS, replace=False)
         pair_states, columns = np.divmod(pairs, len(vectors))
-        return Ground(
+        return SampledProblem(
             data.dataset,
             data.states,
             observations=jnp.asarray(mdp.observations, jnp.float32),
@@ -187,25 +187,25 @@ class Program:
             weights=jnp.asarray(mdp.valid[pair_states], jnp.float32),
         )
 
-    def create(self, ground: Ground, key: Key[Array, ""]) -> Critic:
+    def create(self, sampled: SampledProblem, key: Key[Array, ""]) -> Critic:
         """The critic before the first update."""
-        sizes = ground.observations.shape[1], ground.pair_actions.shape[1]
+        sizes = sampled.observations.shape[1], sampled.pair_actions.shape[1]
         return self._create(statistics(*sizes, self._discount), key=key)
 
     def run(
-        self, ground: Ground, seed: UInt32[Array, ""], rounds: Int[Array, ""]
+        self, sampled: SampledProblem, seed: UInt32[Array, ""], rounds: Int[Array, ""]
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """One seed's errors and probes at every point of training, `rounds` batches apart."""
         training = self.training
         init_key, train_key, read_key = jax.random.split(jax.random.key(seed), 3)
-        critic: Any = self.create(ground, init_key)
+        critic: Any = self.create(sampled, init_key)
         stale_point = max(1, round(training.stale_at * training.points))
 
         def point(carry: Carry, index: Int[Array, ""]) -> tuple[Carry, Any]:
             def body(number: Any, carry: Carry) -> Carry:
                 number = index * rounds + number
                 steps = self._integration_steps(critic, number)
-                return self.round(ground, train_key, carry, number, steps)
+                return self.round(sampled, train_key, carry, number, steps)
 
             carry = jax.lax.fori_loop(0, rounds, body, carry)
             is_stale = index + 1 == stale_point
@@ -213,25 +213,26 @@ class Program:
                 lambda now, then: jnp.where(is_stale, now, then), carry.critic, carry.stale
             )
             carry = carry._replace(stale=stale)
-            return carry, self._measure(ground, carry, jax.random.fold_in(read_key, index))
+            return carry, self._measure(sampled, carry, jax.random.fold_in(read_key, index))
 
         carry = Carry(critic, critic, self.optimizer.init(critic), critic)
         _, measured = jax.lax.scan(point, carry, jnp.arange(training.points))
         return measured
 
-    def _measure(self, ground: Ground, carry: Carry, key: Key[Array, ""]) -> Any:
+    def _measure(self, sampled: SampledProblem, carry: Carry, key: Key[Array, ""]) -> Any:
         """The error of every reading, and every probe."""
-        noise = carry.critic.sample_noise((len(ground.truth), EVALUATION_SAMPLES), key=key)
-        observations = ground.observations[ground.pair_states]
-        reader = Reader(carry.critic, carry.stale, observations, ground.pair_actions, noise)
+        noise = carry.critic.sample_noise((len(sampled.truth), EVALUATION_SAMPLES), key=key)
+        observations = sampled.observations[sampled.pair_states]
+        reader = Reader(carry.critic, carry.stale, observations, sampled.pair_actions, noise)
         errors = {
-            name: relative_error(ground, reading(reader)) for name, reading in self.readings.items()
+            name: relative_error(sampled, reading(reader))
+            for name, reading in self.readings.items()
         }
         return errors, {name: probe(reader) for name, probe in self.probes.items()}
 
     def round(
         self,
-        ground: Ground,
+        sampled: SampledProblem,
         key: Key[Array, ""],
         carry: Carry,
         number: Int[Array, ""],
@@ -243,8 +244,8 @@ class Program:
         """
         again = self.training.updates_per_target
         batch_key, action_key, *keys = jax.random.split(jax.random.fold_in(key, number), 2 + again)
-        batch, next_states = self.batch(ground, number, batch_key)
-        next_actions = self._next_actions(ground, carry.critic, next_states, action_key)
+        batch, next_states = self.batch(sampled, number, batch_key)
+        next_actions = self._next_actions(sampled, carry.critic, next_states, action_key)
         draws = carry.critic.sample_draws(len(batch.rewards), key=keys[0])
         # Only a flow knows the setting.
         steps = {} if integration_steps is None else {"integration_steps": integration_steps}
@@ -276,10 +277,10 @@ class Program:
         return jnp.where(coarse, 1, critic.config.integration_steps)
 
     def batch(
-        self, ground: Ground, number: Int[Array, ""], key: Key[Array, ""]
+        self, sampled: SampledProblem, number: Int[Array, ""], key: Key[Array, ""]
     ) -> tuple[Batch, Int[Array, " batch"]]:
         """Transitions that have arrived, and the states that they lead to."""
-        training, dataset = self.training, ground.dataset
+        training, dataset = self.training, sampled.dataset
         available = dataset.size
         if training.stream:
             share = (number + 1) / (training.rounds * training.points)
@@ -288,35 +289,36 @@ class Program:
         positions = jax.random.randint(index_key, (training.batch_size,), 0, available)
         batch = dataset.take(positions)
         if training.target_noise:
-            noise = jax.random.normal(noise_key, batch.rewards.shape)
-            batch = batch._replace(rewards=batch.rewards + training.target_noise * noise)
-        return batch, ground.states[dataset.transitions[positions] + dataset.lookahead]
+            batch = with_noise(batch, training.target_noise, key=noise_key)
+        return batch, sampled.states[dataset.transitions[positions] + dataset.lookahead]
 
     def _next_actions(
-        self, ground: Ground, critic: Critic, states: Int[Array, " batch"], key: Key[Array, ""]
+        self,
+        sampled: SampledProblem,
+        critic: Critic,
+        states: Int[Array, " batch"],
+        key: Key[Array, ""],
     ) -> Float[Array, "batch samples act"]:
         """Actions of the policy at each state, chunks of them if asked."""
         samples = self.training.next_actions or critic.noise_samples
         shape = (len(states), samples, self.training.action_chunk)
-        logits = jnp.log(ground.policy[states])[:, None, None]
+        logits = jnp.log(sampled.policy[states])[:, None, None]
         chosen = jax.random.categorical(key, logits, shape=shape)
-        return ground.actions[chosen].reshape(*shape[:2], -1)
+        return sampled.actions[chosen].reshape(*shape[:2], -1)
 
     def _updated(self, carry: Carry, gradient: Any, step: Int[Array, ""]) -> Carry:
         """After a step of Adam; the slow copy averages what was there before it, as published."""
         updates, optimizer = self.optimizer.update(gradient, carry.optimizer)
-        if self.training.freeze_at < 1:
-            moves = step < self.training.freeze_at * self.training.updates
-            updates = jax.tree_util.tree_map_with_path(
-                lambda path, leaf: leaf if is_head(path) else moves * leaf, updates
-            )
         target = ema_update(carry.target, carry.critic, self.training.target_rate)
         critic = jax.tree.map(jnp.add, carry.critic, updates)
+        if self.training.freeze_at < 1:
+            frozen = step >= self.training.freeze_at * self.training.updates
+            critic = with_features_of(carry.critic, critic, frozen)
         return carry._replace(critic=critic, target=target, optimizer=optimizer)
 
 
-def relative_error(ground: Ground, values: Float[Array, " pairs"]) -> Float[Array, ""]:
+def relative_error(sampled: SampledProblem, values: Float[Array, " pairs"]) -> Float[Array, ""]:
     """The root mean square error over valid pairs, in standard deviations of the truth."""
-    mean = functools.partial(jnp.average, weights=ground.weights)
-    variance = mean(jnp.square(ground.truth - mean(ground.truth)))
-    return jnp.sqrt(mean(jnp.square(values - ground.truth)) / variance)
+    mean = functools.partial(jnp.average, weights=sampled.weights)
+    variance = mean(jnp.square(sampled.truth - mean(sampled.truth)))
+    return jnp.sqrt(mean(jnp.square(values - sampled.truth)) / variance)

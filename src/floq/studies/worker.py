@@ -9,7 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-from floq.training.signals import EXIT_INTERRUPTED, Interrupted
+from floq.shell import EXIT_INTERRUPTED
+from floq.training.signals import Interrupted
 from floq.workers import receive_job
 
 
@@ -20,9 +21,9 @@ def main() -> int:
     if job["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job["cores"])
 
-    from floq.studies.grounds import compute_cells, create_field, find_study
+    from floq.studies.grounds import compute_cells, create_ground, find_study
 
-    field = create_field(job["ground"], job["size"], job["task"], job["updates"])
+    field = create_ground(job["ground"], job["size"], job["task"], job["updates"])
     (variant,) = (
         variant
         for variant in field.variants(find_study(job["study"]))

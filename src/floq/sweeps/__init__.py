@@ -1,43 +1,67 @@
 """Sweeps: tasks × algorithms × settings × seeds, or a search, finished whatever is killed."""
 
+import importlib.util
+import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from floq.data.paths import data_directory
 from floq.disk import user_path
 from floq.runs.locks import hold
-from floq.sweeps.plan import PlannedRun
+from floq.sweeps.plan import PlannedRun, standing
 from floq.sweeps.queue import Queue, forecast
 from floq.sweeps.spec import Spec, read_spec
 from floq.sweeps.table import write_table
 from floq.tasks import require_task
 
-__all__ = ["Spec", "forecast", "read_spec", "sweep"]
+__all__ = ["Outcome", "Spec", "forecast", "read_spec", "sweep"]
+
+
+class Outcome(NamedTuple):
+    """What a call came to.
+
+    Attributes:
+        table: The sweep's table.
+        failures: Why runs failed, by name.
+        left: Runs that another call would go on with.
+    """
+
+    table: Path
+    failures: dict[str, str]
+    left: int
 
 
 def sweep(
-    spec: Spec, directory: str | Path, *, address: str | None = None
-) -> tuple[Path, dict[str, str]]:
-    """Finishes every run of a sweep, and writes its table.
+    spec: Spec,
+    directory: str | Path,
+    *,
+    address: str | None = None,
+    minutes: float | None = None,
+) -> Outcome:
+    """Finishes every run of a sweep, or what fits a time, and writes its table.
 
     Called again, it leaves finished runs as they are, resumes those that are begun, and starts the
-    rest: what is done is read from the run directories alone.
+    rest: what is done is read from the run directories alone. Without Ray, runs are done one after
+    the other in this process.
 
     Args:
         spec: What to run.
         directory: The sweep's folder, which holds the run directories.
         address: An existing Ray cluster; None starts one on this machine.
-
-    Returns:
-        The table, and why runs failed, by name.
+        minutes: Time after which runs save and stop; None finishes all.
 
     Raises:
         ValueError: If a setting is not one, or a folder holds a run of other settings.
         FileNotFoundError: If a task's data is not there.
-        RuntimeError: If another process is at work on the sweep, or Ray is not there.
+        RuntimeError: If another process is at work on the sweep, or Ray is asked for and not there.
         KeyboardInterrupt: If a signal asked to stop: nothing is lost.
     """
     from floq.sweeps.cluster import run_all
+    from floq.sweeps.turns import run_in_turn
 
+    if minutes is not None and not minutes > 0:
+        raise ValueError(f"minutes is {minutes}: give a number above 0, or leave it out.")
+    deadline = None if minutes is None else time.time() + 60 * minutes
     directory = user_path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     with hold(directory, what="running a sweep"):
@@ -48,20 +72,20 @@ def sweep(
 
         def note(run: PlannedRun, failure: str) -> None:
             count["ended"] += 1
-            print(f"[{count['ended']}] {run.name}: {failure or 'finished'}", flush=True)
+            how = "finished" if standing(directory, run).finished else "saved, not finished"
+            print(f"[{count['ended']}] {run.name}: {failure or how}", flush=True)
 
         print(f"{directory}: {len(queue.runs):,} runs are planned, {len(queue.left):,} are left.")
+        shared: Any = {"data": data_directory(), "deadline": deadline, "note": note}
         try:
-            if queue.left:
-                run_all(
-                    queue,
-                    directory,
-                    data=data_directory(),
-                    resources=spec.resources,
-                    address=address,
-                    note=note,
-                )
+            if queue.left and address is None and importlib.util.find_spec("ray") is None:
+                print('Ray is not installed (pip install "floq[sweep]"): runs are done in turn.')
+                run_in_turn(queue, directory, **shared)
+            elif queue.left:
+                run_all(queue, directory, resources=spec.resources, address=address, **shared)
         finally:
             # Also if it was stopped: the table says what is begun.
             table = write_table(directory, queue.runs)
-        return table, queue.failures
+        unfinished = [run for run in queue.runs if not standing(directory, run).finished]
+        left = sum(run.name not in queue.failures for run in unfinished)
+        return Outcome(table, queue.failures, left)

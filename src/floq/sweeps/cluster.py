@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ def run_all(
     data: Path,
     resources: Resources,
     address: str | None,
+    deadline: float | None,
     note: Callable[[PlannedRun, str], None],
 ) -> None:
     """Does every run that the queue hands out.
@@ -51,6 +53,7 @@ def run_all(
         data: Folder of the dataset files.
         resources: What each run takes.
         address: An existing cluster's; None starts one on this machine that ends with the call.
+        deadline: When to save and stop, in seconds since the epoch; None when all is done.
         note: Called when a run has ended, with the reason if it failed.
 
     Raises:
@@ -66,9 +69,15 @@ def run_all(
         searcher = _searcher(
             queue,
             lambda run: describe_job(
-                directory.absolute(), run, data=data.absolute(), cpus=resources.cpus, gpus=gpus
+                directory.absolute(),
+                run,
+                data=data.absolute(),
+                cpus=resources.cpus,
+                gpus=gpus,
+                deadline=deadline,
             ),
             note,
+            deadline,
         )
         tune = ray.tune
         tuner = tune.Tuner(
@@ -165,7 +174,10 @@ def _refuse_too_large(ray: Any, cpus: float, gpus: float) -> None:
 
 
 def _searcher(
-    queue: Queue, describe: Callable[[PlannedRun], str], note: Callable[[PlannedRun, str], None]
+    queue: Queue,
+    describe: Callable[[PlannedRun], str],
+    note: Callable[[PlannedRun, str], None],
+    deadline: float | None,
 ) -> Any:
     """The queue in the form that Ray Tune asks for work."""
     from ray.tune.search import Searcher  # pyright: ignore[reportMissingImports]
@@ -176,7 +188,8 @@ def _searcher(
             self.running: dict[str, PlannedRun] = {}
 
         def suggest(self, trial_id: str) -> Any:
-            run = queue.next()
+            is_over = deadline is not None and time.time() >= deadline
+            run = None if is_over else queue.next()
             if run is None:
                 # Another may come when one that is running ends.
                 return None if self.running else Searcher.FINISHED

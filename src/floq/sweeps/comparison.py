@@ -26,7 +26,7 @@ from floq.intervals import (
     task_mean,
 )
 from floq.presets.published import published_mean
-from floq.sweeps.table import Row
+from floq.sweeps.table import SweepRow
 
 THRESHOLDS = np.linspace(0, 1, 101)
 """Success rates at which profiles are read."""
@@ -131,7 +131,7 @@ class Profile(NamedTuple):
     band: np.ndarray
 
 
-def cells_of(rows: Iterable[Row]) -> list[Cell]:
+def cells_of(rows: Iterable[SweepRow]) -> list[Cell]:
     """The cells of a table, in the order of its rows.
 
     Trials of searches are methods of their own, so that the rows of a grid and those of a search
@@ -142,7 +142,7 @@ def cells_of(rows: Iterable[Row]) -> list[Cell]:
     for row in rows:
         for key, value in row.settings.items():
             values[row.algorithm, key].add(value)
-    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[SweepRow]] = defaultdict(list)
     for row in rows:
         shown = {
             key: value
@@ -226,13 +226,13 @@ def profiles(cells: Sequence[Cell]) -> list[Profile]:
     return found
 
 
-def _method_name(row: Row, shown: dict[str, str]) -> str:
+def _method_name(row: SweepRow, shown: dict[str, str]) -> str:
     name = row.algorithm if row.trial is None else f"{row.algorithm}, trial {row.trial}"
     settings = ", ".join(f"{key}={value}" for key, value in shown.items())
     return f"{name} ({settings})" if settings else name
 
 
-def _cell(method: str, rows: Sequence[Row]) -> Cell:
+def _cell(method: str, rows: Sequence[SweepRow]) -> Cell:
     found = [row for row in rows if row.status == "finished" and row.figure is not None]
     figure = "success" if all(row.success is not None for row in found) else "return"
     values = [row.success if figure == "success" else row.mean_return for row in found]

@@ -9,19 +9,29 @@ import os
 import time
 from pathlib import Path
 
-from floq.algorithms import ALGORITHMS
+from floq.algorithms import find_algorithm
+from floq.plugins import import_plugins, imported_plugins
 from floq.runs.directory import CONFIG
 from floq.runs.locks import HeldFolder
 from floq.settings import from_json, to_json
 from floq.sweeps.plan import PlannedRun
 from floq.tasks import load_task
-from floq.training import Schedule, resume, train
+from floq.training import Interrupted, Schedule, resume, train
+from floq.training.signals import stopped_at
 
 _PATIENCE = 120.0
 """Seconds to wait for a worker of a killed sweep to end: it notices within seconds."""
 
 
-def describe_job(directory: Path, run: PlannedRun, *, data: Path, cpus: float, gpus: float) -> str:
+def describe_job(
+    directory: Path,
+    run: PlannedRun,
+    *,
+    data: Path,
+    cpus: float,
+    gpus: float,
+    deadline: float | None = None,
+) -> str:
     """All that a worker needs to know, as one line of JSON.
 
     Args:
@@ -30,6 +40,7 @@ def describe_job(directory: Path, run: PlannedRun, *, data: Path, cpus: float, g
         data: Folder of the dataset files, likewise.
         cpus: The run's share of cores.
         gpus: Its share of GPUs.
+        deadline: When the run must save and stop, in seconds since the epoch; None never.
     """
     return json.dumps(
         {
@@ -43,6 +54,8 @@ def describe_job(directory: Path, run: PlannedRun, *, data: Path, cpus: float, g
             "schedule": to_json(run.schedule),
             "cpus": cpus,
             "gpus": gpus,
+            "plugins": imported_plugins(),
+            "deadline": deadline,
         }
     )
 
@@ -54,15 +67,19 @@ def do_job(text: str) -> str:
         text: A job of `describe_job`.
 
     Returns:
-        Nothing if the run is finished, else why it cannot be. A lost worker returns nothing at
-        all: such a job is done again.
+        Nothing if the run is finished, or saved because its time is over, else why it cannot be. A
+        lost worker returns nothing at all: such a job is done again.
     """
     job = json.loads(text)
+    import_plugins(job["plugins"])
     _keep_to_share(job["cpus"], job["gpus"])
     started = time.monotonic()
     while True:
         try:
-            _train(job)
+            with stopped_at(job["deadline"]):
+                _train(job)
+        except Interrupted:
+            return ""
         except HeldFolder as error:
             if time.monotonic() - started > _PATIENCE:
                 return str(error)
@@ -83,7 +100,7 @@ def _train(job: dict) -> None:
         resume(directory, dataset=dataset, steps=job["steps"], processes=processes, progress=False)
         return
     train(
-        from_json(ALGORITHMS[job["algorithm"]].Config, job["config"]),
+        from_json(find_algorithm(job["algorithm"]).Config, job["config"]),
         dataset,
         env=job["task"],
         seeds=job["seeds"],

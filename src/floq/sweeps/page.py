@@ -22,7 +22,7 @@ from floq.sweeps.comparison import (
     profiles,
 )
 from floq.sweeps.figures import Mark, interval_rows, profile_lines
-from floq.sweeps.table import TABLE, Row, read_table
+from floq.sweeps.table import TABLE, SweepRow, read_table
 
 _BOOTSTRAP_NOTE = (
     "Ranges are 95 % intervals by the stratified bootstrap: seeds are drawn anew within each task, "
@@ -121,7 +121,7 @@ def sweep_report(table: Path, *, output: str | Path) -> Path:
 
 
 def _headline(
-    rows: Sequence[Row], cells: Sequence[Cell], found: Sequence[Overall]
+    rows: Sequence[SweepRow], cells: Sequence[Cell], found: Sequence[Overall]
 ) -> Iterable[str]:
     if found:
         words = "; ".join(f"{each.method} {_words(each.interquartile)}" for each in found)
@@ -259,7 +259,7 @@ def _task_section(title: str, cells: Sequence[Cell], note: str) -> str:
 
 
 def _summary(
-    rows: Sequence[Row],
+    rows: Sequence[SweepRow],
     cells: Sequence[Cell],
     found: Sequence[Overall],
     compared: Sequence[Improvement],

@@ -18,7 +18,7 @@ _AFTER = ("seed", "steps", "status", "success", "return", "length", "episodes", 
 _NUMBERS = ("success", "return", "length")
 
 
-class Row(NamedTuple):
+class SweepRow(NamedTuple):
     """One seed of one run.
 
     Attributes:
@@ -59,7 +59,7 @@ class Row(NamedTuple):
         return self.mean_return if self.success is None else self.success
 
 
-def final_rows(directory: Path, run: PlannedRun) -> list[Row]:
+def final_rows(directory: Path, run: PlannedRun) -> list[SweepRow]:
     """The rows of a run, one for each of its seeds.
 
     Raises:
@@ -70,7 +70,7 @@ def final_rows(directory: Path, run: PlannedRun) -> list[Row]:
     found = standing(directory, run)
     if not found.finished:
         status = "begun" if found.begun else "not begun"
-        return [Row(*common, seed, run.steps, status) for seed in run.seeds]
+        return [SweepRow(*common, seed, run.steps, status) for seed in run.seeds]
     path = directory / run.name
     state = _digest(checkpoint_paths(path / "checkpoints")[-1])
     last = {
@@ -82,7 +82,7 @@ def final_rows(directory: Path, run: PlannedRun) -> list[Row]:
     for seed in run.seeds:
         row = last.get(seed, {})
         rows.append(
-            Row(
+            SweepRow(
                 *common,
                 seed,
                 run.steps,
@@ -110,7 +110,7 @@ def write_table(directory: Path, runs: Sequence[PlannedRun]) -> Path:
     return write_rows(directory, [row for run in runs for row in final_rows(directory, run)])
 
 
-def write_rows(directory: Path, rows: Sequence[Row]) -> Path:
+def write_rows(directory: Path, rows: Sequence[SweepRow]) -> Path:
     """Writes `table.csv` and `table.md`.
 
     Args:
@@ -132,7 +132,7 @@ def write_rows(directory: Path, rows: Sequence[Row]) -> Path:
     return directory / TABLE
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path) -> list[SweepRow]:
     """The rows of `table.csv`.
 
     Raises:
@@ -158,7 +158,7 @@ def _digest(checkpoint: Path) -> str:
     return read_json(checkpoint / "manifest.json")["files"]["state.safetensors"]["sha256"][:16]
 
 
-def _cells(row: Row, keys: Sequence[str]) -> list[str]:
+def _cells(row: SweepRow, keys: Sequence[str]) -> list[str]:
     values = [row.run, row.task, row.algorithm, row.trial]
     values += [row.settings.get(key) for key in keys]
     values += [row.seed, row.steps, row.status, row.success, row.mean_return]
@@ -174,11 +174,11 @@ def _rounded(header: Sequence[str], cells: Sequence[str]) -> list[str]:
     ]
 
 
-def _row(cells: Mapping[str, Any], keys: Sequence[str]) -> Row:
+def _row(cells: Mapping[str, Any], keys: Sequence[str]) -> SweepRow:
     success, mean_return, length = (
         float(cells[name]) if cells[name] else None for name in _NUMBERS
     )
-    return Row(
+    return SweepRow(
         run=cells["run"],
         task=cells["task"],
         algorithm=cells["algorithm"],

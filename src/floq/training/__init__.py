@@ -2,9 +2,10 @@
 
 from floq.runs.directory import Online, RunConfig, Schedule
 from floq.runs.run import Run, load_run
+from floq.shell import EXIT_INTERRUPTED
 from floq.training.finetune import finetune
 from floq.training.loop import Diverged
-from floq.training.signals import EXIT_INTERRUPTED, Interrupted
+from floq.training.signals import Interrupted
 from floq.training.train import resume, train
 
 __all__ = [

@@ -1,8 +1,9 @@
 """Fine-tuning: a run that was trained on data goes on in its environment."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from floq.algorithms import ALGORITHMS
+from floq.algorithms import find_algorithm
 from floq.data.dataset import Dataset
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
@@ -20,8 +21,10 @@ from floq.runs.directory import (
     refuse_existing,
 )
 from floq.runs.run import Run
+from floq.runs.states import states_template
 from floq.settings import takes_settings
 from floq.shell import quoted
+from floq.training.callbacks import Callback
 from floq.training.preparation import (
     DataFile,
     as_decisions,
@@ -31,7 +34,6 @@ from floq.training.preparation import (
     verified_dataset,
     with_environment,
 )
-from floq.training.program import state_template
 from floq.training.signals import interruptions
 from floq.training.train import go_through_phases
 
@@ -48,6 +50,7 @@ def finetune(
     schedule: Schedule | None = None,
     processes: int | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Goes on with an offline run in its environment, in a new directory.
 
@@ -68,6 +71,7 @@ def finetune(
         schedule: When to log, evaluate and save, in environment steps; by default the run's.
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
+        callbacks: Functions that are told of every log, evaluation and checkpoint, as in `train`.
 
     Returns:
         The new run.
@@ -79,8 +83,8 @@ def finetune(
         Interrupted: If a signal asked to stop; everything is saved, and `resume` goes on.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
-        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's steps;
-            everything before is saved.
+        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
+            steps; everything before is saved.
     """
     source = run.directory if isinstance(run, Run) else user_path(run)
     former = read_config(source)
@@ -118,12 +122,13 @@ def finetune(
             done=config.rows_per_step.keys(),
             processes=processes,
             progress=progress,
+            callbacks=callbacks,
         )
 
 
 def _newest(source: Path, config: RunConfig) -> Checkpoint:
-    template = state_template(
-        ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
+    template = states_template(
+        find_algorithm(config.algorithm), config.config, config.statistics, config.seeds
     )
     checkpoint = newest_checkpoint(source / "checkpoints", template)
     if checkpoint is None:

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-Result = TypeVar("Result")
+Given = TypeVar("Given")
 
 AUTO = "auto"
 """In place of the coordinator's address: the cluster's scheduler knows it."""
@@ -101,7 +101,7 @@ def from_all(value: int) -> list[int]:
     return multihost_utils.process_allgather(np.int32(value)).tolist()
 
 
-def on_first(action: Callable[[], Result]) -> Result | None:
+def on_first(action: Callable[[], Given]) -> Given | None:
     """Has the first process do something while the others, which get None, wait.
 
     Raises:

@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from floq.algorithms import ALGORITHMS
+from floq.algorithms import find_algorithm
 from floq.envs.vector import WorkerError
 from floq.evaluation import Evaluator
 from floq.progress import ProgressDisplay
@@ -21,7 +21,8 @@ from floq.runs.directory import (
     RunDirectory,
     read_rows,
 )
-from floq.runs.run import make_policy, state_at
+from floq.runs.run import Run, make_policy, state_at
+from floq.training.callbacks import Callback, Event
 from floq.training.hosts import from_all, on_first
 from floq.training.offline_phase import NothingToLearn, Phase
 from floq.training.signals import Interrupted, StopRequest
@@ -43,6 +44,7 @@ class Loop:
         *,
         done: Collection[str] = (),
         is_saved: bool,
+        callbacks: Sequence[Callback] = (),
     ):
         """Prepares to go on where the phase is.
 
@@ -53,10 +55,11 @@ class Loop:
             evaluator: What evaluates; None where this process does not.
             done: Files that have their rows of the phase's present step already.
             is_saved: Whether there is a checkpoint of that step.
+            callbacks: Told of every log, evaluation and checkpoint.
         """
         self._files, self._config, self._phase = files, config, phase
-        self._algorithm = ALGORITHMS[config.algorithm]
-        self._evaluator = evaluator
+        self._algorithm = find_algorithm(config.algorithm)
+        self._evaluator, self._callbacks = evaluator, callbacks
         self._saved_step = phase.step if is_saved else -1
         self._logged_step = phase.step if METRICS in done else -1
         self._evaluated_step = phase.step if EVALUATIONS in done else -1
@@ -169,6 +172,7 @@ class Loop:
         self._phase.start_window()
         self._append_rows()
         self._logged_step = step
+        self._tell("log", rows)
 
     def _append_rows(self) -> None:
         for name, rows in self._phase.take_rows().items():
@@ -187,6 +191,7 @@ class Loop:
         own = [row for row in rows if row["policy"] == self._config.algorithm]
         figure = "success" if "success" in own[0] else "return"
         display.note(f"{figure} {np.mean([row[figure] for row in own]):.3g}")
+        self._tell("evaluation", rows)
 
     def _evaluation_rows(
         self, states: Any, display: ProgressDisplay, stop: StopRequest
@@ -236,6 +241,20 @@ class Loop:
                 shards=snapshot.shards,
             )
         self._saved_step = step
+        self._tell("checkpoint", [])
+
+    def _tell(self, kind: Literal["log", "evaluation", "checkpoint"], rows: list[Any]) -> None:
+        """Tells the callbacks, in the process that writes; what one raises loses nothing."""
+        if not self._callbacks:
+            return
+        # On the host, since the next updates overwrite what is on the device.
+        state, step = jax.device_get(self._phase.state()), self._phase.step
+        event = Event(kind, step, rows, Run(self._files.path, self._config, step, state))
+        try:
+            on_first(lambda: [callback(event) for callback in self._callbacks])
+        except BaseException:
+            self._save()
+            raise
 
 
 def _evaluation_seed(seed: int, step: int) -> int:

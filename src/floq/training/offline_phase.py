@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 
-from floq.algorithms import ALGORITHMS
+from floq.algorithms import find_algorithm
 from floq.data.dataset import Dataset
 from floq.runs.checkpoint import Checkpoint
 from floq.runs.directory import RunConfig
 from floq.runs.shards import Shard
+from floq.runs.states import initial_states
 from floq.training.hosts import from_all
-from floq.training.program import Carry, Program, initial_state, sums_of
+from floq.training.program import Carry, Program, sums_of
 
 DISPATCH_SECONDS = 1.0
 """Aim for one call of a program: long enough to cost nothing, short enough to stop soon."""
@@ -119,12 +120,12 @@ class OfflinePhase:
             ValueError: If the checkpoint's metrics are not those of this algorithm, or several
                 devices cannot share seeds and batches evenly.
         """
-        algorithm, self._interval = ALGORITHMS[config.algorithm], config.schedule.log_interval
+        algorithm, self._interval = find_algorithm(config.algorithm), config.schedule.log_interval
         self._program = Program(
             algorithm, config.config, dataset, config.seeds, log_interval=self._interval
         )
         if checkpoint is None:
-            state = initial_state(algorithm, config.config, config.statistics, config.seeds)
+            state = initial_states(algorithm, config.config, config.statistics, config.seeds)
             carry = self._program.start(state)
         else:
             carry = restore_sums(self._program.start(checkpoint.state), checkpoint)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from floq.algorithms import ALGORITHMS
+from floq.algorithms import find_algorithm
 from floq.data.dataset import Dataset
 from floq.data.replay import ReplayBuffer, Rows
 from floq.runs.checkpoint import Checkpoint, rows_folder
@@ -366,7 +366,7 @@ class OnlinePhase:
         checkpoint: Checkpoint | None,
     ) -> Learners:
         online = self._online
-        learner = Learner(ALGORITHMS[self._config.algorithm], self._config.config)
+        learner = Learner(find_algorithm(self._config.algorithm), self._config.config)
         carry = learner.start(state, buffers[0])
         return Learners(
             learner,

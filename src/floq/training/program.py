@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from floq.data.dataset import Dataset
+from floq.runs.states import seed_array, seed_keys
 from floq.training.devices import SEEDS, SplitSource, device_grid
 from floq.training.hosts import fetch
-from floq.types import Algorithm, Batch, Statistics
+from floq.types import Algorithm, Batch
 from floq.workers import available_cores
 
 
@@ -37,34 +38,6 @@ class Carry(NamedTuple):
 
     state: Any
     metric_sums: dict[str, Float[Array, "*seeds"]]
-
-
-def initial_state(
-    algorithm: Algorithm, config: Any, statistics: Statistics, seeds: Sequence[int]
-) -> Any:
-    """The state of every seed before the first update, stacked along a leading axis."""
-    # It runs once, so that optimising it would take longer than it saves.
-    options = {"xla_backend_optimization_level": 0}
-    initialise = _initialisation(algorithm, config, statistics)
-    return jax.jit(initialise, compiler_options=options)(_as_array(seeds))
-
-
-def state_template(
-    algorithm: Algorithm, config: Any, statistics: Statistics, seeds: Sequence[int]
-) -> Any:
-    """The shapes and dtypes of `initial_state`, without computing it."""
-    return jax.eval_shape(_initialisation(algorithm, config, statistics), _as_array(seeds))
-
-
-def _initialisation(
-    algorithm: Algorithm, config: Any, statistics: Statistics
-) -> Callable[[UInt32[Array, " seeds"]], Any]:
-    def initialise(seed: UInt32[Array, ""]) -> Any:
-        state = algorithm.init(config, statistics, key=_keys(seed)[0])
-        # Python's numbers leave weak dtypes, which a state from a checkpoint does not have.
-        return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
-
-    return lambda seeds: jax.lax.map(initialise, seeds)
 
 
 class Learner(NamedTuple):
@@ -132,7 +105,7 @@ def _update(
     step: Any,
     source: Source,
 ) -> tuple[Any, dict[str, Float[Array, ""]]]:
-    batch_key, update_key = jax.random.split(jax.random.fold_in(_keys(seed)[1], step))
+    batch_key, update_key = jax.random.split(jax.random.fold_in(seed_keys(seed)[1], step))
     batch = source.sample(config.batch_size, key=batch_key)
     return update(config, state, batch, key=update_key)
 
@@ -174,10 +147,10 @@ class Program:
         self._grid = device_grid(len(seeds), config.batch_size)
         advance_seed = functools.partial(self._learner.advance, log_interval=log_interval)
         if self._grid is None:
-            self._seeds = split_seeds(_as_array(seeds))
+            self._seeds = split_seeds(seed_array(seeds))
             self._advance = jax.jit(over_seeds(advance_seed, shared=2), donate_argnums=0)
             return
-        self._seeds = [self._grid.place(_as_array(seeds), self._grid.by_seed)]
+        self._seeds = [self._grid.place(seed_array(seeds), self._grid.by_seed)]
         everywhere = self._grid.place(dataset, self._grid.everywhere)
         self._source = SplitSource(everywhere, self._grid)
         advance = jax.vmap(advance_seed, (0, 0, None, None), spmd_axis_name=SEEDS)
@@ -273,18 +246,3 @@ def over_seeds(function: Callable[..., Any], *, shared: int) -> Callable[..., An
 def runs_batched() -> bool:
     """Whether several seeds run as one batch here."""
     return jax.default_backend() != "cpu"
-
-
-def action_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:
-    """The key that every action in training folds its environment and its step into."""
-    # Updates fold their number into the same key, and have numbers below 2³¹.
-    return jax.random.fold_in(_keys(seed)[1], 2**32 - 1)
-
-
-def _keys(seed: UInt32[Array, ""]) -> Any:
-    """The key of the initialisation, and the one that each update folds its step into."""
-    return jax.random.split(jax.random.key(seed))
-
-
-def _as_array(seeds: Sequence[int]) -> UInt32[Array, " seeds"]:
-    return jnp.array(seeds, jnp.uint32)

@@ -13,15 +13,8 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from floq.data.dataset import Dataset
 from floq.data.replay import Experience, Mixture, ReplayBuffer
-from floq.training.program import (
-    Carry,
-    Learner,
-    action_key,
-    join_seeds,
-    over_seeds,
-    split_seeds,
-    sums_of,
-)
+from floq.runs.states import action_key
+from floq.training.program import Carry, Learner, join_seeds, over_seeds, split_seeds, sums_of
 from floq.workers import available_cores
 
 

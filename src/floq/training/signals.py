@@ -1,21 +1,18 @@
 """Ctrl-C, a cluster's SIGTERM and a lost connection's SIGHUP as a request to save and stop."""
 
 import contextlib
+import contextvars
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from floq.shell import quoted
 from floq.workers import stop_signals
-
-EXIT_INTERRUPTED = 75
-"""Exit status of a command that was interrupted, saved its work and can be resumed.
-
-It is `EX_TEMPFAIL` of sysexits.h: "try again later".
-"""
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the work is saved
@@ -44,12 +41,34 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the work is saved
         super().__init__(f"Interrupted; saved at step {step}. Continue with: {self.command}")
 
 
+_deadline = contextvars.ContextVar("deadline", default=math.inf)
+
+
+@contextlib.contextmanager
+def stopped_at(deadline: float | None) -> Iterator[None]:
+    """Has trainings of this thread save and stop at a time, in seconds since the epoch."""
+    token = _deadline.set(math.inf if deadline is None else deadline)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
 class StopRequest:
-    """Whether somebody has asked for a stop."""
+    """Whether somebody has asked for a stop, or the time that was given is over."""
 
     def __init__(self) -> None:
         """Nobody has, yet."""
-        self.requested = False
+        self._asked, self._deadline = False, _deadline.get()
+
+    @property
+    def requested(self) -> bool:
+        """Whether to stop."""
+        return self._asked or time.time() >= self._deadline
+
+    def ask(self) -> None:
+        """Asks for the stop."""
+        self._asked = True
 
     def __call__(self) -> bool:
         """True once a stop is asked for; for loops that poll."""
@@ -85,7 +104,7 @@ def interruptions() -> Iterator[StopRequest]:
             if sys.__stderr__ is not None:
                 with contextlib.suppress(OSError):
                     os.write(2, f"\n{name}: saving, then stopping.\n".encode())
-        request.requested = True
+        request.ask()
 
     previous = {number: signal.signal(number, note) for number in stop_signals()}
     _active = request

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from floq.algorithms import ALGORITHMS, algorithm_of
+from floq.algorithms import algorithm_of, find_algorithm
 from floq.data.dataset import Dataset
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
@@ -23,8 +23,10 @@ from floq.runs.directory import (
     refuse_existing,
 )
 from floq.runs.run import Run
+from floq.runs.states import initial_states, states_template
 from floq.settings import takes_settings
 from floq.tasks import task_names
+from floq.training.callbacks import Callback
 from floq.training.hosts import check_agreement, on_first
 from floq.training.loop import Loop
 from floq.training.offline_phase import OfflinePhase
@@ -42,7 +44,6 @@ from floq.training.preparation import (
     verified_dataset,
     with_environment,
 )
-from floq.training.program import initial_state, state_template
 from floq.training.signals import interruptions
 
 
@@ -64,6 +65,7 @@ def train(
     schedule: Schedule = Schedule(),
     processes: int | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Trains a policy: on a dataset, then in the environment if it is told to.
 
@@ -91,6 +93,8 @@ def train(
         schedule: When to log, evaluate and save.
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
+        callbacks: Functions that are told of every log, evaluation and checkpoint; see
+            `floq.training.callbacks.Event`. What one raises ends the training, and all is saved.
 
     Returns:
         The run, with its state and policy.
@@ -103,8 +107,8 @@ def train(
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
-        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's steps;
-            everything before is saved.
+        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
+            steps; everything before is saved.
     """
     path = user_path(directory)
     refuse_existing(path)
@@ -148,7 +152,9 @@ def train(
     # From here on a signal saves: also one that comes before the first update is compiled.
     check_agreement(config_bytes(run_config), what="settings or data")
     with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:
-        return go_through_phases(files, run_config, dataset, processes=processes, progress=progress)
+        return go_through_phases(
+            files, run_config, dataset, processes=processes, progress=progress, callbacks=callbacks
+        )
 
 
 @takes_settings("steps", "processes")
@@ -160,6 +166,7 @@ def resume(
     steps: int | None = None,
     processes: int | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Goes on with a run from its newest intact checkpoint, to the same bits as an uncut run.
 
@@ -172,6 +179,8 @@ def resume(
             run was started with.
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
+        callbacks: Functions that are told of every log, evaluation and checkpoint; see
+            `floq.training.callbacks.Event`. What one raises ends the training, and all is saved.
 
     Returns:
         The run. If it was finished before, nothing is done.
@@ -183,8 +192,8 @@ def resume(
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
-        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's steps;
-            everything before is saved.
+        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
+            steps; everything before is saved.
     """
     path = user_path(directory)
     config = read_config(path)
@@ -193,8 +202,8 @@ def resume(
     check_numbers(config.seeds, config.steps, config.online, processes=processes)
     check_devices(config.config, config.seeds, config.online, offline_steps=config.steps)
     check_agreement(config_bytes(config), what="settings")
-    template = state_template(
-        ALGORITHMS[config.algorithm], config.config, config.statistics, config.seeds
+    template = states_template(
+        find_algorithm(config.algorithm), config.config, config.statistics, config.seeds
     )
     with interruptions(), _open(lambda: RunDirectory(path), path) as files:
         checkpoint = newest_checkpoint(files.checkpoints, template, with_rows=True)
@@ -228,6 +237,7 @@ def resume(
             done=done,
             processes=processes,
             progress=progress,
+            callbacks=callbacks,
         )
 
 
@@ -240,6 +250,7 @@ def go_through_phases(
     done: Collection[str] = (),
     processes: int | None,
     progress: bool,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Goes through what is left of a run's phases, offline and online.
 
@@ -251,6 +262,8 @@ def go_through_phases(
         done: Files that have their rows of the checkpoint's step already.
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
+        callbacks: Functions that are told of every log, evaluation and checkpoint; see
+            `floq.training.callbacks.Event`. What one raises ends the training, and all is saved.
 
     Returns:
         The finished run.
@@ -260,8 +273,8 @@ def go_through_phases(
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
-        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's steps;
-            everything before is saved.
+        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
+            steps; everything before is saved.
     """
     if checkpoint is None and config.steps and dataset is None:
         raise ValueError(
@@ -282,14 +295,22 @@ def go_through_phases(
             if config.steps and dataset is not None:
                 phase = OfflinePhase(config, dataset, checkpoint)
                 is_saved = checkpoint is not None
-                loop = Loop(files, config, phase, evaluator, done=done, is_saved=is_saved)
+                loop = Loop(
+                    files,
+                    config,
+                    phase,
+                    evaluator,
+                    done=done,
+                    is_saved=is_saved,
+                    callbacks=callbacks,
+                )
                 loop.run(display, stop)
                 state, done = phase.state(), config.rows_per_step
             checkpoint = None
         if config.online is not None:
             if state is None:
-                algorithm = ALGORITHMS[config.algorithm]
-                state = initial_state(algorithm, config.config, config.statistics, config.seeds)
+                algorithm = find_algorithm(config.algorithm)
+                state = initial_states(algorithm, config.config, config.statistics, config.seeds)
             with OnlinePhase(
                 files,
                 config,
@@ -300,7 +321,15 @@ def go_through_phases(
                 should_stop=stop,
             ) as phase:
                 is_saved = checkpoint is not None or config.steps > 0
-                loop = Loop(files, config, phase, evaluator, done=done, is_saved=is_saved)
+                loop = Loop(
+                    files,
+                    config,
+                    phase,
+                    evaluator,
+                    done=done,
+                    is_saved=is_saved,
+                    callbacks=callbacks,
+                )
                 loop.run(display, stop)
                 phase.check_learned()
                 state = phase.state()

@@ -1,6 +1,6 @@
 """floq or FQL with something done to its critics on purpose, as studies do.
 
-What is altered is what the value benchmark can alter (`floq.studies.value_program.Training`).
+The value benchmark (`floq.studies.value_program.Training`) alters the same by the same functions.
 """
 
 import dataclasses
@@ -8,14 +8,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from floq.algorithms import floq, fql
 from floq.algorithms.common import State, check_not_negative
 from floq.losses import ema_update
 from floq.networks import is_head
 from floq.settings import normalise
-from floq.types import Batch, Metrics, Statistics
+from floq.types import Batch, Critic, Metrics, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +79,7 @@ def update(
     The slow copy follows in each of them, but targets are those of the copy before the first.
     """
     noise_key, *keys = jax.random.split(key, 1 + config.updates_per_target)
-    noise = config.target_noise * jax.random.normal(noise_key, batch.rewards.shape)
-    batch = batch._replace(rewards=batch.rewards + noise)
+    batch = with_noise(batch, config.target_noise, key=noise_key)
     held = state.targets
 
     def once(before: State, own_key: Key[Array, ""]) -> tuple[State, Metrics]:
@@ -90,7 +89,13 @@ def update(
         targets = ema_update(before.targets, before.parameters.critic, config.base.target_rate)
         after = after._replace(targets=targets)
         if config.freeze_after:
-            after = _with_features_of(before, after, before.step >= config.freeze_after)
+            frozen = before.step >= config.freeze_after
+            critics = {
+                name: with_features_of(getattr(before.parameters, name), critic, frozen)
+                for name in ("critic", "distilled")
+                if (critic := getattr(after.parameters, name, None)) is not None
+            }
+            after = after._replace(parameters=dataclasses.replace(after.parameters, **critics))
         return after, metrics
 
     state, metrics = jax.lax.scan(once, state, jnp.stack(keys))
@@ -123,12 +128,14 @@ def _rule(config: Config) -> Any:
     return floq if isinstance(config.base, floq.Config) else fql
 
 
-def _with_features_of(before: State, after: State, frozen: Array) -> State:
-    """The state after an update, but the critics' layers below the last one from before it."""
+def with_noise(batch: Batch, deviation: float, *, key: Key[Array, ""]) -> Batch:
+    """The batch with normal noise on its rewards, and so on its targets."""
+    noise = deviation * jax.random.normal(key, batch.rewards.shape)
+    return batch._replace(rewards=batch.rewards + noise)
 
-    def choose(path: tuple, old: Array, new: Array) -> Array:
-        is_feature = path[0].name in ("critic", "distilled") and not is_head(path)
-        return jnp.where(frozen, old, new) if is_feature else new
 
-    parameters = jax.tree_util.tree_map_with_path(choose, before.parameters, after.parameters)
-    return after._replace(parameters=parameters)
+def with_features_of(before: Critic, after: Critic, frozen: Bool[Array, ""]) -> Critic:
+    """The critic after an update, but where it is frozen all layers below the last from before."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, old, new: new if is_head(path) else jnp.where(frozen, old, new), before, after
+    )

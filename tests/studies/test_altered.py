@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floq.algorithms import algorithm_of, altered, floq, fql
+from floq.algorithms import algorithm_of, floq, fql
 from floq.critics import FlowCriticConfig, ScalarCriticConfig
 from floq.networks import NetworkConfig, is_head
 from floq.policies import FlowPolicyConfig
 from floq.settings import from_json, to_json
+from floq.studies import altered
 from floq.types import Batch, Statistics
 
 SMALL = NetworkConfig((8,), layer_norm=True)

@@ -1,1 +1,0 @@
-"""Published figures measured anew: each script goes on where its last call stopped."""

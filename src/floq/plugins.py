@@ -1,0 +1,28 @@
+"""Modules of the user's that make algorithms and critics known, imported when they are named."""
+
+import importlib
+
+_imported: list[str] = []
+
+
+def import_plugins(names: list[str]) -> None:
+    """Imports modules by name, in whose import algorithms and critics are registered.
+
+    Raises:
+        ValueError: If one cannot be imported.
+    """
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise ValueError(
+                f"plugin {name!r} cannot be imported ({type(error).__name__}: {error}): give the "
+                "name of a module that is installed or lies where you work, as in my_package.mine."
+            ) from error
+        if name not in _imported:
+            _imported.append(name)
+
+
+def imported_plugins() -> list[str]:
+    """The plugins so far, for processes that must import the same."""
+    return list(_imported)

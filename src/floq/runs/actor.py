@@ -1,0 +1,103 @@
+"""An actor: a run's policy as a robot's program calls it, one observation after the other."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from floq.types import Algorithm
+
+
+class Actor:
+    """Acts by a policy, and keeps what acting needs from step to step: a key, and a plan.
+
+    A policy with action chunks plans several actions at once; the actor carries them out before it
+    asks again. Call `reset` where an episode begins. The same seed and calls give the same actions.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        config: Any,
+        state: Any,
+        *,
+        observation_dim: int,
+        action_low: np.ndarray,
+        action_high: np.ndarray,
+        seed: int = 0,
+    ):
+        """Prepares the policy; it is compiled by the first call.
+
+        Args:
+            algorithm: The learning rule.
+            config: Its settings.
+            state: One seed's state.
+            observation_dim: Entries of an observation.
+            action_low: What -1 stands for in the environment's units, float32 [act].
+            action_high: What 1 stands for.
+            seed: Seed of the policy's noise.
+        """
+        self._act = functools.partial(_compiled(algorithm.act, config), state)
+        self._observation_dim, self._chunk = observation_dim, config.action_chunk
+        self._low, self._range = action_low, (action_high - action_low) / 2
+        self._key = jax.random.key(seed)
+        self._episode = -1
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins an episode: the plan is dropped, and the noise is that of the next episode."""
+        self._episode += 1
+        self._step = 0
+        self._plan = np.zeros((0, 0, 0), np.float32)
+
+    def act(self, observation: ArrayLike) -> np.ndarray:
+        """The next action, or one for each of several observations.
+
+        Args:
+            observation: What the environment shows, [obs]; or a batch, [batch, obs], of
+                environments that began their episodes together.
+
+        Returns:
+            Actions in the environment's own units, float32 [act] or [batch, act].
+
+        Raises:
+            ValueError: If the observation has another size, is not finite, or is of another batch
+                than the episode began with.
+        """
+        given = np.asarray(observation, np.float32)
+        rows = given if given.ndim == 2 else given[None]
+        if given.ndim not in (1, 2) or rows.shape[1] != self._observation_dim:
+            raise ValueError(
+                f"the observation has the shape {given.shape}: give [{self._observation_dim}], or "
+                f"a batch, [batch, {self._observation_dim}]."
+            )
+        if not np.isfinite(rows).all():
+            raise ValueError(f"the observation is not finite: {given}.")
+        if self._step and len(rows) != len(self._plan):
+            raise ValueError(
+                f"{len(rows)} observations are given, in an episode that began with "
+                f"{len(self._plan)}: call reset() first."
+            )
+        turn = self._step % self._chunk
+        if turn == 0:
+            plan = np.asarray(self._act(rows, self._key, np.int32(self._episode), self._step))
+            self._plan = np.clip(plan, -1, 1).reshape(len(rows), self._chunk, -1)
+        self._step += 1
+        actions = self._low + (self._plan[:, turn] + 1) * self._range
+        return actions if given.ndim == 2 else actions[0]
+
+
+@functools.cache
+def _compiled(act: Callable[..., Any], config: Any) -> Callable[..., Any]:
+    """The policy with its keys, compiled once for all states."""
+
+    def keyed(state: Any, observations: Any, key: Any, episode: Any, step: Any) -> Any:
+        key = jax.random.fold_in(jax.random.fold_in(key, episode), step)
+        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(len(observations)))
+        return act(config, state, observations, keys=keys)
+
+    return jax.jit(keyed)

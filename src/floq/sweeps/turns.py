@@ -1,0 +1,44 @@
+"""The runs of a sweep one after the other in this process, where Ray is not installed."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from floq.sweeps.job import describe_job, do_job
+from floq.sweeps.plan import PlannedRun, standing
+from floq.sweeps.queue import Queue
+from floq.workers import available_cores
+
+
+def run_in_turn(
+    queue: Queue,
+    directory: Path,
+    *,
+    data: Path,
+    deadline: float | None,
+    note: Callable[[PlannedRun, str], None],
+) -> None:
+    """Does every run that the queue hands out, with all of the machine.
+
+    Args:
+        queue: The runs.
+        directory: The sweep's folder.
+        data: Folder of the dataset files.
+        deadline: When to save and stop, in seconds since the epoch; None when all is done.
+        note: Called when a run has ended, with the reason if it failed.
+
+    Raises:
+        KeyboardInterrupt: If a signal asked to stop; the run is saved.
+    """
+    while deadline is None or time.time() < deadline:
+        run = queue.next()
+        if run is None:
+            return
+        cores = available_cores()
+        job = describe_job(directory, run, data=data, cpus=cores, gpus=0, deadline=deadline)
+        failure = do_job(job)
+        queue.ended(run.name, failure or None)
+        note(run, failure)
+        is_over = deadline is not None and time.time() >= deadline
+        if not failure and not is_over and not standing(directory, run).finished:
+            raise KeyboardInterrupt
