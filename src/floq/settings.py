@@ -307,8 +307,9 @@ def _parse_open(base: type, data: Any, name: str) -> Any:
     if not isinstance(data, Mapping):
         raise ValueError(
             f"{name} is {_shown(data)}: it must be a "
-            f"{' or '.join(kind.__name__ for kind in known.values())} itself, or of a class of "
-            f"your own that is derived from {base.__name__} and registered by a name."
+            f"{' or '.join(kind.__name__ for kind in known.values())} itself, and "
+            f"{type(data).__name__} is none of these. A class of your own is derived from "
+            f"{base.__name__} and registered by a name."
         )
     fields = dict(data)
     # Files of former versions do not say the kind; their classes have different fields.
