@@ -12,16 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from floq.acting import step_keys
 from floq.envs import EnvironmentSpec, make_env
 from floq.envs.vector import WorkerError
-from floq.evaluation import (
-    BATCH,
-    Evaluation,
-    Evaluator,
-    evaluate,
-    step_keys,
-    wilson_interval,
-)
+from floq.evaluation import BATCH, Evaluation, Evaluator, evaluate
+from floq.intervals import wilson_interval
 from floq.recording import record
 
 sys.path.append(str(Path(__file__).parent / "envs"))

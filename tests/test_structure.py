@@ -11,7 +11,7 @@ SOURCE = Path(floq.__file__).parent
 ROOMS = """
 types settings shell streams extras progress disk compiled workers
 flow_matching losses networks critics policies algorithms plugins
-data envs tasks presets evaluation recording intervals compute runs training
+data envs tasks presets intervals acting evaluation recording compute runs training
 inspection reports sweeps studies demo doctor commands cli
 """.split()
 """Each may import from those before it, and from the package itself, which holds the version."""

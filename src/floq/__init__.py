@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from floq.policies.flow import FlowPolicy, FlowPolicyConfig
     from floq.presets.methods import preset
     from floq.recording import record
-    from floq.runs.directory import Online, Schedule
     from floq.runs.run import Run, load_run
+    from floq.runs.settings import Online, Schedule
     from floq.tasks import load_task
     from floq.training.finetune import finetune
     from floq.training.train import resume, train
@@ -36,12 +36,12 @@ _HOMES = {
     "FlowPolicy": "floq.policies.flow",
     "FlowPolicyConfig": "floq.policies.flow",
     "NetworkConfig": "floq.networks.mlp",
-    "Online": "floq.runs.directory",
+    "Online": "floq.runs.settings",
     "Policy": "floq.types",
     "Run": "floq.runs.run",
     "ScalarCritic": "floq.critics.scalar",
     "ScalarCriticConfig": "floq.critics.scalar",
-    "Schedule": "floq.runs.directory",
+    "Schedule": "floq.runs.settings",
     "Statistics": "floq.types",
     "ema_update": "floq.losses",
     "evaluate": "floq.evaluation",

@@ -27,6 +27,7 @@ from floq.commands.sweep import Sweep
 from floq.commands.train import Train, parse_train
 from floq.compiled import keep_compiled_programs
 from floq.disk import user_path
+from floq.shell import EXIT_INTERRUPTED, Interrupted
 from floq.streams import complain, finish_streams, prepare_streams, warnings_in_words
 
 
@@ -37,65 +38,91 @@ def main(arguments: list[str] | None = None) -> int:
     interrupted, saved everything and can be resumed, and 141 output that nobody reads to its end.
     """
     prepare_streams()
+    name = "floq"
     with warnings_in_words():
         try:
-            status = _answer(sys.argv[1:] if arguments is None else arguments)
+            words, plugins = _without_plugins(sys.argv[1:] if arguments is None else arguments)
+            name, command, words = _chosen(words)
+            _prepare(command)
+            with signals_before_training(name):
+                _import(plugins)
+                parsed = (
+                    parse_train(words) if command is Train else parse(command, words, name=name)
+                )
+                status = _with_user_paths(parsed).run()
+        except _Answered as answered:
+            status = answered.status
         except BrokenPipeError:
             status = 141
+        except Interrupted as interrupted:
+            status = _say_interrupted(interrupted)
+        except (ValueError, TypeError, OSError, RuntimeError) as error:
+            complain(f"floq {name}: {error}")
+            status = 2
+        except KeyboardInterrupt:
+            complain(f"floq {name}: stopped.")
+            status = 130
         except SystemExit as ended:
             # tyro's, after its help or its word about an argument.
             raise SystemExit(finish_streams(int(ended.code or 0))) from None
     return finish_streams(status)
 
 
-def _answer(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in {"-h", "--help"}:
+class _Answered(Exception):  # noqa: N818 - what happened, not an error
+    """There is no command to run: all is said.
+
+    Attributes:
+        status: The exit status.
+    """
+
+    def __init__(self, status: int):
+        super().__init__(status)
+        self.status = status
+
+
+def _chosen(words: list[str]) -> tuple[str, Any, list[str]]:
+    """The command that the words begin with: its name, its class, and the words behind it."""
+    if not words or words[0] in {"-h", "--help"}:
         print(_overview())
-        return 0
-    if arguments[0] == "--version":
+        raise _Answered(0)
+    if words[0] == "--version":
         from floq import __version__
 
         print(f"floq {__version__}")
-        return 0
-    arguments, plugins = _without_plugins(arguments)
-    if not arguments:
-        raise SystemExit("floq: --plugin goes with a command, such as `floq train`.")
-    name, rest = arguments[0], arguments[1:]
+        raise _Answered(0)
+    name, rest = words[0], words[1:]
     if name == "data" and rest and rest[0] in _DATA_COMMANDS:
         name, rest = f"data {rest[0]}", rest[1:]
     if name not in _COMMANDS:
         known = ", ".join(_COMMANDS)
         complain(f"floq: no command is called {name!r}. There are {known}.")
-        return 2
-    return _run(name, rest, plugins)
+        raise _Answered(2)
+    return name, _COMMANDS[name], rest
 
 
-def _run(name: str, arguments: list[str], plugins: list[str]) -> int:
-    command = _COMMANDS[name]
+def _prepare(command: Any) -> None:
+    """What must be settled before jax is imported, and where modules are found."""
     with contextlib.suppress(OSError):  # The folder may be gone.
         # Modules of environments may lie where one works; those that are installed go first.
         sys.path += {str(Path.cwd())} - {*sys.path}
     if command in _COMPILING:
         keep_compiled_programs()
-    try:
-        with signals_before_training(name):
-            if plugins:
-                from floq.plugins import import_plugins
 
-                import_plugins(plugins)
-            if command is Train:
-                parsed = parse_train(arguments)
-            else:
-                parsed = parse(command, arguments, name=name)
-            return _with_user_paths(parsed).run()
-    except BrokenPipeError:
-        raise
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        complain(f"floq {name}: {error}")
-        return 2
-    except KeyboardInterrupt:
-        complain(f"floq {name}: stopped.")
-        return 130
+
+def _import(plugins: list[str]) -> None:
+    if plugins:
+        from floq.plugins import import_plugins
+
+        import_plugins(plugins)
+
+
+def _say_interrupted(interrupted: Interrupted) -> int:
+    """Says how to go on, in the process that wrote the run. Gives the exit status."""
+    from floq.training.hosts import is_first
+
+    if is_first():
+        complain(interrupted)
+    return EXIT_INTERRUPTED
 
 
 def _with_user_paths(command: Any) -> Any:

@@ -13,16 +13,16 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-import scipy.special
 
+from floq.acting import Plans, episode_seed, step_keys
 from floq.envs.make import MAX_EPISODE_STEPS, Environment, spec_of
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
+from floq.intervals import student_half_width, wilson_interval
 from floq.progress import ProgressDisplay
 from floq.settings import takes_settings
 from floq.types import Policy
@@ -32,7 +32,6 @@ BATCH = 32
 """Rows of every call of a policy, and therefore the most slots an evaluator can have."""
 
 _SLOTS = 25  # Manipulation scenes take a second and 200 MB each to build.
-_CONFIDENCE = 0.95
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,22 +124,6 @@ class Moment(NamedTuple):
     observations: np.ndarray
     actions: np.ndarray
     steps: Steps
-
-
-def student_half_width(values: Sequence[float] | np.ndarray) -> float:
-    """Half the width of Student's 95 % interval for the mean of two or more values."""
-    count = len(values)
-    quantile = float(scipy.special.stdtrit(count - 1, (1 + _CONFIDENCE) / 2))
-    return quantile * float(np.std(values, ddof=1)) / math.sqrt(count)
-
-
-def wilson_interval(rate: float, episodes: int) -> tuple[float, float]:
-    """Wilson's 95 % interval for the chance of success, given the observed rate."""
-    z = float(scipy.special.ndtri((1 + _CONFIDENCE) / 2))
-    shrink = 1 + z**2 / episodes
-    centre = (rate + z**2 / (2 * episodes)) / shrink
-    half = z / shrink * math.sqrt(rate * (1 - rate) / episodes + z**2 / (4 * episodes**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 class Evaluator:
@@ -391,81 +374,3 @@ class _Rollouts:
         seeds = np.array([episode_seed(self._seed, int(e)) for e in self._episode[slots]])
         self._observations[slots] = self._environments.reset(slots, seeds)
         self.active = np.union1d(self.active, slots)
-
-
-def step_keys(seed: int, episodes: np.ndarray, times: np.ndarray) -> jax.Array:
-    """The key of each row's action: that of step `times` of episode `episodes`, [batch]."""
-    return _step_keys(np.uint32(seed), episodes, times)
-
-
-@jax.jit
-def _step_keys(seed: jax.Array, episodes: jax.Array, times: jax.Array) -> jax.Array:
-    key = jax.random.key(seed)
-    return jax.vmap(lambda e, t: jax.random.fold_in(jax.random.fold_in(key, e), t))(episodes, times)
-
-
-def episode_seed(seed: int, episode: int) -> int:
-    """The seed of an episode's environment, below 2³²."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed {seed}: it must be at least 0 and below 2**32.")
-    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
-
-
-class Plans:
-    """What every row does next.
-
-    A policy may return several actions at once, an action chunk [rows, length · act]: they are
-    carried out one after the other before it is asked again.
-
-    Attributes:
-        ahead: The actions that were planned last, float32 [rows, length, act].
-    """
-
-    def __init__(self, rows: int, action_dim: int):
-        """Starts without a plan.
-
-        Args:
-            rows: Environments, or places for them.
-            action_dim: Entries of one action of the environment.
-        """
-        self.ahead = np.zeros((rows, 1, action_dim), np.float32)
-
-    @property
-    def length(self) -> int:
-        """Steps of a plan; 1 until the first one is made."""
-        return self.ahead.shape[1]
-
-    def actions(self, active: np.ndarray, times: np.ndarray, ask: Callable[[], Any]) -> np.ndarray:
-        """The actions of step `times` of every row's episode, float32 [rows, act] in [-1, 1].
-
-        Args:
-            active: The rows that are in an episode; only theirs mean anything.
-            times: The rows' steps in their episodes, [rows].
-            ask: Gives the policy's actions for all rows now. Asked where a plan is used up.
-
-        Raises:
-            ValueError: If the policy's actions have a wrong shape or are not finite.
-        """
-        due = times % self.length == 0
-        if due[active].any():
-            planned = self._checked(ask())
-            # The length shows with the first plan, which is made for all rows at their step 0.
-            self.ahead = np.where(due[:, None, None], planned, self.ahead)
-        return self.ahead[np.arange(len(times)), times % self.length]
-
-    def _checked(self, planned: Any) -> np.ndarray:
-        """The policy's plans, float32 [rows, length, act], clipped to [-1, 1]."""
-        actions = np.asarray(planned, np.float32)
-        rows, _, dim = self.ahead.shape
-        if actions.ndim != 2 or len(actions) != rows or actions.shape[1] % dim or actions.size == 0:
-            raise ValueError(
-                f"the policy returned actions of shape {actions.shape} for {rows} observations: it "
-                f"must return ({rows}, {dim}), or a multiple of {dim} entries a row for several "
-                "actions in sequence."
-            )
-        if not np.isfinite(actions).all():
-            raise ValueError(
-                "the policy returned actions that are not finite: its parameters hold NaN or "
-                "infinity, or it divides by zero somewhere."
-            )
-        return np.clip(actions, -1.0, 1.0).reshape(rows, -1, dim)

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-
-from floq.evaluation import student_half_width, wilson_interval
+import scipy.special
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
@@ -36,6 +35,22 @@ class Interval(NamedTuple):
     def ends(self) -> list[float | None]:
         """Both ends for JSON, which has no infinity: None where nothing bounds them."""
         return [end if math.isfinite(end) else None for end in (self.low, self.high)]
+
+
+def student_half_width(values: Sequence[float] | np.ndarray) -> float:
+    """Half the width of Student's 95 % interval for the mean of two or more values."""
+    count = len(values)
+    quantile = float(scipy.special.stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+    return quantile * float(np.std(values, ddof=1)) / math.sqrt(count)
+
+
+def wilson_interval(rate: float, episodes: int) -> tuple[float, float]:
+    """Wilson's 95 % interval for the chance of success, given the observed rate."""
+    z = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
+    shrink = 1 + z**2 / episodes
+    centre = (rate + z**2 / (2 * episodes)) / shrink
+    half = z / shrink * math.sqrt(rate * (1 - rate) / episodes + z**2 / (4 * episodes**2))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def mean_interval(values: Sequence[float]) -> Interval:

@@ -5,10 +5,11 @@ from functools import partial
 
 import numpy as np
 
+from floq.acting import Plans, episode_seed, step_keys
 from floq.envs.make import Environment, spec_of
 from floq.envs.rendering import Camera, rendering_slots
 from floq.envs.slots import Slots
-from floq.evaluation import BATCH, Plans, episode_seed, step_keys
+from floq.evaluation import BATCH
 from floq.settings import takes_settings
 from floq.types import Policy
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from floq.training.signals import Interrupted, interruptions
+from floq.shell import Interrupted
+from floq.training.signals import interruptions
 from floq.workers import stop_signals
 
 

@@ -11,7 +11,7 @@ from floq.commands.training import (
     data_file,
     online_options,
     online_settings,
-    run_training,
+    say_done,
 )
 from floq.runs.settings import Schedule
 
@@ -44,8 +44,8 @@ class Finetune:
         """Fine-tunes, and says where everything lies."""
         from floq.training import finetune
 
-        return run_training(
-            lambda: finetune(
+        return say_done(
+            finetune(
                 self.run_directory,
                 online=online_settings(self.online, self.steps),
                 directory=self.directory,

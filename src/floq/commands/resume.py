@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from floq.commands.training import EnvironmentOptions, HostOptions, data_file, run_training
+from floq.commands.training import EnvironmentOptions, HostOptions, data_file, say_done
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Resume:
         from floq.training import resume
 
         with self.together.joined():
-            return run_training(
-                lambda: resume(
+            return say_done(
+                resume(
                     self.directory,
                     dataset=data_file(self.data, self.where),
                     env=self.where.spec(),

@@ -57,7 +57,7 @@ class Sweep:
         print(f"{table} is written; {table.with_suffix('.md').name} beside it is for reading.")
         print(f"  {quoted('floq', 'report', directory, '-o', directory / 'report.html')}")
         if left:
-            print(f"{left:,} runs are left. The same command goes on.", file=sys.stderr)
+            complain(f"{left:,} runs are left. The same command goes on.")
             return EXIT_INTERRUPTED
         return 1 if failures else 0
 

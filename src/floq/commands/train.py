@@ -15,7 +15,7 @@ from floq.commands.training import (
     data_file,
     online_options,
     online_settings,
-    run_training,
+    say_done,
 )
 from floq.runs.settings import Schedule
 
@@ -64,10 +64,6 @@ class Train:
 
     def run(self) -> int:
         """Trains, and says where everything lies."""
-        with self.together.joined():
-            return self._train()
-
-    def _train(self) -> int:
         from floq.tasks import load_task
         from floq.training import train
 
@@ -77,15 +73,14 @@ class Train:
                 "the environment by --env."
             )
         name = self.task or (self.data.stem if self.data else "")
-        directory = self.directory or Path("runs") / f"{name}-{self.algorithm}"
-        online = online_settings(self.online, self.online_steps)
-        dataset = data_file(self.data, self.where)
-        needs_data = self.steps or online is None or online.buffer != "online"
-        if needs_data and dataset is None:
-            dataset, env = load_task(self.task)
-            env.close()
-        return run_training(
-            lambda: train(
+        online = online_settings(self.online, self.online_steps) if self.online_steps else None
+        with self.together.joined():
+            dataset = data_file(self.data, self.where)
+            needs_data = self.steps or online is None or online.buffer != "online"
+            if needs_data and dataset is None:
+                dataset, env = load_task(self.task)
+                env.close()
+            run = train(
                 self.config,
                 dataset,
                 env=self.where.spec(self.task or None),
@@ -94,11 +89,11 @@ class Train:
                 steps=self.steps,
                 online=online,
                 reward_range=self.reward_range,
-                directory=directory,
+                directory=self.directory or Path("runs") / f"{name}-{self.algorithm}",
                 schedule=self.schedule,
                 processes=self.processes,
             )
-        )
+            return say_done(run)
 
 
 def parse_train(arguments: list[str]) -> Train:

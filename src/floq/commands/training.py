@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from floq.runs.settings import Online
-from floq.shell import EXIT_INTERRUPTED, quoted
-from floq.streams import complain
+from floq.shell import quoted
 
 if TYPE_CHECKING:
     from floq.envs.make import EnvironmentSpec
@@ -136,9 +134,9 @@ def online_options() -> Any:
     return _ONLINE()
 
 
-def online_settings(options: Any, steps: int) -> Online | None:
-    """The settings of so many environment steps; None for 0."""
-    return Online(steps=steps, **dataclasses.asdict(options)) if steps else None
+def online_settings(options: Any, steps: int) -> Online:
+    """The settings of so many environment steps."""
+    return Online(steps=steps, **dataclasses.asdict(options))
 
 
 def data_file(path: Path | None, where: EnvironmentOptions) -> "DataFile | None":
@@ -171,17 +169,10 @@ def in_environment(run: "Run", where: EnvironmentOptions, *, processes: int | No
     return dataclasses.replace(run, config=config)
 
 
-def run_training(train: "Callable[[], Run]") -> int:
-    """Runs a training; an interrupted one says how to go on. Gives the exit status."""
-    from floq.training import Interrupted
+def say_done(run: "Run") -> int:
+    """Says how to look at a finished run, in the process that wrote it. Gives the exit status."""
     from floq.training.hosts import is_first
 
-    try:
-        run = train()
-    except Interrupted as interrupted:
-        if is_first():
-            complain(interrupted)
-        return EXIT_INTERRUPTED
     if is_first():
         print(f"{run.directory}: {run.step:,} steps are done. Look at them with")
         page = run.directory / "report.html"

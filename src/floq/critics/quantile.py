@@ -100,9 +100,10 @@ class QuantileCritic(NetworkCritic):
         self,
         observations: Float[Array, "batch obs"],
         actions: Actions,
-        noise: Float[Array, "batch samples"],
+        noise: Float[Array, "batch samples"] | None,
     ) -> Float[Array, "batch samples inputs"]:
         """(s, a) beside each level, as it is embedded."""
+        assert noise is not None, "a quantile critic is read at levels"
         pairs = super().inputs(observations, actions, noise)
         levels = embed_time(
             noise, kind=self.config.level_embedding, frequencies=self.config.frequencies

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from floq.acting import episode_seed
 from floq.critics.flow import FlowCritic
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
-from floq.evaluation import episode_seed
 from floq.recording import Recording
 from floq.runs.run import Run
 from floq.types import Critic, Policy

@@ -111,3 +111,7 @@ class FeatureNorm:
         """The mean over pairs, samples and members."""
         features = reader.critic.features(reader.observations, reader.actions, reader.noise)
         return jnp.mean(jnp.linalg.norm(features, axis=-1))
+
+
+Reading = ReadValues | ReadAtSteps | ReadStale
+Probe = FeatureNorm

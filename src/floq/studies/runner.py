@@ -10,6 +10,7 @@ from floq.disk import user_path
 from floq.progress import ProgressDisplay
 from floq.reports.figures import to_svg
 from floq.runs.files import replace_bytes
+from floq.shell import Interrupted
 from floq.studies.catalogue import STUDIES
 from floq.studies.cells import Cells
 from floq.studies.figure import comparison
@@ -17,7 +18,7 @@ from floq.studies.grounds import Ground, compute_cells, create_ground, find_stud
 from floq.studies.processes import compute_side_by_side
 from floq.studies.results import rows_of, table_level, to_csv, to_markdown
 from floq.studies.study import GroundName, Size, Study, Variant
-from floq.training.signals import Interrupted, interruptions
+from floq.training.signals import interruptions
 
 _LABELS = {
     "error": "error / σ of the true values",

@@ -7,9 +7,9 @@ from typing import Literal
 from floq.critics import CriticConfig, FlowCriticConfig, ScalarCriticConfig
 from floq.networks import NetworkConfig
 from floq.studies.distilled import monolith
-from floq.studies.readings import ReadValues
+from floq.studies.readings import Probe, Reading, ReadValues
 from floq.studies.value_problems import Maze, Waves
-from floq.studies.value_program import Probe, Reading, Training
+from floq.studies.value_program import Training
 
 Size = Literal["small", "full"]
 GroundName = Literal["value", "control"]

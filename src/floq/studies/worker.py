@@ -9,8 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from floq.shell import EXIT_INTERRUPTED
-from floq.training.signals import Interrupted
+from floq.shell import EXIT_INTERRUPTED, Interrupted
 from floq.workers import receive_job
 
 

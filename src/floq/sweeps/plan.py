@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from floq.algorithms import algorithm_of
 from floq.presets.methods import find_preset
 from floq.runs.checkpoint import checkpoint_paths, step_of
-from floq.runs.directory import CONFIG, Schedule, complete_files, read_config
+from floq.runs.directory import CONFIG, complete_files, read_config
+from floq.runs.settings import Schedule
 from floq.runs.versions import differences
 from floq.settings import to_json
 from floq.sweeps.settings import flat, replace_settings, setting, spelled

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from floq.disk import user_path
-from floq.runs.directory import Schedule
+from floq.runs.settings import Schedule
 from floq.settings import from_json, to_json
 from floq.sweeps.settings import flat, nearest
 from floq.tasks import task_names, unknown_task

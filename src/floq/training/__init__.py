@@ -1,11 +1,11 @@
 """Training: loops, checkpoints and the directories that runs leave behind."""
 
-from floq.runs.directory import Online, RunConfig, Schedule
+from floq.runs.directory import RunConfig
 from floq.runs.run import Run, load_run
-from floq.shell import EXIT_INTERRUPTED
+from floq.runs.settings import Online, Schedule
+from floq.shell import EXIT_INTERRUPTED, Interrupted
 from floq.training.finetune import finetune
 from floq.training.loop import Diverged
-from floq.training.signals import Interrupted
 from floq.training.train import resume, train
 
 __all__ = [

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from floq.acting import Plans
 from floq.data.replay import Experience, clip_actions
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment
-from floq.evaluation import Plans
 from floq.workers import available_cores
 
 

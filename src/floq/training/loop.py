@@ -22,10 +22,11 @@ from floq.runs.directory import (
     read_rows,
 )
 from floq.runs.run import Run, make_policy, state_at
+from floq.shell import Interrupted
 from floq.training.callbacks import Callback, Event
 from floq.training.hosts import from_all, on_first
 from floq.training.offline_phase import NothingToLearn, Phase
-from floq.training.signals import Interrupted, StopRequest
+from floq.training.signals import StopRequest
 
 
 class Diverged(RuntimeError):  # noqa: N818 - what happened, not an error of the program

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from floq.algorithms import find_algorithm
 from floq.data.dataset import Dataset
 from floq.disk import user_path
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
-from floq.runs.directory import Online, RunConfig
-from floq.tasks import load_task
+from floq.runs.directory import RunConfig
+from floq.runs.settings import Online, Schedule
+from floq.tasks import load_task, task_names
 from floq.training.devices import device_grid
 from floq.training.hosts import is_first
 from floq.types import Statistics
@@ -114,6 +116,33 @@ def check_online(
             f"an online_share of {online.online_share} of batches of {config.batch_size} leaves "
             "none to one of the two: give another share or a larger batch."
         )
+
+
+def check_policies(schedule: Schedule, algorithm: str, spec: EnvironmentSpec | None) -> None:
+    """Refuses to evaluate a behaviour policy that is not there.
+
+    Raises:
+        ValueError: If the schedule asks for one.
+    """
+    has_behaviour = hasattr(find_algorithm(algorithm), "act_behaviour")
+    if schedule.evaluate_bc and (spec is None or not has_behaviour):
+        reason = "there is no env" if spec is None else f"{algorithm} has no behaviour policy"
+        raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
+
+
+def check_task_of(task: str | None, env: Any) -> str | None:
+    """The task that data belongs to: the one that is named, or the environment's if it is one.
+
+    Raises:
+        ValueError: If there is no task of that name.
+    """
+    if task is None and isinstance(env, str) and env in task_names():
+        return env
+    if task is not None and task not in task_names():
+        raise ValueError(
+            f"task is {task!r}: give the name of one of floq's tasks, or leave it out."
+        )
+    return task
 
 
 def statistics_of(

@@ -54,7 +54,8 @@ class Learner(NamedTuple):
     def start(self, state: Any, source: Source) -> Carry:
         """The carry of a state, stacked over seeds, from which no update was made yet."""
         own = jax.tree.map(lambda leaf: leaf[0], state)
-        _, shapes = jax.eval_shape(self.update, own, jnp.uint32(0), jnp.int32(0), source)
+        update = functools.partial(_update, self.algorithm.update, self.config)
+        _, shapes = jax.eval_shape(update, own, jnp.uint32(0), jnp.int32(0), source)
         seeds = len(jax.tree.leaves(state)[0])
         return Carry(state, {name: jnp.zeros(seeds) for name in sorted(shapes)})
 
@@ -78,7 +79,8 @@ class Learner(NamedTuple):
         """
 
         def body(step: Any, carry: Carry) -> Carry:
-            state, metrics = self.update(carry.state, seed, step, source)
+            rule, config = self.algorithm.update, self.config
+            state, metrics = _update(rule, config, carry.state, seed, step, source)
             starts_window = step % log_interval == 0 if log_interval else False
             sums = {
                 name: jnp.where(starts_window, 0, total) + metrics[name]
@@ -87,12 +89,6 @@ class Learner(NamedTuple):
             return Carry(state, sums)
 
         return jax.lax.fori_loop(bounds[0], bounds[1], body, carry)
-
-    def update(
-        self, state: Any, seed: UInt32[Array, ""], step: Any, source: Source
-    ) -> tuple[Any, dict[str, Float[Array, ""]]]:
-        """One update, whose key follows from the seed and the update's number alone."""
-        return _update(self.algorithm.update, self.config, state, seed, step, source)
 
 
 # Compiled by itself, it is traced but once: for the names of its metrics and for `advance`.
@@ -105,6 +101,7 @@ def _update(
     step: Any,
     source: Source,
 ) -> tuple[Any, dict[str, Float[Array, ""]]]:
+    """One update, whose key follows from the seed and the update's number alone."""
     batch_key, update_key = jax.random.split(jax.random.fold_in(seed_keys(seed)[1], step))
     batch = source.sample(config.batch_size, key=batch_key)
     return update(config, state, batch, key=update_key)

@@ -25,11 +25,10 @@ from floq.runs.directory import (
 from floq.runs.run import Run
 from floq.runs.states import initial_states, states_template
 from floq.settings import takes_settings
-from floq.tasks import task_names
 from floq.training.callbacks import Callback
 from floq.training.hosts import check_agreement, on_first
 from floq.training.loop import Loop
-from floq.training.offline_phase import OfflinePhase
+from floq.training.offline_phase import OfflinePhase, Phase
 from floq.training.online_phase import OnlinePhase
 from floq.training.preparation import (
     DataFile,
@@ -39,6 +38,8 @@ from floq.training.preparation import (
     check_environment,
     check_numbers,
     check_online,
+    check_policies,
+    check_task_of,
     read_dataset,
     statistics_of,
     verified_dataset,
@@ -118,15 +119,8 @@ def train(
     check_numbers(seeds, steps, online, processes=processes)
     check_online(config, online, spec, has_data=dataset is not None, offline_steps=steps)
     check_devices(config, seeds, online, offline_steps=steps)
-    if task is None and isinstance(env, str) and env in task_names():
-        task = env
-    if task is not None and task not in task_names():
-        raise ValueError(
-            f"task is {task!r}: give the name of one of floq's tasks, or leave it out."
-        )
-    if schedule.evaluate_bc and (env is None or not hasattr(algorithm, "act_behaviour")):
-        reason = "there is no env" if env is None else f"{name} has no behaviour policy"
-        raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
+    task = check_task_of(task, env)
+    check_policies(schedule, name, spec)
     dataset, file = read_dataset(dataset)
     fingerprint = None if dataset is None else dataset.fingerprint()
     dataset = None if dataset is None else as_decisions(dataset, config)
@@ -134,7 +128,7 @@ def train(
     statistics = statistics_of(config, dataset, environment, reward_range)
     # What the networks refuse, such as rewards that are all equal, is refused before a folder is
     # made.
-    state_template(algorithm, config, statistics, seeds)
+    states_template(algorithm, config, statistics, seeds)
     run_config = RunConfig(
         algorithm=name,
         config=config,
@@ -290,49 +284,35 @@ def go_through_phases(
         ProgressDisplay(config.total_steps, start=start, bar=progress and files.writes) as display,
         interruptions() as stop,
     ):
+
+        def run_phase(phase: Phase, done: Collection[str], *, is_saved: bool) -> Any:
+            """The state after the phase."""
+            ends = {"done": done, "is_saved": is_saved, "callbacks": callbacks}
+            Loop(files, config, phase, evaluator, **ends).run(display, stop)
+            return phase.state()
+
         state = None if checkpoint is None else checkpoint.state
         if checkpoint is None or not checkpoint.is_online:
             if config.steps and dataset is not None:
-                phase = OfflinePhase(config, dataset, checkpoint)
-                is_saved = checkpoint is not None
-                loop = Loop(
-                    files,
-                    config,
-                    phase,
-                    evaluator,
-                    done=done,
-                    is_saved=is_saved,
-                    callbacks=callbacks,
-                )
-                loop.run(display, stop)
-                state, done = phase.state(), config.rows_per_step
+                offline = OfflinePhase(config, dataset, checkpoint)
+                state = run_phase(offline, done, is_saved=checkpoint is not None)
+                done = config.rows_per_step
             checkpoint = None
-        if config.online is not None:
-            if state is None:
-                algorithm = find_algorithm(config.algorithm)
-                state = initial_states(algorithm, config.config, config.statistics, config.seeds)
-            with OnlinePhase(
-                files,
-                config,
-                None if config.online.buffer == "online" else dataset,
-                state,
-                checkpoint=checkpoint,
-                processes=processes,
-                should_stop=stop,
-            ) as phase:
-                is_saved = checkpoint is not None or config.steps > 0
-                loop = Loop(
-                    files,
-                    config,
-                    phase,
-                    evaluator,
-                    done=done,
-                    is_saved=is_saved,
-                    callbacks=callbacks,
-                )
-                loop.run(display, stop)
-                phase.check_learned()
-                state = phase.state()
+        if config.online is None:
+            return Run(files.path, config, config.total_steps, state)
+        if state is None:
+            algorithm = find_algorithm(config.algorithm)
+            state = initial_states(algorithm, config.config, config.statistics, config.seeds)
+        data = None if config.online.buffer == "online" else dataset
+        with OnlinePhase(
+            *(files, config, data, state),
+            checkpoint=checkpoint,
+            processes=processes,
+            should_stop=stop,
+        ) as online:
+            is_saved = checkpoint is not None or config.steps > 0
+            state = run_phase(online, done, is_saved=is_saved)
+            online.check_learned()
     return Run(files.path, config, config.total_steps, state)
 
 
