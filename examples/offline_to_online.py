@@ -8,14 +8,10 @@ from typing import Any
 import numpy as np
 
 import floq
-from floq.algorithms import fql
-from floq.critics import ScalarCriticConfig
 from floq.data.generation import generate
 from floq.presets.demo import CONFIG
-from floq.presets.methods import small
 from floq.reports.figures import Curve, learning_curves, to_svg
 from floq.runs.results import results
-from floq.training import Online, Schedule
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 
@@ -32,16 +28,16 @@ def settings(updates: int) -> dict[str, Any]:
         distillation_steps=0,
     )
     shared: dict[str, Any] = {
-        field.name: getattr(ours, field.name) for field in dataclasses.fields(fql.Config)
+        field.name: getattr(ours, field.name) for field in dataclasses.fields(floq.FQLConfig)
     }
-    shared["critic"] = ScalarCriticConfig(aggregation="min")
-    return {"floq": ours, "FQL": small(fql.Config(**shared))}
+    shared["critic"] = floq.ScalarCriticConfig(aggregation="min")
+    return {"floq": ours, "FQL": floq.small(floq.FQLConfig(**shared))}
 
 
 def main(folder: Path, seeds: tuple[int, ...], offline: int, online: int) -> None:
     generate("pointmaze-medium-navigate-v0", episodes=100, processes=2, directory=folder / "data")
     dataset, env = floq.load_task(TASK, directory=folder / "data")
-    schedule = Schedule(
+    schedule = floq.Schedule(
         log_interval=500,
         evaluation_interval=max(offline // 4, 1),
         evaluation_episodes=12,
@@ -54,7 +50,7 @@ def main(folder: Path, seeds: tuple[int, ...], offline: int, online: int) -> Non
             config, dataset, env=TASK, seeds=seeds, steps=offline, schedule=schedule,
             directory=folder / name,
         )  # fmt: skip
-        run = floq.finetune(run, online=Online(steps=online), dataset=dataset)
+        run = floq.finetune(run, online=floq.Online(steps=online), dataset=dataset)
         found = results(run)[run.config.algorithm]
         for result in found:
             each = ", ".join(f"{rate:.2f}" for rate in result.per_seed)

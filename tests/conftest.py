@@ -50,3 +50,7 @@ def optimised():
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", _FEWER)
+
+
+# Last, since it imports what the hook above must see first.
+from finished_run import copy, finished, maze_data  # noqa: E402, F401 - fixtures

@@ -1,16 +1,22 @@
 """The rooms of the house: imports go up one list, between rooms and inside them."""
 
 import ast
+import dataclasses
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 
 import floq
+from floq.commands.finetune import Finetune
+from floq.commands.resume import Resume
+from floq.commands.train import Train
 
 SOURCE = Path(floq.__file__).parent
 ROOMS = """
-types settings shell streams extras progress disk compiled workers
-flow_matching losses networks critics policies algorithms plugins
+types settings shell plugins interrupted streams extras progress disk compiled workers
+flow_matching losses networks critics policies algorithms
 data envs tasks presets intervals acting evaluation recording compute runs training
 inspection reports sweeps studies demo doctor commands cli
 """.split()
@@ -70,3 +76,43 @@ def test_public_names_can_be_imported():
         assert getattr(floq, name) is not None
     with pytest.raises(AttributeError, match="no_such_name"):
         floq.no_such_name  # noqa: B018
+
+
+def test_public_names_are_documented():
+    """Each class and function says what it is."""
+    for name in floq.__all__:
+        thing = getattr(floq, name)
+        if inspect.isclass(thing) or inspect.isroutine(thing):
+            assert (thing.__doc__ or "").strip(), f"{name} has no docstring"
+
+
+def test_arguments_have_one_name_and_one_meaning():
+    """What several public functions take is called alike, and is of one type, in all of them."""
+    functions = (
+        *(floq.train, floq.resume, floq.finetune, floq.evaluate, floq.record, floq.inspect),
+        *(floq.load_task, floq.preset, floq.Run.actor),
+    )
+    kinds: dict[str, set[str]] = {}
+    for function in functions:
+        for parameter in inspect.signature(function).parameters.values():
+            kind = inspect.formatannotation(parameter.annotation)
+            kinds.setdefault(parameter.name, set()).add(re.sub(r" *\| *None", "", kind))
+    assert not {"environment", "data", "task_name", "episode_seed"} & kinds.keys()
+    for name in ("seed", "seeds", "policy_seed", "steps", "online_steps", "env", "task", "online"):
+        assert len(kinds[name]) == 1, f"{name} is {kinds[name]}"
+
+
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [(Train, floq.train), (Resume, floq.resume), (Finetune, floq.finetune)],
+)
+def test_commands_call_arguments_as_python_does(command, function):
+    """`floq train --steps` is `steps` of `floq.train`, and so on."""
+    # Groups of options, the run itself, and what is no setting of the call.
+    grouped = {"where", "together", "config", "algorithm", "run_directory"}
+    # A file is what the command line has of a `dataset`, and a number of `Online(steps=…)`.
+    spelled = {"data": "dataset"} | ({"online_steps": "online"} if command is Train else {})
+    names = {field.name for field in dataclasses.fields(command)} - grouped
+    assert {spelled.get(name, name) for name in names} <= inspect.signature(
+        function
+    ).parameters.keys()

@@ -27,7 +27,8 @@ from floq.commands.sweep import Sweep
 from floq.commands.train import Train, parse_train
 from floq.compiled import keep_compiled_programs
 from floq.disk import user_path
-from floq.shell import EXIT_INTERRUPTED, Interrupted
+from floq.interrupted import Interrupted
+from floq.shell import EXIT_INTERRUPTED
 from floq.streams import complain, finish_streams, prepare_streams, warnings_in_words
 
 
@@ -42,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     with warnings_in_words():
         try:
             words, plugins = _without_plugins(sys.argv[1:] if arguments is None else arguments)
+            if "" in plugins:
+                raise ValueError("--plugin names no module: give one, as in --plugin mine.")
             name, command, words = _chosen(words)
             _prepare(command)
             with signals_before_training(name):
@@ -138,15 +141,20 @@ def _with_user_paths(command: Any) -> Any:
 
 
 def _without_plugins(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The words without `--plugin MODULE`, which every command takes, and the modules."""
+    """The words without `--plugin MODULE`, which every command takes, and the modules.
+
+    A module that is missing is the empty text.
+    """
     kept, plugins, words = [], [], list(arguments)
     while words:
         word = words.pop(0)
         option, equals, value = word.partition("=")
         if option != "--plugin":
             kept.append(word)
-        elif equals or words:
-            plugins.append(value if equals else words.pop(0))
+        elif equals:
+            plugins.append(value)
+        else:
+            plugins.append(words.pop(0) if words and not words[0].startswith("-") else "")
     return kept, plugins
 
 

@@ -136,7 +136,7 @@ class Evaluator:
     @takes_settings("slots", "processes")
     def __init__(
         self,
-        environment: Environment,
+        env: Environment,
         *,
         slots: int | None = None,
         processes: int | None = None,
@@ -144,7 +144,7 @@ class Evaluator:
         """Choose the environment and how it is spread out.
 
         Args:
-            environment: A task's name, a spec, or an environment (which is built anew).
+            env: A task's name, a spec, or an environment (which is built anew).
             slots: Environments kept at once, at most `BATCH`. By default 25, or as many as there
                 are episodes: enough to share the calls of a policy, and few enough for OGBench's
                 manipulation scenes, of which each takes about 200 MB and a second to build.
@@ -159,7 +159,7 @@ class Evaluator:
             raise ValueError(f"{slots} slots: an evaluator has between 1 and {BATCH} of them.")
         if processes is not None and processes < 0:
             raise ValueError(f"{processes} processes: there must be none, or more.")
-        self.spec = spec_of(environment)
+        self.spec = spec_of(env)
         self._slots = slots
         self._processes = processes
         self._environments: VectorEnvironment | None = None
@@ -246,7 +246,7 @@ class Evaluator:
 @takes_settings("episodes", "seed", "processes")
 def evaluate(
     policy: Policy,
-    environment: Environment,
+    env: Environment,
     *,
     episodes: int = 50,
     seed: int = 0,
@@ -265,7 +265,7 @@ def evaluate(
         >>> print(evaluate(still, make_env("MountainCarContinuous-v0"), episodes=2, processes=0))
         return 0.0 [0.0, 0.0] over 2 episodes, length 999
     """
-    with Evaluator(environment, processes=processes) as evaluator:
+    with Evaluator(env, processes=processes) as evaluator:
         return shown(evaluator, policy, episodes=episodes, seed=seed, progress=progress)
 
 

@@ -2,6 +2,8 @@
 
 import importlib
 
+from floq.shell import quoted
+
 _imported: list[str] = []
 
 
@@ -26,3 +28,13 @@ def import_plugins(names: list[str]) -> None:
 def imported_plugins() -> list[str]:
     """The plugins so far, for processes that must import the same."""
     return list(_imported)
+
+
+def command(*words: object) -> str:
+    """A command of floq's to copy, which names the plugins so far.
+
+    Example:
+        >>> command("resume", "runs/my run")
+        "floq resume 'runs/my run'"
+    """
+    return quoted("floq", *words, *(f"--plugin={name}" for name in _imported))

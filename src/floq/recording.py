@@ -41,7 +41,7 @@ class Recording:
 @takes_settings("seed", "episode", "max_frames")
 def record(
     policy: Policy,
-    environment: Environment,
+    env: Environment,
     *,
     seed: int,
     episode: int = 0,
@@ -52,7 +52,7 @@ def record(
 
     Args:
         policy: The policy.
-        environment: The environment of the evaluation.
+        env: The environment of the evaluation.
         seed: The evaluation's seed.
         episode: The episode's number in it.
         render: Whether to take pictures.
@@ -64,7 +64,7 @@ def record(
     Raises:
         ValueError: As `Evaluator.evaluate`.
     """
-    spec = spec_of(environment)
+    spec = spec_of(env)
     slots, no_frames = rendering_slots(spec) if render else (Slots.build(spec, 1), "")
     camera = Camera(slots.environments[0], max_frames if render and not no_frames else 0)
     slot, episodes = np.zeros(1, np.int64), np.full(BATCH, episode, np.int32)

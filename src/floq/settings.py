@@ -48,7 +48,8 @@ def register_kind(base: type, name: str, kind: type) -> None:
             "@dataclasses.dataclass(frozen=True)."
         )
     known = _KINDS.setdefault(base, {})
-    if known.get(name) is kind:
+    if name in known and is_same_class(known[name], kind):
+        known[name] = kind
         return
     if name in known or kind in known.values():
         raise ValueError(
@@ -56,6 +57,11 @@ def register_kind(base: type, name: str, kind: type) -> None:
             f"{_listed(f'{one!r} for {other.__name__}' for one, other in known.items())}."
         )
     known[name] = kind
+
+
+def is_same_class(former: type, later: type) -> bool:
+    """Whether a class is another one defined anew, as by a cell of a notebook that is run again."""
+    return (former.__module__, former.__qualname__) == (later.__module__, later.__qualname__)
 
 
 def normalise(settings: Any) -> None:

@@ -175,13 +175,35 @@ class Algorithm(Protocol):
         ...
 
     def init(self, config: Any, statistics: Statistics, *, key: Key[Array, ""]) -> Any:
-        """The state before the first update."""
+        """The state before the first update: any pytree of arrays, with none in it twice.
+
+        Training compiles it, stacks it over seeds, and writes every array of it into checkpoints.
+
+        Args:
+            config: Settings.
+            statistics: Sizes of observations and of decisions, which with action chunks hold
+                `action_chunk` actions each, and the range of the rewards.
+            key: Key of the initialisation.
+        """
         ...
 
     def update(
         self, config: Any, state: Any, batch: Batch, *, key: Key[Array, ""]
     ) -> tuple[Any, Metrics]:
-        """The state after one update on `batch`, and what to log of it."""
+        """The state after one update on `batch`, and what to log of it.
+
+        It is compiled, hundreds of updates at once, so that it can only compute.
+
+        Args:
+            config: Settings.
+            state: The state before, of one seed.
+            batch: `batch_size` transitions, whose rewards and masks are those of whole decisions.
+            key: Key of all that is random in it.
+
+        Returns:
+            The new state, of the same shapes, and scalars by name; one that is not finite ends the
+            training.
+        """
         ...
 
     def act(
@@ -192,5 +214,12 @@ class Algorithm(Protocol):
         *,
         keys: Key[Array, " batch"],
     ) -> Float[Array, "batch act"]:
-        """Actions in [−1, 1] of the learned policy."""
+        """Actions in [−1, 1] of the learned policy; with action chunks those of several steps.
+
+        Args:
+            config: Settings.
+            state: The state of one seed.
+            observations: States.
+            keys: One for each of them, so that an action does not depend on the batch's others.
+        """
         ...

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import sys
 import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,6 @@ from floq.policies.flow import FlowPolicyConfig
 from floq.runs import run
 from floq.training import Run, Schedule, resume, train
 from floq.training import offline_phase as phases
-from floq.training import train as offline
 
 _NETWORK = NetworkConfig((8,), layer_norm=True)
 CONFIG = floq.Config(
@@ -76,7 +76,9 @@ def kept_programs() -> Iterator[None]:
     What is kept are functions of their arguments alone: nothing of a run is in them.
     """
     keep, kind = functools.cache, phases.Program
-    initial_state = keep(phases.initial_state)
+    # Its name in the package is the function's.
+    training = sys.modules["floq.training.train"]
+    initial_states = keep(phases.initial_states)
     make_program = keep(
         lambda algorithm, config, seeds, log_interval: kind(
             algorithm, config, make_dataset(), seeds, log_interval=log_interval
@@ -85,7 +87,7 @@ def kept_programs() -> Iterator[None]:
 
     def copied_state(*arguments: Any) -> Any:
         # A state that a loop was given is consumed by its first update.
-        return jax.tree.map(jnp.copy, initial_state(*arguments))
+        return jax.tree.map(jnp.copy, initial_states(*arguments))
 
     def program(algorithm: Any, config: Any, dataset: Any, seeds: Any, *, log_interval: int) -> Any:
         kept = make_program(algorithm, config, seeds, log_interval)
@@ -96,8 +98,8 @@ def kept_programs() -> Iterator[None]:
     patch = unittest.mock.patch.object
     with (
         patch(phases, "Program", program),
-        patch(phases, "initial_state", copied_state),
-        patch(offline, "state_template", keep(offline.state_template)),
-        patch(run, "state_template", keep(run.state_template)),
+        patch(phases, "initial_states", copied_state),
+        patch(training, "states_template", keep(training.states_template)),
+        patch(run, "states_template", keep(run.states_template)),
     ):
         yield

@@ -59,11 +59,11 @@ _WORDS = ["3", "1e3", "2.0", "0.5", "-1", "1.5", "x", "True", "None", "nan", "in
 
 _WHOLE = {"1e3": "1000", "2.0": "2"}
 _DATA = {bool, int, float, str, list, dict}
-_ENVIRONMENT = EnvironmentSpec("Pendulum-v1")
+_ENVIRONMENT = EnvironmentSpec("Pendulum-v1", {"rescale_actions": [-1.0, 1.0]})
 _ARGUMENTS = {
     train: ("steps", "seed", "seeds", "reward_range", "online", "schedule", "processes", "task"),
     resume: ("steps", "processes"),
-    finetune: ("steps", "processes", "schedule"),
+    finetune: ("online", "processes", "schedule", "steps"),
     evaluation.evaluate: ("episodes", "seed"),
 }
 _OPTIONS: list[tuple[str, str, Any]] = [
@@ -74,7 +74,7 @@ _OPTIONS: list[tuple[str, str, Any]] = [
       for option in ("--seeds", "--config.critic.network.hidden-sizes")),
     *((command, option, int | None)
       for command, option in (("resume", "--steps"), ("finetune", "--processes"),
-                              ("inspect", "--seed"), ("data generate", "--episodes"))),
+                              ("inspect", "--policy-seed"), ("data generate", "--episodes"))),
     ("evaluate", "--episodes", int),
     ("evaluate", "--integration-steps", tuple[int, ...]),
     ("demo", "--seeds", tuple[int, ...]),
@@ -305,8 +305,7 @@ class _Draw:
         if value is None:
             return None
         low_high = config.statistics.reward_min, config.statistics.reward_max
-        steps = config.online.steps if function is finetune else config.steps
-        known = {"seed": config.seeds[0], "reward_range": low_high, "steps": steps}
+        known = {"seed": config.seeds[0], "reward_range": low_high}
         return {**config._asdict(), **keywords, **known}[name]
 
     def _evaluated(self, function: Callable[..., Any], name: str, value: Any) -> Any:

@@ -1,13 +1,24 @@
 """Published settings and figures."""
 
 import dataclasses
+import types
 
 import pytest
 
+from floq import algorithms
 from floq.algorithms import algorithm_of, floq
 from floq.critics import FlowCriticConfig
 from floq.networks import NetworkConfig
-from floq.presets.methods import DOMAINS, METHODS, fast, find_preset, preset, small
+from floq.presets import methods
+from floq.presets.methods import (
+    DOMAINS,
+    METHODS,
+    fast,
+    find_preset,
+    preset,
+    register_preset,
+    small,
+)
 from floq.presets.published import ALL_TEN, FIGURES, published_success
 from floq.tasks import task_names
 
@@ -62,6 +73,42 @@ def test_names_are_never_matched_in_part():
     assert not find_preset("floq", "antmaze-large-navigate-oraclerep-v0").published
     with pytest.raises(ValueError, match="there is floq"):
         preset("flo", "scene-play-v0")
+
+
+def test_settings_of_ones_own_have_a_name(monkeypatch):
+    """Everywhere, and others where they are given; names of the library's stay the library's."""
+    monkeypatch.setattr(methods, "METHODS", dict(METHODS))
+    config = floq.Config(batch_size=8)
+    on_scene = dataclasses.replace(config, discount=0.9)
+    for _ in range(2):  # As a module does that is loaded again.
+        register_preset("mine", config, datasets={"scene-play-v0": on_scene})
+    assert preset("mine") == preset("mine", "cube-single-play-singletask-v0") == config
+    assert preset("mine", "scene-play-singletask-task3-v0") == on_scene
+    assert find_preset("mine", None).source == "mine, settings of your own"
+    for taken in ("floq", "fql-iqn", "iql"):
+        with pytest.raises(ValueError, match=f"preset '{taken}' clashes"):
+            register_preset(taken, config)
+    with pytest.raises(TypeError, match="is not an algorithm's config"):
+        register_preset("none", NetworkConfig())
+    assert preset("bc") == METHODS["bc"].start
+
+
+def test_an_algorithm_without_presets_has_its_defaults(monkeypatch):
+    """Unless they are no defaults, which is said."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        discount: float
+        batch_size: int = 4
+        action_chunk: int = 1
+        n_step: int = 1
+
+    monkeypatch.setattr(algorithms, "REGISTERED", dict(algorithms.REGISTERED))
+    rule = types.SimpleNamespace(Config=Config, init=len, update=len, act=len)
+    algorithms.register_algorithm("bare", rule)
+    with pytest.raises(ValueError, match=r"bare has settings without a default: .*discount"):
+        preset("bare")
+    assert find_preset("altered", None).source == "the defaults of altered"
 
 
 def test_small_networks_replace_all_networks():

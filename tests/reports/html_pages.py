@@ -4,10 +4,6 @@ import base64
 import html.parser
 import re
 
-from floq.envs.make import EnvironmentSpec
-
-MAZE = EnvironmentSpec("pointmaze-medium-singletask-task5-v0", {"max_episode_steps": 20})
-
 
 class Page(html.parser.HTMLParser):
     """What a browser would find in a page."""

@@ -79,7 +79,7 @@ def test_without_environment_the_data_is_compared(near, maze_data, tmp_path):
 def test_without_data_the_episodes_are_looked_at(near, tmp_path):
     """The flow is followed on decisions of the policy, and the page says so."""
     output = tmp_path / "page.html"
-    inspect(near(), output=output, seed=5, episodes=1, integration_steps=(1,), processes=0)
+    inspect(near(), output=output, policy_seed=5, episodes=1, integration_steps=(1,), processes=0)
     page = read(output)
     assert page.titles == SECTIONS
     assert "three pairs (s, a) of the policy's episodes" in page.text
@@ -141,7 +141,7 @@ def test_wrong_input_is_refused(near, maze_data, tmp_path):
     with pytest.raises(ValueError, match="another dataset"):
         inspect(path, output=output, dataset=other)
     with pytest.raises(ValueError, match="no seed 4"):
-        inspect(path, output=output, seed=4)
+        inspect(path, output=output, policy_seed=4)
     with pytest.raises(ValueError, match="episodes is 0"):
         inspect(path, output=output, episodes=0)
     assert not output.exists()

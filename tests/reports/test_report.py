@@ -28,7 +28,7 @@ SECTIONS = [
 @pytest.fixture(scope="module")
 def written(finished):
     """The report on the finished run."""
-    return report([finished.directory], output=finished.directory / "out" / "report.html")
+    return report(finished.directory, output=finished.directory / "out" / "report.html")
 
 
 def row(step, seed, policy, success, **more):

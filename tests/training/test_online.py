@@ -181,7 +181,7 @@ def test_a_damaged_checkpoint_and_a_damaged_shard_leave_no_trace(uncut, tmp_path
     before = shard.read_bytes()
     flip(shard)
     with pytest.warns(RuntimeWarning) as caught:
-        run = go_on(tmp_path / "run", steps=500)
+        run = go_on(tmp_path / "run", online_steps=400)
     texts = [str(warning.message) for warning in caught]
     assert any("step_000000420: extra.safetensors is not what" in text for text in texts)
     assert any(f"{shard} is not what was saved; its other copy is" in text for text in texts)
@@ -204,7 +204,7 @@ def test_a_shard_with_both_copies_damaged_is_an_error(tmp_path):
         pytest.warns(RuntimeWarning, match=r"rows_.*safetensors and .*copy.safetensors are both"),
         pytest.raises(RuntimeError, match="are damaged"),
     ):
-        go_on(tmp_path / "run", steps=500)
+        go_on(tmp_path / "run", online_steps=400)
 
 
 def test_shards_go_when_no_checkpoint_needs_them(uncut):
@@ -233,13 +233,36 @@ def test_finetuning_a_run_is_training_it_on(uncut, tmp_path):
     assert run.config == uncut.config
     assert before == {path: path.read_bytes() for path in before}
     with pytest.raises(ValueError, match="has trained in its environment already"):
-        finetune(run, steps=10, dataset=DATASET)
+        finetune(run, online=ONLINE, dataset=DATASET)
+
+
+def test_steps_are_those_of_their_own_phase(uncut, tmp_path):
+    """Neither can lie behind; updates on data are over once the environment is stepped."""
+    offline = run_tiny(tmp_path / "run", online=None)
+    with pytest.raises(ValueError, match=r"does not train in its environment, so online_steps"):
+        go_on(offline.directory, online_steps=400)
+    with pytest.raises(ValueError, match=r"is at step 100, so steps cannot be 99"):
+        go_on(offline.directory, steps=99)
+    before = (uncut.directory / "config.json").read_bytes()
+    with pytest.raises(ValueError, match=r"after 100 updates on its data, so steps cannot be 101"):
+        go_on(uncut.directory, steps=101)
+    with pytest.raises(ValueError, match=r"at step 400 in its environment, so online_steps cannot"):
+        go_on(uncut.directory, online_steps=398)
+    assert before == (uncut.directory / "config.json").read_bytes()
+    run_tiny(
+        tmp_path / "nothing",
+        steps=0,
+        online=dataclasses.replace(ONLINE, buffer="online"),
+        dataset=None,
+    )
+    with pytest.raises(ValueError, match=r"has no data to go on with, so steps cannot be 10"):
+        go_on(tmp_path / "nothing", steps=10)
 
 
 def test_the_command_finetunes_a_run(tmp_path, capsys):
     """`floq finetune RUN` makes RUN-online, and says where it lies."""
     run_tiny(tmp_path / "run", online=None, steps=4, seeds=(0,))
-    options = "--steps 8 --buffer online --updates-per-step 0.5 --processes 1"
+    options = "--online-steps 8 --buffer online --updates-per-step 0.5 --processes 1"
     schedule = "--evaluation-episodes 1"
     assert main(["finetune", str(tmp_path / "run"), *options.split(), *schedule.split()]) == 0
     assert "run-online: 12 steps are done" in capsys.readouterr().out

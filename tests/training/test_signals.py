@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from floq.shell import Interrupted
+from floq.interrupted import Interrupted
 from floq.training.signals import interruptions
 from floq.workers import stop_signals
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -32,7 +33,7 @@ class Finetune:
     """
 
     run_directory: tyro.conf.Positional[Path]
-    steps: int = 2_000_000
+    steps: Annotated[int, tyro.conf.arg(aliases=["--online-steps"])] = 2_000_000
     directory: Path | None = None
     online: OnlineOptions = online_options()  # pyright: ignore[reportInvalidTypeForm]
     data: Path | None = None

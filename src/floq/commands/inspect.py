@@ -16,7 +16,7 @@ class Inspect:
     Attributes:
         directory: The run.
         output: The page; it holds everything that it shows.
-        seed: Which of the run's seeds to look into; its first by default.
+        policy_seed: Which of the run's seeds to look into; its first by default.
         data: The file that holds the run's data, if the run does not know it; of a task's run the
             folder of the dataset files, $FLOQ_DATA or ~/.ogbench/data by default.
         where: The environment, if it is not the run's.
@@ -27,7 +27,7 @@ class Inspect:
 
     directory: tyro.conf.Positional[Path]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("inspection.html")
-    seed: int | None = None
+    policy_seed: int | None = None
     data: Path | None = None
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     episodes: int = 20
@@ -41,8 +41,8 @@ class Inspect:
         page = inspect(
             self.directory,
             output=self.output,
-            seed=self.seed,
-            data=self.data,
+            policy_seed=self.policy_seed,
+            dataset=self.data,
             env=self.where.spec(),
             episodes=self.episodes,
             integration_steps=self.integration_steps,

@@ -46,7 +46,11 @@ class Presets:
 
 def _changes(config: Any) -> str:
     """The settings that are not the algorithm's defaults, as the command line spells them."""
-    changes = _differences(config, type(config)(), "")
+    try:
+        default = type(config)()
+    except TypeError:  # One of the user's own, with settings that have no default.
+        default = None
+    changes = _differences(config, default, "")
     return ", ".join(changes) or "the defaults"
 
 

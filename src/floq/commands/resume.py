@@ -14,7 +14,8 @@ class Resume:
 
     Attributes:
         directory: The run.
-        steps: Steps in all, offline and online, if not those that it was started with.
+        steps: Updates on its data alone, in all, if not those that it was started with.
+        online_steps: Steps in the environment, of each seed, in all, likewise.
         data: The file that holds the run's data, if it has moved or the run does not know it.
         where: Its environment, if it has moved or changed.
         processes: Processes that step environments; by default one for each core.
@@ -23,6 +24,7 @@ class Resume:
 
     directory: tyro.conf.Positional[Path]
     steps: int | None = None
+    online_steps: int | None = None
     data: Path | None = None
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
@@ -39,6 +41,7 @@ class Resume:
                     dataset=data_file(self.data, self.where),
                     env=self.where.spec(),
                     steps=self.steps,
+                    online_steps=self.online_steps,
                     processes=self.processes,
                 )
             )

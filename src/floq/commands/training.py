@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from floq.plugins import command
 from floq.runs.settings import Online
-from floq.shell import quoted
 
 if TYPE_CHECKING:
     from floq.envs.make import EnvironmentSpec
@@ -176,5 +176,5 @@ def say_done(run: "Run") -> int:
     if is_first():
         print(f"{run.directory}: {run.step:,} steps are done. Look at them with")
         page = run.directory / "report.html"
-        print(f"  {quoted('floq', 'report', run.directory, '-o', page)}")
+        print(f"  {command('report', run.directory, '-o', page)}")
     return 0

@@ -8,17 +8,22 @@ from floq.critics.scalar import ScalarCritic, ScalarCriticConfig
 from floq.settings import register_kind
 
 
-def register_critic(name: str, config: type[CriticConfig]) -> None:
+def register_critic(name: str, config: type) -> None:
     """Makes a critic of your own known, in this process, to algorithms that take any critic.
 
+    FQL takes any: `floq.FQLConfig(critic=MyCriticConfig())`. On the command line, `--plugin MODULE`
+    imports the module that calls this; there, `floq.register_preset` gives such settings a name.
+
     Args:
-        name: What `config.json` calls it.
+        name: What `config.json` calls it, as the critic's `kind`.
         config: A frozen dataclass, derived from `CriticConfig`, whose `create` makes the critic.
 
     Raises:
         TypeError: If it is no such class.
         ValueError: If the name, or the class, is registered already.
     """
+    if getattr(config, "create", None) is CriticConfig.create:
+        raise TypeError(f"{config.__name__} has no create: add it, since it makes the critic.")
     register_kind(CriticConfig, name, config)
 
 

@@ -14,11 +14,13 @@ class CriticConfig:
     """Settings of a critic, which know how to make it.
 
     A critic of your own has a frozen dataclass that is derived from this one and is named once by
-    `floq.register_critic`; algorithms that take any critic, such as FQL, then take it too.
+    `floq.register_critic`; algorithms that take any critic, such as FQL, then take it too. One that
+    is a single network is derived from `floq.NetworkCriticConfig`, and its critic, whose loss is
+    all that it must say, from `floq.NetworkCritic`.
     """
 
     def create(self, statistics: Statistics, *, discount: float, key: Key[Array, ""]) -> Critic:
-        """The critic before the first update.
+        """The critic before the first update: what `floq.Critic` describes.
 
         Args:
             statistics: Sizes of observations and actions, and the range of the rewards.

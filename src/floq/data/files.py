@@ -16,7 +16,7 @@ import numpy as np
 from floq.data.bounds import ActionBounds, action_bounds
 from floq.data.npz import read_arrays
 from floq.data.trajectories import Layout
-from floq.disk import writing
+from floq.disk import sync, writing
 
 _VERSION = 1
 _VALUES = ("rewards", "masks")
@@ -155,7 +155,7 @@ def write_file(
             with partial.open("wb") as file:
                 np.savez(file, **marks, **arrays)  # pyright: ignore[reportArgumentType]
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -28,6 +28,8 @@ MAX_EPISODE_STEPS = 10_000
 # Wrappers that `gymnasium.make` adds by itself, or that a spec's arguments name.
 _OWN_WRAPPERS = {"PassiveEnvChecker", "OrderEnforcing", "TimeLimit", "Narrowed"}
 _ACTION_BOUNDS = ("action_low", "action_high")
+SCALING = ("rescale_actions", *_ACTION_BOUNDS)
+"""Arguments that say what -1 and 1 stand for, where these are not the environment's own bounds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +90,7 @@ class EnvironmentSpec:
 
 
 def make_env(
-    task_name: str,
+    name: str,
     *,
     success_timing: str = "pre",
     render_mode: str | None = None,
@@ -100,7 +102,7 @@ def make_env(
     """An environment with flat float observations and continuous actions in [-1, 1].
 
     Args:
-        task_name: A task (`cube-double-play-singletask-v0`), the id of any gymnasium environment
+        name: A task (`cube-double-play-singletask-v0`), the id of any gymnasium environment
             (`Pendulum-v1`), `module:id` where importing the module registers the id, or
             `package.module:make`, a function or class there that gives a `gymnasium.Env`.
         success_timing: Whether an OGBench singletask gives reward and termination by the state
@@ -127,11 +129,11 @@ def make_env(
         kwargs["success_timing"] = success_timing
     if rescale_actions is not None:
         kwargs["rescale_actions"] = rescale_actions
-    built = build(task_name, kwargs, render_mode=render_mode)
+    built = build(name, kwargs, render_mode=render_mode)
     bounds = {"action_low": action_low, "action_high": action_high}
     built.arguments |= {name: bound for name, bound in bounds.items() if bound is not None}
     try:
-        return with_unit_actions(built, task_name, action_low, action_high)
+        return with_unit_actions(built, name, action_low, action_high)
     except ValueError:
         built.close()
         raise
@@ -349,7 +351,7 @@ def _with_rescaling(spec: EnvironmentSpec, rescaling: RescaleAction) -> Environm
     space, below = rescaling.action_space, rescaling.env.action_space
     assert isinstance(space, Box)
     assert isinstance(below, Box)
-    if not spec.kwargs.keys() & {"rescale_actions", *_ACTION_BOUNDS}:
+    if not spec.kwargs.keys() & {*SCALING}:
         bounds = [as_json(space.low), as_json(space.high)]
         return with_arguments(spec, rescale_actions=bounds)
     if not is_unit(space):

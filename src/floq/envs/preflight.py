@@ -22,7 +22,7 @@ from floq.envs.slots import Slots
 from floq.envs.vector import Worker, WorkerError
 from floq.envs.worker import RESET, STEP
 
-Bounds = tuple[Sequence[float], Sequence[float]]
+Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 """What -1 and 1 stand for, in an environment's own units."""
 
 _START_SECONDS, _STEP_SECONDS = 300.0, 60.0
@@ -36,11 +36,13 @@ class Checked(NamedTuple):
         spec: The environment, with what -1 and 1 stand for and its time limit.
         observation_dim: Entries of an observation.
         action_dim: Entries of an action.
+        bounds: What -1 and 1 stand for, in its own units below any rescaling.
     """
 
     spec: EnvironmentSpec
     observation_dim: int
     action_dim: int
+    bounds: Bounds
 
 
 def preflight(
@@ -93,7 +95,7 @@ def preflight(
         env = with_unit_actions(built, spec.id, *bounds_given)
         elsewhere = None if worker is None else _played_by(worker, spec, found)
         _play(Slots([env]), spec, observations, elsewhere)
-        return Checked(spec, *found)
+        return Checked(spec, *found, bounds=_in_own_units(spec, built))
 
 
 def related(
@@ -147,9 +149,14 @@ def meaning(spec: EnvironmentSpec) -> Bounds:
         ValueError: If it cannot be built.
     """
     built = build(spec.id, spec.kwargs)
-    low, high = _below(_own_meaning(spec, built), built)
+    found = _in_own_units(spec, built)
     built.close()
-    return low.tolist(), high.tolist()
+    return found
+
+
+def _in_own_units(spec: EnvironmentSpec, built: BuiltEnvironment) -> Bounds:
+    low, high = _below(_own_meaning(spec, built), built)
+    return tuple(low.tolist()), tuple(high.tolist())
 
 
 def _own_meaning(spec: EnvironmentSpec, built: BuiltEnvironment) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,12 @@
 """Published settings: what each method uses for each of the paper's tasks (arXiv 2509.06863)."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from floq.algorithms import (
     algorithm_names,
+    algorithm_of,
     bc,
     find_algorithm,
     floq,
@@ -132,6 +134,7 @@ _PAPER = "arXiv 2509.06863"
 
 
 _UNTUNED = "nothing here was tuned for it"
+_OWN = "settings of your own"
 
 
 def _residual(depth: int, blocks: int) -> NetworkConfig:
@@ -333,6 +336,36 @@ def preset(algorithm: str, task: str | None = None) -> Any:
     return find_preset(algorithm, task).config
 
 
+def register_preset(
+    name: str, config: Any, *, summary: str = "", datasets: Mapping[str, Any] | None = None
+) -> None:
+    """Makes settings of your own known, in this process, by a name of their own.
+
+    `floq.preset`, `--algorithm NAME` and sweeps then take it as they take the library's methods:
+    so the command line trains FQL with a critic of your own (with `--plugin MODULE`, the module
+    that calls this).
+
+    Args:
+        name: What the method is called.
+        config: Its settings, of any algorithm.
+        summary: What it is, in a line.
+        datasets: Other settings for some datasets, by their exact names, whose tasks share them.
+
+    Raises:
+        TypeError: If settings belong to no algorithm.
+        ValueError: If the name is another method's or algorithm's.
+    """
+    for settings in (config, *(datasets or {}).values()):
+        algorithm_of(settings)
+    method = Method(summary, _OWN, dict(datasets or {}), config, _OWN)
+    known = METHODS.get(name, method)
+    if known.source != _OWN or (name in algorithm_names() and algorithm_of(config)[0] != name):
+        raise ValueError(
+            f"preset {name!r} clashes with what is called so already: give it a name of its own."
+        )
+    METHODS[name] = method
+
+
 def find_preset(algorithm: str, task: str | None) -> Preset:
     """The settings of `preset`, with their source."""
     method = METHODS.get(algorithm)
@@ -341,6 +374,8 @@ def find_preset(algorithm: str, task: str | None) -> Preset:
     published = None if task is None else method.configs.get(dataset_name(task))
     if published is not None:
         return Preset(published, method.source, published=True)
+    if method.source == _OWN:
+        return Preset(method.start, f"{algorithm}, {_OWN}", published=False)
     subject = task or "data of your own"
     source = f"no published settings for {subject}: a starting point for new tasks; {method.advice}"
     return Preset(method.start, source, published=False)

@@ -34,9 +34,8 @@ def inspect(
     directory: str | Path,
     *,
     output: str | Path,
-    seed: int | None = None,
-    dataset: Dataset | None = None,
-    data: str | Path | None = None,
+    policy_seed: int | None = None,
+    dataset: Dataset | str | Path | None = None,
     env: Environment | None = None,
     episodes: int = 20,
     integration_steps: Sequence[int] = STEPS,
@@ -50,10 +49,9 @@ def inspect(
     Args:
         directory: The run.
         output: The page to write; its folder is made if it is not there.
-        seed: Which of the run's seeds to look into; the first by default.
-        dataset: The run's data, if it is not that of one of floq's tasks.
-        data: The file that holds it, or the folder of a task's dataset files; by default the file
-            that the run has noted, or where `load_task` looks.
+        policy_seed: Which of the run's seeds to look into; the first by default.
+        dataset: The run's data, the file that holds it, or the folder of a task's dataset files; by
+            default the file that the run has noted, or where `load_task` looks.
         env: The environment, if it is not the run's.
         episodes: Episodes of the policy that values are compared with.
         integration_steps: The K at which a flow critic is read again.
@@ -76,11 +74,11 @@ def inspect(
     if env is not None:
         config = with_environment(run.config, env, processes=processes)
         run = dataclasses.replace(run, config=config)
-    seed = run.config.seeds[0] if seed is None else seed
+    seed = run.config.seeds[0] if policy_seed is None else policy_seed
     critic = probe.critic_of(run, seed)
     if critic is None:
         raise ValueError(f"{run.directory}: {run.config.algorithm} has no critic to look into.")
-    found, no_data = _data_of(run, dataset, data)
+    found, no_data = _data_of(run, dataset)
     decisions, source = _decisions(run, seed, dataset=found, episodes=episodes, processes=processes)
     findings = Findings(run, seed, critic, episodes, no_data=no_data, source=source)
     if decisions is not None:
@@ -100,20 +98,17 @@ def inspect(
     return path
 
 
-def _data_of(
-    run: Run, dataset: Dataset | None, place: str | Path | None
-) -> tuple[Dataset | None, str]:
+def _data_of(run: Run, dataset: Dataset | str | Path | None) -> tuple[Dataset | None, str]:
     """The run's data, or why it is not there."""
-    directory = None if place is None else user_path(place)
-    given = dataset
-    if given is None and directory is not None and directory.is_file():
-        given = directory
+    folder = None
+    if isinstance(dataset, str | Path) and not user_path(dataset).is_file():
+        dataset, folder = None, user_path(dataset)
     try:
-        found, _ = verified_dataset(run.directory, run.config, given, directory=directory)
+        found, _ = verified_dataset(run.directory, run.config, dataset, directory=folder)
         return found, ""
     except (FileNotFoundError, ValueError) as error:
         # Data that somebody gives must be the right one; a page can do without the task's.
-        if given is not None:
+        if dataset is not None:
             raise
         return None, str(error)
 

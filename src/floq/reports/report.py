@@ -38,7 +38,7 @@ _CURVES_NOTE = (
 )
 
 
-def report(directories: Sequence[str | Path], *, output: str | Path) -> Path:
+def report(directories: str | Path | Sequence[str | Path], *, output: str | Path) -> Path:
     """Writes a page about one or several runs, and `summary.json` beside it.
 
     The page needs no network and no other file. Its pictures of rollouts and flows are those of
@@ -46,7 +46,7 @@ def report(directories: Sequence[str | Path], *, output: str | Path) -> Path:
     `floq.runs.results.summary` of the run, or an object of these by name for several runs.
 
     Args:
-        directories: Directories of runs, or folders of such.
+        directories: The directory of a run, or several, or folders of such.
         output: The file to write; its folder is made if it is not there.
 
     Returns:
@@ -57,7 +57,7 @@ def report(directories: Sequence[str | Path], *, output: str | Path) -> Path:
         RuntimeError: If all checkpoints of a run are damaged.
         ValueError: If a file of a run is not sound, or no directory is given.
     """
-    runs = _load(directories)
+    runs = _load([directories] if isinstance(directories, str | Path) else directories)
     first = next(iter(runs.values()))
     title = " and ".join(dict.fromkeys(task_title(run) for run in runs.values()))
     parts = [

@@ -16,7 +16,11 @@ class Actor:
     """Acts by a policy, and keeps what acting needs from step to step: a key, and a plan.
 
     A policy with action chunks plans several actions at once; the actor carries them out before it
-    asks again. Call `reset` where an episode begins. The same seed and calls give the same actions.
+    asks again. Call `reset` where an episode begins. The same seed and calls give the same actions:
+    those of the policy for the keys `jax.random.fold_in` of the seed's key, the episode's number
+    from 0, the step in it, and the observation's row, one after the other.
+
+    `floq.load_run(...).actor()` makes one.
     """
 
     def __init__(
@@ -59,10 +63,12 @@ class Actor:
 
         Args:
             observation: What the environment shows, [obs]; or a batch, [batch, obs], of
-                environments that began their episodes together.
+                environments that began their episodes together. Another size of batch compiles
+                the policy once more.
 
         Returns:
-            Actions in the environment's own units, float32 [act] or [batch, act].
+            Actions in the environment's own units, float32 [act] or [batch, act]: those of the
+            environment itself, not of `floq.make_env`, which takes actions in [-1, 1].
 
         Raises:
             ValueError: If the observation has another size, is not finite, or is of another batch
@@ -70,7 +76,7 @@ class Actor:
         """
         given = np.asarray(observation, np.float32)
         rows = given if given.ndim == 2 else given[None]
-        if given.ndim not in (1, 2) or rows.shape[1] != self._observation_dim:
+        if given.ndim not in (1, 2) or rows.shape[1] != self._observation_dim or not len(rows):
             raise ValueError(
                 f"the observation has the shape {given.shape}: give [{self._observation_dim}], or "
                 f"a batch, [batch, {self._observation_dim}]."
@@ -84,7 +90,7 @@ class Actor:
             )
         turn = self._step % self._chunk
         if turn == 0:
-            plan = np.asarray(self._act(rows, self._key, np.int32(self._episode), self._step))
+            plan = np.asarray(self._act(rows, self._key, self._episode, self._step))
             self._plan = np.clip(plan, -1, 1).reshape(len(rows), self._chunk, -1)
         self._step += 1
         actions = self._low + (self._plan[:, turn] + 1) * self._range

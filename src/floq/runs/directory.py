@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from floq.algorithms import find_algorithm
 from floq.disk import sync, sync_path, writing
 from floq.envs.make import EnvironmentSpec
+from floq.plugins import command
 from floq.runs.checkpoint import clean_up
 from floq.runs.files import json_bytes, read_json, replace_bytes
 from floq.runs.locks import hold
 from floq.runs.settings import Online, Schedule
 from floq.runs.versions import differences, versions
 from floq.settings import from_json, to_json
-from floq.shell import quoted
 from floq.streams import say
 from floq.types import Statistics
 
@@ -283,7 +283,7 @@ def refuse_existing(path: Path) -> None:
     """
     if (path / CONFIG).exists():
         raise FileExistsError(
-            f"{path} already holds a run: continue it with `{quoted('floq', 'resume', path)}`, or "
+            f"{path} already holds a run: continue it with `{command('resume', path)}`, or "
             "give another directory."
         )
     if path.exists() and not path.is_dir():

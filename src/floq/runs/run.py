@@ -11,11 +11,13 @@ import numpy as np
 
 from floq.algorithms import find_algorithm
 from floq.disk import user_path
+from floq.envs.make import SCALING
+from floq.envs.preflight import Bounds, meaning
+from floq.plugins import command
 from floq.runs.actor import Actor
 from floq.runs.checkpoint import newest_checkpoint
 from floq.runs.directory import EVALUATIONS, METRICS, RunConfig, read_config, read_rows
 from floq.runs.states import states_template
-from floq.shell import quoted
 from floq.types import Algorithm, Policy
 
 
@@ -56,16 +58,23 @@ class Run:
     def actor(self, *, policy_seed: int | None = None, seed: int = 0) -> Actor:
         """The learned policy for acting step by step, in the environment's own units.
 
+        These are the units that the data's actions were in before they became [-1, 1], or those of
+        the environment that the run knows; [-1, 1] if it knows neither.
+
         Args:
             policy_seed: Which of the run's seeds acts; the first by default.
             seed: Seed of the policy's noise.
 
         Raises:
             ValueError: If the run has no such seed.
+
+        Example:
+            >>> import floq
+            >>> actor = floq.load_run("runs/pen").actor(seed=0)  # doctest: +SKIP
+            >>> actor.reset(); action = actor.act(observation)  # doctest: +SKIP
         """
         config, statistics = self.config, self.config.statistics
-        entries = statistics.action_dim // config.config.action_chunk
-        low, high = config.action_bounds or ((-1.0,) * entries, (1.0,) * entries)
+        low, high = self.action_bounds
         return Actor(
             self.algorithm,
             config.config,
@@ -75,6 +84,17 @@ class Run:
             action_high=np.array(high, np.float32),
             seed=seed,
         )
+
+    @property
+    def action_bounds(self) -> Bounds:
+        """What -1 and 1 of the policy stand for, in the environment's own units."""
+        config, spec = self.config, self.config.environment
+        if config.action_bounds is not None:
+            return config.action_bounds
+        if spec is not None and not spec.kwargs.keys().isdisjoint(SCALING):
+            return meaning(spec)
+        entries = config.statistics.action_dim // config.config.action_chunk
+        return (-1.0,) * entries, (1.0,) * entries
 
     def state_of(self, seed: int) -> Any:
         """The algorithm's state of a seed, as its functions take it.
@@ -116,7 +136,7 @@ def load_run(directory: str | Path) -> Run:
     if checkpoint is None:
         raise FileNotFoundError(
             f"{path} has no checkpoint yet: wait for its first one, or run "
-            f"`{quoted('floq', 'resume', path)}`."
+            f"`{command('resume', path)}`."
         )
     return Run(path, config, checkpoint.step, checkpoint.state)
 

@@ -31,7 +31,7 @@ class Config:
             as before; 0 freezes nothing.
     """
 
-    base: floq.Config | fql.Config
+    base: floq.Config | fql.Config = floq.Config()
     target_noise: float = 0.0
     updates_per_target: int = 1
     freeze_after: int = 0

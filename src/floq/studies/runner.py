@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from floq.disk import user_path
+from floq.interrupted import Interrupted
 from floq.progress import ProgressDisplay
 from floq.reports.figures import to_svg
 from floq.runs.files import replace_bytes
-from floq.shell import Interrupted
 from floq.studies.catalogue import STUDIES
 from floq.studies.cells import Cells
 from floq.studies.figure import comparison

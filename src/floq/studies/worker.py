@@ -9,7 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-from floq.shell import EXIT_INTERRUPTED, Interrupted
+from floq.interrupted import Interrupted
+from floq.shell import EXIT_INTERRUPTED
 from floq.workers import receive_job
 
 

@@ -1,12 +1,12 @@
 """The runs of a sweep one after the other in this process, where Ray is not installed."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from floq.sweeps.job import describe_job, do_job
-from floq.sweeps.plan import PlannedRun, standing
+from floq.sweeps.plan import PlannedRun
 from floq.sweeps.queue import Queue
+from floq.training.signals import interruptions, stopped_at
 from floq.workers import available_cores
 
 
@@ -30,15 +30,13 @@ def run_in_turn(
     Raises:
         KeyboardInterrupt: If a signal asked to stop; the run is saved.
     """
-    while deadline is None or time.time() < deadline:
-        run = queue.next()
-        if run is None:
-            return
-        cores = available_cores()
-        job = describe_job(directory, run, data=data, cpus=cores, gpus=0, deadline=deadline)
-        failure = do_job(job)
-        queue.ended(run.name, failure or None)
-        note(run, failure)
-        is_over = deadline is not None and time.time() >= deadline
-        if not failure and not is_over and not standing(directory, run).finished:
+    # One request for all runs, so that a signal between two of them is seen as well.
+    with stopped_at(deadline), interruptions() as stop:
+        while not stop() and (run := queue.next()) is not None:
+            cores = float(available_cores())
+            job = describe_job(directory, run, data=data, cpus=cores, gpus=0.0, deadline=deadline)
+            failure = do_job(job)
+            queue.ended(run.name, failure or None)
+            note(run, failure)
+        if stop.asked:
             raise KeyboardInterrupt

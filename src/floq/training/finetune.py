@@ -7,6 +7,7 @@ from floq.algorithms import find_algorithm
 from floq.data.dataset import Dataset
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
+from floq.plugins import command
 from floq.runs.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from floq.runs.directory import (
     EVALUATIONS,
@@ -23,7 +24,6 @@ from floq.runs.directory import (
 from floq.runs.run import Run
 from floq.runs.states import states_template
 from floq.settings import takes_settings
-from floq.shell import quoted
 from floq.training.callbacks import Callback
 from floq.training.preparation import (
     DataFile,
@@ -62,7 +62,7 @@ def finetune(
     Args:
         run: The run, or its directory.
         steps: Environment steps of each seed.
-        online: All online settings, in place of the published ones and of `steps`.
+        online: All settings of how it learns there, in place of the published ones and of `steps`.
         directory: A new folder; by default the run's with "-online" at its end.
         dataset: The run's data, or the file that holds it; by default the file that the run has
             noted, or that of its task, is loaded. Not needed if batches hold online transitions
@@ -91,7 +91,8 @@ def finetune(
     if former.online is not None:
         raise ValueError(
             f"{source} has trained in its environment already: go on with "
-            f"`{quoted('floq', 'resume', source)} --steps N`, where N counts all its steps."
+            f"`{command('resume', source)} --online-steps N`, where N counts those that are "
+            "done."
         )
     online = Online(steps=steps) if online is None else online
     spec = former.environment if env is None else spec_of(env)

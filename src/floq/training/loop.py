@@ -11,6 +11,7 @@ import numpy as np
 from floq.algorithms import find_algorithm
 from floq.envs.vector import WorkerError
 from floq.evaluation import Evaluator
+from floq.interrupted import Interrupted
 from floq.progress import ProgressDisplay
 from floq.runs.checkpoint import checkpoint_paths, named_leaves, save_checkpoint
 from floq.runs.directory import (
@@ -22,7 +23,6 @@ from floq.runs.directory import (
     read_rows,
 )
 from floq.runs.run import Run, make_policy, state_at
-from floq.shell import Interrupted
 from floq.training.callbacks import Callback, Event
 from floq.training.hosts import from_all, on_first
 from floq.training.offline_phase import NothingToLearn, Phase
@@ -170,6 +170,8 @@ class Loop:
         if window.updates:
             self._files.append(METRICS, rows)
             self._files.append(TIMINGS, [timing])
+        else:
+            rows = []
         self._phase.start_window()
         self._append_rows()
         self._logged_step = step
@@ -220,9 +222,12 @@ class Loop:
         return rows
 
     def _save(self) -> None:
+        if self._saved_step < self._phase.step:
+            self._write_checkpoint()
+            self._tell("checkpoint", [])
+
+    def _write_checkpoint(self) -> None:
         step = self._phase.step
-        if self._saved_step == step:
-            return
         state = jax.device_get(self._phase.state())
         for name, leaf in named_leaves(state).items():
             finite = np.isfinite(leaf).reshape(len(self._config.seeds), -1).all(axis=1)
@@ -242,7 +247,6 @@ class Loop:
                 shards=snapshot.shards,
             )
         self._saved_step = step
-        self._tell("checkpoint", [])
 
     def _tell(self, kind: Literal["log", "evaluation", "checkpoint"], rows: list[Any]) -> None:
         """Tells the callbacks, in the process that writes; what one raises loses nothing."""
@@ -254,7 +258,8 @@ class Loop:
         try:
             on_first(lambda: [callback(event) for callback in self._callbacks])
         except BaseException:
-            self._save()
+            if self._saved_step < step:
+                self._write_checkpoint()  # Told to nobody: the exception is what counts now.
             raise
 
 

@@ -26,20 +26,24 @@ def stopped_at(deadline: float | None) -> Iterator[None]:
 
 
 class StopRequest:
-    """Whether somebody has asked for a stop, or the time that was given is over."""
+    """Whether somebody has asked for a stop, or the time that was given is over.
+
+    Attributes:
+        asked: Whether somebody has asked.
+    """
 
     def __init__(self) -> None:
         """Nobody has, yet."""
-        self._asked, self._deadline = False, _deadline.get()
+        self.asked, self._deadline = False, _deadline.get()
 
     @property
     def requested(self) -> bool:
         """Whether to stop."""
-        return self._asked or time.time() >= self._deadline
+        return self.asked or time.time() >= self._deadline
 
     def ask(self) -> None:
         """Asks for the stop."""
-        self._asked = True
+        self.asked = True
 
     def __call__(self) -> bool:
         """True once a stop is asked for; for loops that poll."""

@@ -11,6 +11,7 @@ from floq.data.dataset import Dataset
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
 from floq.evaluation import Evaluator
+from floq.plugins import command
 from floq.progress import ProgressDisplay
 from floq.runs.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
 from floq.runs.directory import (
@@ -60,7 +61,7 @@ def train(
     task: str | None = None,
     seed: int = 0,
     seeds: Sequence[int] | None = None,
-    steps: int = 1_000_000,
+    steps: int = 2_000_000,
     online: Online | None = None,
     reward_range: tuple[float, float] | None = None,
     schedule: Schedule = Schedule(),
@@ -77,7 +78,7 @@ def train(
     have joined (see `floq.training.hosts`), each makes the same call.
 
     Args:
-        config: The config of an algorithm, such as `floq.algorithms.floq.Config()`.
+        config: The config of an algorithm, such as `floq.FloqConfig()`, or `floq.preset(...)`.
         dataset: The data, or an npz file as `Dataset.load` reads it, which the run notes; None
             learns from online transitions alone.
         directory: A new folder for everything that the run leaves behind.
@@ -95,7 +96,7 @@ def train(
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint; see
-            `floq.training.callbacks.Event`. What one raises ends the training, and all is saved.
+            `floq.Event`. What one raises ends the training, and all is saved.
 
     Returns:
         The run, with its state and policy.
@@ -141,7 +142,9 @@ def train(
         fingerprint=fingerprint,
         statistics=statistics,
         data=file,
-        action_bounds=action_bounds(dataset),
+        action_bounds=(
+            environment.bounds if dataset is None and environment else action_bounds(dataset)
+        ),
     )
     # From here on a signal saves: also one that comes before the first update is compiled.
     check_agreement(config_bytes(run_config), what="settings or data")
@@ -151,13 +154,14 @@ def train(
         )
 
 
-@takes_settings("steps", "processes")
+@takes_settings("steps", "online_steps", "processes")
 def resume(
     directory: str | Path,
     *,
     dataset: Dataset | DataFile | str | Path | None = None,
     env: Environment | None = None,
     steps: int | None = None,
+    online_steps: int | None = None,
     processes: int | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
@@ -169,12 +173,12 @@ def resume(
         dataset: Its data, or the file that holds it; by default the file that the run has noted,
             or that of its task, is loaded.
         env: Its environment, if it has moved or changed; it must fit what the run has learned.
-        steps: Steps in all, offline updates and environment steps together, if not those that the
-            run was started with.
+        steps: Updates on the dataset alone, in all, if not those that the run was started with.
+        online_steps: Environment steps of each seed, in all, likewise.
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint; see
-            `floq.training.callbacks.Event`. What one raises ends the training, and all is saved.
+            `floq.Event`. What one raises ends the training, and all is saved.
 
     Returns:
         The run. If it was finished before, nothing is done.
@@ -182,7 +186,7 @@ def resume(
     Raises:
         FileNotFoundError: If there is no run, or its task's data is not there.
         RuntimeError: If all its checkpoints are damaged, or another process is at work in it.
-        ValueError: If the dataset is another one, `steps` lie behind, or a file is not sound.
+        ValueError: If the dataset is another one, the steps lie behind, or a file is not sound.
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
@@ -190,9 +194,8 @@ def resume(
             steps; everything before is saved.
     """
     path = user_path(directory)
-    config = read_config(path)
-    if steps is not None:
-        config = _extended(path, config, steps)
+    former = read_config(path)
+    config = _extended(path, former, steps, online_steps)
     check_numbers(config.seeds, config.steps, config.online, processes=processes)
     check_devices(config.config, config.seeds, config.online, offline_steps=config.steps)
     check_agreement(config_bytes(config), what="settings")
@@ -203,8 +206,7 @@ def resume(
         checkpoint = newest_checkpoint(files.checkpoints, template, with_rows=True)
         step = 0 if checkpoint is None else checkpoint.step
         check_agreement(str(step).encode(), what="checkpoints")
-        if step > config.total_steps:
-            raise ValueError(f"{path} is at step {step}, so steps cannot be {config.total_steps}.")
+        _check_extension(path, config, former, checkpoint)
         done = files.rewind(config.rows_per_step, step)
         is_last = step == config.total_steps and done == config.rows_per_step.keys()
         if checkpoint is not None and is_last:
@@ -257,7 +259,7 @@ def go_through_phases(
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint; see
-            `floq.training.callbacks.Event`. What one raises ends the training, and all is saved.
+            `floq.Event`. What one raises ends the training, and all is saved.
 
     Returns:
         The finished run.
@@ -321,14 +323,39 @@ def _open(take: Callable[[], RunDirectory], path: Path) -> RunDirectory:
     return on_first(take) or RunDirectory(path, writes=False)
 
 
-def _extended(path: Path, config: RunConfig, steps: int) -> RunConfig:
+def _extended(
+    path: Path, config: RunConfig, steps: int | None, online_steps: int | None
+) -> RunConfig:
     """The config with other steps in all."""
-    if config.online is None:
-        return config._replace(steps=steps)
-    if steps <= config.steps:
+    online = config.online
+    if online_steps is not None:
+        if online is None:
+            raise ValueError(
+                f"{path} does not train in its environment, so online_steps cannot be "
+                f"{online_steps}: go on there with `{command('finetune', path)}`."
+            )
+        online = dataclasses.replace(online, steps=online_steps)
+    if steps not in (None, config.steps) and config.fingerprint is None:
+        raise ValueError(f"{path} has no data to go on with, so steps cannot be {steps}.")
+    return config._replace(steps=config.steps if steps is None else steps, online=online)
+
+
+def _check_extension(
+    path: Path, config: RunConfig, former: RunConfig, checkpoint: Checkpoint | None
+) -> None:
+    """Refuses steps that lie behind."""
+    if checkpoint is None:
+        return
+    step, online = checkpoint.step, config.online
+    if not checkpoint.is_online and step > config.steps:
+        raise ValueError(f"{path} is at step {step}, so steps cannot be {config.steps}.")
+    if checkpoint.is_online and config.steps != former.steps:
         raise ValueError(
-            f"{path} has {config.steps} offline updates before its environment steps, so steps "
-            f"cannot be {steps}: they count both."
+            f"{path} trains in its environment already, after {former.steps} updates on its data, "
+            f"so steps cannot be {config.steps}: give online_steps."
         )
-    online = dataclasses.replace(config.online, steps=steps - config.steps)
-    return config._replace(online=online)
+    if checkpoint.is_online and online is not None and step > config.total_steps:
+        raise ValueError(
+            f"{path} is at step {step - config.steps} in its environment, so online_steps cannot "
+            f"be {online.steps}."
+        )

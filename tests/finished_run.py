@@ -1,15 +1,19 @@
+"""A finished run that tests of pages and of inspection share."""
+
 import json
 import shutil
 
 import numpy as np
 import pytest
-from html_pages import MAZE
 
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
+from floq.envs.make import EnvironmentSpec
 from floq.presets.methods import small
 from floq.training import Schedule, train
+
+MAZE = EnvironmentSpec("pointmaze-medium-singletask-task5-v0", {"max_episode_steps": 20})
 
 
 @pytest.fixture(scope="session")
