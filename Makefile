@@ -13,7 +13,7 @@ CHECK = $(PYTHON) -c "import sys; v = sys.version_info[:2]; \
 	sys.stderr.write('' if (3, 11) <= v <= (3, 13) else words); sys.exit(v < (3, 11))"
 SMOKE = .venv-$(shell $(PYTHON) -c "import sys; print('%d.%d' % sys.version_info[:2])")
 
-.PHONY: demo test test-all test-faults test-sweep smoke bench lint clean again
+.PHONY: demo test test-all test-faults test-sweep smoke bench docs lint clean again
 
 demo: $(READY)
 	$(BIN)/floq demo
@@ -25,7 +25,7 @@ test-all: $(READY)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2
 
 test-faults: $(READY)
-	$(BIN)/python -m tests.faults --trials full --workers 2 --output docs/faults.json --page docs/faults.md
+	$(BIN)/python -m tests.faults --trials full --workers 2 --output docs/faults.json --page docs/log/faults.md
 
 # Ray and Optuna add 0.55 GB to 1.3 GB of packages, so that only this target installs them.
 test-sweep: $(READY)
@@ -44,7 +44,15 @@ smoke:
 	rm -rf $(SMOKE)
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.update --output docs/results/update.json --page docs/performance.md
+	$(BIN)/python -m benchmarks.update --output docs/results/update.json --page docs/log/performance.md
+
+# Strict: a dead link, anchor or reference is an error. After the installation it needs no network.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python $(INSTALL) -e ".[docs]"
+	touch $(VENV)/.docs
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -114,7 +114,7 @@ def test_studies_are_timed_one_by_one_and_side_by_side(tmp_path, ground):
 
 
 def test_the_page_shows_the_committed_results():
-    """The table of docs/performance.md is that of docs/results/update.json, word for word."""
+    """The table of docs/log/performance.md is that of docs/results/update.json, word for word."""
     docs = ROOT / "docs"
     found = json.loads((docs / "results" / "update.json").read_text())
-    assert update.table(found) in (docs / "performance.md").read_text()
+    assert update.table(found) in (docs / "log" / "performance.md").read_text()

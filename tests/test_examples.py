@@ -126,9 +126,9 @@ def test_the_critic_alone_finds_the_value_of_a_known_problem():
 
 @pytest.mark.slow
 def test_the_study_of_both_phases_writes_a_curve_for_each_algorithm(tmp_path):
-    """Its table has floq and FQL, offline and online; the command is that of docs/online.md."""
+    """Its table has floq and FQL, offline and online; the command is that of docs/log/online.md."""
     path = next(path for path in EXAMPLES if path.name == STUDY)
-    page = (path.parent.parent / "docs" / "online.md").read_text()
+    page = (path.parent.parent / "docs" / "log" / "online.md").read_text()
     assert "python examples/offline_to_online.py" in page
     words = [sys.executable, path, str(tmp_path), "4", "30", "0"]
     subprocess.run(words, timeout=900, check=True)

@@ -1,4 +1,4 @@
-"""A few trials of every row of docs/faults.md; `make test-faults` draws all of them."""
+"""A few trials of every row of docs/log/faults.md; `make test-faults` draws all of them."""
 
 import contextlib
 import json
@@ -134,9 +134,9 @@ def test_the_watched_disk_fails_the_call_that_it_should(tmp_path):
 
 
 def test_the_page_shows_the_committed_counts():
-    """docs/faults.md has the table of docs/faults.json, number by number, with every row."""
+    """docs/log/faults.md has the table of docs/faults.json, number by number, with every row."""
     counts = json.loads(COUNTS.read_text())
-    assert table(counts) in (ROOT / "docs" / "faults.md").read_text()
+    assert table(counts) in (ROOT / "docs" / "log" / "faults.md").read_text()
     assert list(counts["rows"]) == [row.name for row in ROWS]
     for row in counts["rows"].values():
         assert row["trials"] == row["held"] + row["failed"]
@@ -180,4 +180,4 @@ def test_the_page_shows_what_became_of_the_mutants():
     assert rows == mutants.read_mutants()
     assert found == mutants.summary(found["rows"])
     assert found["killed"] >= 0.85 * found["mutants"]
-    assert mutants.in_words(found) in COUNTS.with_suffix(".md").read_text()
+    assert mutants.in_words(found) in (ROOT / "docs" / "log" / "faults.md").read_text()

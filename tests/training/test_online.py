@@ -110,7 +110,7 @@ def test_a_run_of_both_phases_leaves_what_it_should(uncut):
 
 
 def test_the_log_holds_what_the_environments_did(uncut):
-    """Played again from the logged actions, every observation and reward is the logged one."""
+    """Each logged reward is Pendulum's cost of the logged observation and action."""
     log = log_of(run := uncut)
     saved = newest(run).extra
     own = log["environments"] == 1

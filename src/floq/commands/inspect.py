@@ -15,7 +15,8 @@ class Inspect:
 
     Attributes:
         directory: The run.
-        output: The page; it holds everything that it shows.
+        output: The page; it holds everything that it shows. inspection.html in the run's folder by
+            default.
         policy_seed: Which of the run's seeds to look into; its first by default.
         data: The file that holds the run's data, if the run does not know it; of a task's run the
             folder of the dataset files, $FLOQ_DATA or ~/.ogbench/data by default.
@@ -26,7 +27,7 @@ class Inspect:
     """
 
     directory: tyro.conf.Positional[Path]
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("inspection.html")
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     policy_seed: int | None = None
     data: Path | None = None
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()

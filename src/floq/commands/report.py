@@ -13,11 +13,12 @@ class Report:
 
     Attributes:
         directories: The runs; or a sweep's folder, or its table.
-        output: The page; it holds everything that it shows.
+        output: The page; it holds everything that it shows. report.html in the run's or the sweep's
+            folder by default, and for several runs in the one that holds them all.
     """
 
     directories: tyro.conf.Positional[tuple[Path, ...]]
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("report.html")
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
 
     def run(self) -> int:
         """Writes the page."""

@@ -55,7 +55,7 @@ class Sweep:
         if failures:
             complain(f"{len(failures):,} runs failed, as said above; call again to try them again.")
         print(f"{table} is written; {table.with_suffix('.md').name} beside it is for reading.")
-        print(f"  {command('report', directory, '-o', directory / 'report.html')}")
+        print(f"  {command('report', directory)}")
         if left:
             complain(f"{left:,} runs are left. The same command goes on.")
             return EXIT_INTERRUPTED

@@ -175,6 +175,5 @@ def say_done(run: "Run") -> int:
 
     if is_first():
         print(f"{run.directory}: {run.step:,} steps are done. Look at them with")
-        page = run.directory / "report.html"
-        print(f"  {command('report', run.directory, '-o', page)}")
+        print(f"  {command('report', run.directory)}")
     return 0

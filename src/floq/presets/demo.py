@@ -10,7 +10,7 @@ DATASET = "pointmaze-medium-navigate-v0"
 EPISODES = 300
 STEPS = 3_000
 
-# How these were found, with every seed, is in docs/demo.md.
+# How these were found, with every seed, is in docs/log/demo.md.
 CONFIG = small(
     floq.Config(
         critic=FlowCriticConfig(integration_steps=4, noise_samples=4, aggregation="min"),

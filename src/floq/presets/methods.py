@@ -15,10 +15,15 @@ from floq.algorithms import (
     iql,
     rebrac,
 )
-from floq.critics import CategoricalCriticConfig, QuantileCriticConfig, ScalarCriticConfig
+from floq.critics import (
+    CategoricalCriticConfig,
+    FlowCriticConfig,
+    QuantileCriticConfig,
+    ScalarCriticConfig,
+)
 from floq.data.paths import dataset_name
 from floq.networks import NetworkConfig
-from floq.policies import GaussianPolicyConfig
+from floq.policies import FlowPolicyConfig, GaussianPolicyConfig
 
 
 class Preset(NamedTuple):
@@ -156,7 +161,7 @@ def fast(config: Any) -> Any:
     """The same method with less work in an update, which costs no learning that was seen.
 
     All networks multiply in bfloat16, and floq's distilled critic learns from 2 samples in one
-    step instead of from m in K. docs/performance.md has what it gains, and docs/studies.md
+    step instead of from m in K. docs/log/performance.md has what it gains, docs/log/studies.md
     (less-work) what it was compared on.
 
     Args:
@@ -185,6 +190,21 @@ def with_networks(config: Any, **changes: Any) -> Any:
             found[field.name] = with_networks(value, **changes)
     return dataclasses.replace(config, **found)
 
+
+_SMALL = small(
+    floq.Config(
+        critic=FlowCriticConfig(integration_steps=4, noise_samples=4),
+        policy=FlowPolicyConfig(flow_steps=5),
+        batch_size=128,
+        learning_rate=1e-3,
+        target_rate=0.02,
+        candidates=16,
+        target_candidates=8,
+        distillation_samples=2,
+        distillation_steps=1,
+    ),
+    depth=2,
+)
 
 METHODS = {
     "floq": Method(
@@ -230,6 +250,13 @@ METHODS = {
         {name: fast(config) for name, config in _configs(floq.Config(), _FLOQ).items()},
         fast(floq.Config(**_START)),
         _FLOQ_ADVICE,
+    ),
+    "floq-small": Method(
+        "floq with small networks, which acts by the best of several actions: for a CPU",
+        "no published settings",
+        {},
+        _SMALL,
+        "tune discount and action_chunk, then target_rate in .005, .02, .05",
     ),
     "fql": Method(
         "the same policy with a plain critic",

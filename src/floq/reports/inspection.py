@@ -33,7 +33,7 @@ _PATHS = (0.02, 0.5, 0.98)
 def inspect(
     directory: str | Path,
     *,
-    output: str | Path,
+    output: str | Path | None = None,
     policy_seed: int | None = None,
     dataset: Dataset | str | Path | None = None,
     env: Environment | None = None,
@@ -48,7 +48,8 @@ def inspect(
 
     Args:
         directory: The run.
-        output: The page to write; its folder is made if it is not there.
+        output: The page to write; its folder is made if it is not there. By default
+            `inspection.html` in the run's directory.
         policy_seed: Which of the run's seeds to look into; the first by default.
         dataset: The run's data, the file that holds it, or the folder of a task's dataset files; by
             default the file that the run has noted, or where `load_task` looks.
@@ -92,7 +93,7 @@ def inspect(
             run, integration_steps, {seed: decisions}, episodes=episodes, processes=processes
         )
         findings = findings._replace(readings=readings)
-    path = user_path(output)
+    path = run.directory / "inspection.html" if output is None else user_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, inspection_page(findings))
     return path

@@ -1,5 +1,6 @@
 """A report on runs: one page that holds everything it shows."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ _CURVES_NOTE = (
 )
 
 
-def report(directories: str | Path | Sequence[str | Path], *, output: str | Path) -> Path:
+def report(
+    directories: str | Path | Sequence[str | Path], *, output: str | Path | None = None
+) -> Path:
     """Writes a page about one or several runs, and `summary.json` beside it.
 
     The page needs no network and no other file. Its pictures of rollouts and flows are those of
@@ -47,7 +50,8 @@ def report(directories: str | Path | Sequence[str | Path], *, output: str | Path
 
     Args:
         directories: The directory of a run, or several, or folders of such.
-        output: The file to write; its folder is made if it is not there.
+        output: The file to write; its folder is made if it is not there. By default `report.html`
+            in the directory, or in the folder that holds all of them.
 
     Returns:
         The file.
@@ -57,7 +61,8 @@ def report(directories: str | Path | Sequence[str | Path], *, output: str | Path
         RuntimeError: If all checkpoints of a run are damaged.
         ValueError: If a file of a run is not sound, or no directory is given.
     """
-    runs = _load([directories] if isinstance(directories, str | Path) else directories)
+    folders = [directories] if isinstance(directories, str | Path) else directories
+    runs = _load(folders)
     first = next(iter(runs.values()))
     title = " and ".join(dict.fromkeys(task_title(run) for run in runs.values()))
     parts = [
@@ -70,12 +75,17 @@ def report(directories: str | Path | Sequence[str | Path], *, output: str | Path
         _settings_section(runs),
     ]
     summaries = {name: summary(run) for name, run in runs.items()}
-    path = user_path(output)
+    path = _place(folders) if output is None else user_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     content: Any = summaries if len(runs) > 1 else summary(first)
     replace_bytes(path.with_name("summary.json"), json_bytes(content))
     replace_bytes(path, page.page(f"floq: {title}", parts))
     return path
+
+
+def _place(directories: Sequence[str | Path]) -> Path:
+    """Where a page about runs lies if nobody says."""
+    return Path(os.path.commonpath([Path(one).absolute() for one in directories])) / "report.html"
 
 
 def _load(directories: Sequence[str | Path]) -> dict[str, Run]:

@@ -74,7 +74,7 @@ def sweep_table(directories: Sequence[str | Path]) -> Path | None:
     return None
 
 
-def sweep_report(table: Path, *, output: str | Path) -> Path:
+def sweep_report(table: Path, *, output: str | Path | None = None) -> Path:
     """Writes a page about a sweep, and `summary.json` beside it.
 
     The page needs no network and no other file. Only finished rows count, and it says how many are
@@ -82,7 +82,8 @@ def sweep_report(table: Path, *, output: str | Path) -> Path:
 
     Args:
         table: The sweep's `table.csv`.
-        output: The file to write; its folder is made if it is not there.
+        output: The file to write; its folder is made if it is not there. By default `report.html`
+            beside the table.
 
     Returns:
         The file.
@@ -111,7 +112,7 @@ def sweep_report(table: Path, *, output: str | Path) -> Path:
         trials.sort(key=lambda cell: -cell.interval.mean if cell.interval else float("inf"))
         trials.sort(key=lambda cell: (cell.task, cell.label))
         parts.append(_task_section("Searches", trials, _SEARCH_NOTE))
-    path = user_path(output)
+    path = table.with_name("report.html") if output is None else user_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(
         path.with_name("summary.json"), json_bytes(_summary(rows, cells, found, compared))

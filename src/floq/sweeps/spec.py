@@ -200,7 +200,7 @@ def read_spec(path: str | Path) -> Spec:
     """A sweep from its file.
 
     Args:
-        path: A TOML file; docs/sweeps.md lists its keys.
+        path: A TOML file; docs/guides/sweeps.md lists its keys.
 
     Raises:
         FileNotFoundError: If there is no such file.

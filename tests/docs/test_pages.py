@@ -1,0 +1,361 @@
+"""Every command and every example of the README and the guides runs, at a small size."""
+
+import contextlib
+import dataclasses
+import functools
+import http.server
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+import floq
+from floq import algorithms, settings, training
+from floq.cli import main
+from floq.evaluation import evaluate as evaluate_fully
+from floq.presets import methods
+from floq.studies import value_benchmark
+from floq.studies.value_benchmark import benchmark
+from floq.studies.value_program import Training
+from tests.docs.pages import PAGES, ROOT, blocks, file_name, inline_commands, lines
+
+SCHEDULE = floq.Schedule(log_interval=2, evaluation_interval=4, evaluation_episodes=1)
+TRAINING = {"--log-interval": 2, "--evaluation-interval": 4, "--evaluation-episodes": 1}
+# What takes the place of an option's value where it stands, and what is always said.
+SMALLER = {
+    "train": {"--steps": 4, "--online-steps": 8, "--warmup": 2},
+    "resume": {"--steps": 6},
+    "finetune": {"--online-steps": 8},
+}
+ALWAYS = {
+    "train": {"--processes": 0, "--seeds": 0, **TRAINING},
+    "resume": {"--processes": 0},
+    "finetune": {"--processes": 0, **TRAINING},
+    "evaluate": {"--episodes": 1, "--processes": 0},
+    "inspect": {"--episodes": 1, "--processes": 0, "--integration-steps": 1},
+    "data generate": {"--episodes": 1},
+    "study": {"--seeds": 0, "--updates": 12, "--variants": "K=1"},
+}
+
+
+def tiny(config):
+    """The settings with little work in an update."""
+    config = methods.with_networks(config, hidden_sizes=(8,))
+    few = {"batch_size": 8, "distillation_samples": 0}
+    # What acts by candidates alone needs one; the others act by their one-step policy.
+    few |= {"candidates": min(getattr(config, "candidates", 0), 1), "target_candidates": 0}
+    parts = {
+        "critic": {"integration_steps": 1, "noise_samples": 1, "quantile_samples": 1},
+        "policy": {"flow_steps": 1},
+    }
+    for part, values in parts.items():
+        if hasattr(config, part):
+            few[part] = _replaced(getattr(config, part), values)
+    return _replaced(config, few)
+
+
+def _replaced(settings, values):
+    names = {field.name for field in dataclasses.fields(settings)}
+    return dataclasses.replace(settings, **{n: v for n, v in values.items() if n in names})
+
+
+def train(config, dataset, *, steps=4, **options):
+    options |= {"schedule": SCHEDULE, "processes": 0, "progress": False}
+    return training.train(tiny(config), dataset, steps=min(steps, 4), **options)
+
+
+def finetune(run, *, online, **options):
+    options |= {"schedule": SCHEDULE, "processes": 0, "progress": False}
+    return training.finetune(run, online=dataclasses.replace(online, steps=8), **options)
+
+
+def evaluate(policy, environment, *, seed=0, **_):
+    return evaluate_fully(policy, environment, episodes=1, seed=seed, processes=0)
+
+
+class Evaluator(floq.Evaluator):
+    def __init__(self, environment):
+        super().__init__(environment, processes=0)
+
+    def evaluate(self, policy, **options):
+        return super().evaluate(policy, **options | {"episodes": 2})
+
+
+@functools.cache
+def help_of(name: str) -> str:
+    """What `floq NAME --help` says."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), pytest.raises(SystemExit):
+        main([*name.split(), "--help"])
+    return said.getvalue()
+
+
+def command_name(words: list[str]) -> str:
+    """The command's name: the first word, or two for those of `data`."""
+    return " ".join(words[1:3]) if words[1] == "data" else words[1]
+
+
+def check_options(words: list[str]) -> None:
+    """The command exists, and each of its options is in its help."""
+    *group, names = command_name(words).split(" ")
+    for one in (" ".join([*group, name]) for name in names.split("|")):
+        for word in words:
+            option = word.partition("=")[0]
+            if option.startswith("-") and option != "--plugin" and not option[1].isdigit():
+                assert re.search(rf"(^|[\s,]){option}\b", help_of(one)), f"{one} has no {option}"
+        assert "usage: floq" in help_of(one)
+
+
+def shrunk(words: list[str]) -> list[str]:
+    """The command's words without `floq`, with what makes it small."""
+    name = command_name(words)
+    for option, value in SMALLER.get(name, {}).items():
+        for index, word in enumerate(words):
+            if word == option and words[index + 1] != "0":
+                words[index + 1] = str(value)
+    added = ["--steps", "4"] if name == "train" and "--steps" not in words else []
+    for option, value in ALWAYS.get(name, {}).items():
+        if option in words:
+            start = words.index(option)
+            end = start + 1
+            while end < len(words) and not words[end].startswith("--"):
+                end += 1
+            del words[start:end]
+        added += [option, str(value)]
+    return [*words[1:], *added]
+
+
+def put_cubes_on_their_goals(path: Path, task: str) -> None:
+    """Solves the task in one row: one trajectory alone has the same reward everywhere."""
+    env = floq.make_env(task)
+    env.reset(seed=0)
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    for cube, goal in enumerate(env.unwrapped._data.mocap_pos):
+        arrays["qpos"][5, 14 + 7 * cube : 17 + 7 * cube] = goal
+    np.savez_compressed(path, **arrays)
+    env.close()
+
+
+@pytest.fixture(scope="module")
+def brief():
+    """Episodes last a few steps."""
+    import ogbench  # noqa: F401 - registers its environments
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, spec in gymnasium.registry.items():
+            if name == "Pendulum-v1" or name.startswith("cube-double-singletask"):
+                patch.setattr(spec, "max_episode_steps", 5)
+        yield
+
+
+@pytest.fixture(scope="module")
+def begun(brief, tmp_path_factory):
+    """A folder with the quickstart's data and run, from which other pages start."""
+    folder = tmp_path_factory.mktemp("begun")
+    random = np.random.default_rng(0)
+    states = random.normal(size=(101, 3))
+    actions = random.uniform(-2, 2, size=(100, 1))
+    dataset = floq.Dataset.from_transitions(
+        states[:-1],
+        actions,
+        -np.square(actions[:, 0]),
+        np.ones(100),
+        states[1:],
+        action_low=-2.0,
+        action_high=2.0,
+    )
+    dataset.save(folder / "pendulum.npz")
+    with contextlib.chdir(folder):
+        config = floq.preset("floq-small")
+        train(config, "pendulum.npz", env="Pendulum-v1", directory="runs/pendulum")
+    return folder
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Says nothing: the commands' own messages are what a failure shows."""
+
+
+@pytest.fixture
+def desk(begun, tmp_path, monkeypatch):
+    """A folder to work in, in which everything is small and nothing lasts."""
+    for path in begun.iterdir():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    config = (tmp_path / "runs/pendulum/config.json").read_text()
+    (tmp_path / "runs/pendulum/config.json").write_text(config.replace(str(begun), str(tmp_path)))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "mirror").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("FLOQ_DATA", str(tmp_path / "data"))
+    published = methods.find_preset
+
+    def find_preset(*names):
+        found = published(*names)
+        return found._replace(config=tiny(found.config))
+
+    monkeypatch.setattr(methods, "find_preset", find_preset)
+    small = {"train": train, "finetune": finetune, "evaluate": evaluate, "Evaluator": Evaluator}
+    for name, stand_in in small.items():
+        monkeypatch.setattr(floq, name, stand_in, raising=False)
+    few = functools.partial(benchmark, training=Training(updates=24, points=2))
+    monkeypatch.setattr(value_benchmark, "benchmark", few)
+    monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
+    monkeypatch.setattr(algorithms, "REGISTERED", dict(algorithms.REGISTERED))
+    kinds = {base: dict(known) for base, known in settings._KINDS.items()}
+    monkeypatch.setattr(settings, "_KINDS", kinds)
+    modules, environments = set(sys.modules), set(gymnasium.registry)
+    handler = functools.partial(Quiet, directory=str(tmp_path / "mirror"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("FLOQ_MIRRORS", f"http://127.0.0.1:{server.server_port}")
+        yield tmp_path
+        server.shutdown()
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+    for name in set(gymnasium.registry) - environments:
+        if name.startswith("Point"):
+            del gymnasium.registry[name]
+
+
+def run_command(line: str, desk: Path) -> None:
+    """Runs a line of a page, small."""
+    words = re.sub(r"\s+", " ", line).split(" ")
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(words[1:]) <= set(targets) | {word for word in words if "=" in word}
+        return
+    assert words[0] == "floq", f"{line!r} is no command that can be tried: say why it is not run"
+    check_options(words)
+    if words[1:3] == ["data", "download"]:
+        for file in (desk / "data").glob(f"{words[3]}*.npz"):
+            file.rename(desk / "mirror" / file.name)
+    words = shrunk(words)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        assert main(words) == 0, f"{line}: {said.getvalue()}"
+    if words[:3] == ["data", "generate", "cube-double-play-v0"]:
+        path = desk / "data" / "cube-double-play-v0.npz"
+        put_cubes_on_their_goals(path, "cube-double-play-singletask-v0")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.filterwarnings("ignore:.*")
+def test_what_a_page_shows_runs(page, desk):
+    """In its order, small, in a folder with the quickstart's run; what cannot run is read."""
+    names: dict = {}
+    if 'directory="runs/pendulum"' in page.read_text():
+        shutil.rmtree(desk / "runs")
+    files = {name: block.text for block in blocks(page) if (name := file_name(block))}
+    for name, text in files.items():
+        (desk / name).write_text(text)
+    for block in blocks(page):
+        if file_name(block):
+            continue
+        if block.language == "python":
+            code = compile(block.text, page.name, "exec")
+            if block.is_run:
+                exec(code, names)
+        elif block.language == "bash":
+            for line in lines(block):
+                if block.is_run:
+                    run_command(line, desk)
+                elif line.startswith("floq "):
+                    check_options(line.split())
+        else:
+            shown = [
+                line for line in block.text.splitlines() if re.match(r"floq |make |pip ", line)
+            ]
+            assert not shown, f"{page.name}: commands in a block that is not bash: {shown}"
+    for words in inline_commands(page):
+        check_options(words)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_example_of_the_readme_learns(tmp_path, monkeypatch, capsys, optimised):
+    """As it stands, in about a minute: far above the −1,200 of one that is never swung up."""
+    (block,) = (block for block in blocks(ROOT / "README.md") if block.language == "python")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block.text, "README.md", "exec"), {})
+    assert float(re.search(r"return (\S+)", capsys.readouterr().out)[1]) > -600
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_hosts_of_the_page_train_together(desk, capsys):
+    """The commands with a coordinator, at the same time and small, leave one run, told once."""
+    run_command("floq data generate cube-double-play-v0", desk)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    page = ROOT / "docs" / "guides" / "devices.md"
+    found = [line for block in blocks(page) for line in lines(block) if "--coordinator 127" in line]
+    assert len(found) == 2
+    processes = []
+    network = "--config.critic.network.hidden-sizes 16 --config.policy.network.hidden-sizes 16"
+    network += " --config.distilled.network.hidden-sizes 16 --config.batch-size 8 --steps 4"
+    for line in found:
+        words = shrunk(line.split())
+        words[words.index("--coordinator") + 1] = address
+        words = [sys.executable, "-m", "floq.cli", *words, *network.split()]
+        words += ["--directory", "runs/hosts"]
+        pipe = subprocess.PIPE
+        processes.append(
+            subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=dict(os.environ))
+        )
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert ["floq report" in output for output, _ in outputs] == [True, False]
+    assert main(["resume", "runs/hosts"]) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert main(["report", "runs/hosts"]) == 0
+    assert (desk / "runs/hosts/report.html").exists()
+
+
+def test_the_page_of_runs_names_every_metric():
+    """Each algorithm's metrics are in docs/guides/runs.md by name."""
+    import jax
+    import jax.numpy as jnp
+
+    text = (ROOT / "docs" / "guides" / "runs.md").read_text()
+    statistics = floq.Statistics(2, 1, 0.0, 1.0)
+    rows = jnp.zeros((8, 2)), jnp.zeros((8, 1))
+    one = jnp.zeros(8)
+    batch = floq.Batch(*rows, one, one, rows[0], rows[1], one)
+    missing = set()
+    for algorithm in algorithms.REGISTERED.values():
+        config = tiny(algorithm.Config()) if algorithm.__name__.startswith("floq.") else None
+        if config is None:
+            continue  # A test's own.
+
+        def metrics(algorithm=algorithm, config=config):
+            key = jax.random.key(0)
+            state = algorithm.init(config, statistics, key=key)
+            return algorithm.update(config, state, batch, key=key)[1]
+
+        missing |= {name for name in jax.eval_shape(metrics) if f"`{name}`" not in text}
+    assert not missing
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_page_of_runs_names_every_file(desk):
+    """What a run in both phases leaves behind is in the page's tree."""
+    run = floq.finetune("runs/pendulum", online=floq.Online(steps=8), directory="runs/both")
+    text = (ROOT / "docs" / "guides" / "runs.md").read_text()
+    names = {path.name for path in run.directory.rglob("*") if not path.name.startswith(".")}
+    steps = {name for name in names if name.startswith("step_")}
+    shards = {path.name for path in (run.directory / "checkpoints" / "rows").iterdir()}
+    assert steps
+    assert not {name for name in names - steps - shards if name not in text}
