@@ -36,6 +36,8 @@ _TESTS = {
     "policies/": ("tests/policies", "tests/algorithms", "tests/test_golden.py"),
     "algorithms/": ("tests/algorithms", "tests/test_golden.py"),
     "data/": ("tests/data/test_dataset.py", "tests/data/test_replay.py"),
+    "studies/": ("tests/studies/test_altered.py",),
+    "runs/": ("tests/training/test_program.py", "tests/training/test_online.py"),
     "training/": ("tests/training/test_program.py", "tests/training/test_online.py"),
 }
 # These take half of the time and find nothing that the others do not look at.
