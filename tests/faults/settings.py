@@ -63,7 +63,7 @@ _ENVIRONMENT = EnvironmentSpec("Pendulum-v1", {"rescale_actions": [-1.0, 1.0]})
 _ARGUMENTS = {
     train: ("steps", "seed", "seeds", "reward_range", "online", "schedule", "processes", "task"),
     resume: ("steps", "processes"),
-    finetune: ("online", "processes", "schedule"),
+    finetune: ("steps", "processes", "schedule"),
     evaluation.evaluate: ("episodes", "seed"),
 }
 _OPTIONS: list[tuple[str, str, Any]] = [
