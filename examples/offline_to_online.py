@@ -9,18 +9,18 @@ import numpy as np
 
 import floq
 from floq.data.generation import generate
-from floq.presets.demo import CONFIG
 from floq.reports.figures import Curve, learning_curves, to_svg
 from floq.runs.results import results
+from floq.studies.control_ground import MAZE
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 
 
 def settings(updates: int) -> dict[str, Any]:
-    """The demo's at half its rates, and FQL's with the same chunks, candidates and rates."""
+    """The studies' at half their rates, and FQL's with the same chunks, candidates and rates."""
     ours = dataclasses.replace(
-        CONFIG,
-        policy=dataclasses.replace(CONFIG.policy, flow_steps=10),
+        MAZE,
+        policy=dataclasses.replace(MAZE.policy, flow_steps=10),
         learning_rate=1e-3,
         learning_rate_decay=updates,
         target_rate=0.05,

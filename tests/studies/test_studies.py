@@ -21,7 +21,7 @@ from floq.data.generation import generate
 from floq.networks import NetworkConfig
 from floq.presets import demo
 from floq.presets.methods import small
-from floq.studies import runner
+from floq.studies import control_ground, runner
 from floq.studies.catalogue import STUDIES
 from floq.studies.cells import Cells, folder_name
 from floq.studies.control_ground import ControlGround
@@ -319,12 +319,12 @@ def test_control_alters_what_a_study_asks_for():
     assert config("targets", "flow, chunks of 1").action_chunk == 1
     assert config("less-work", "K=1 in the first 50%").coarse_updates == demo.STEPS // 2
     assert config("recovery", "flow") == dataclasses.replace(
-        demo.CONFIG, learning_rate_decay=demo.STEPS
+        control_ground.MAZE, learning_rate_decay=demo.STEPS
     )
     assert config("recovery", "dense, noise 20").target_noise == 20
     frozen = config("plasticity", "flow, frozen at 0.25")
     assert frozen.freeze_after == demo.STEPS // 4
-    assert frozen.base.critic == demo.CONFIG.critic
+    assert frozen.base.critic == control_ground.MAZE.critic
     assert config("update-ratio", "flow, 4 on each target").updates_per_target == 4
 
 
@@ -341,7 +341,7 @@ def test_policies_are_trained_on_the_control_ground(tmp_path, monkeypatch):
         directory=tmp_path / "data",
         progress=False,
     )
-    monkeypatch.setattr(demo, "CONFIG", small(demo.CONFIG, width=8, depth=1))
+    monkeypatch.setattr(control_ground, "MAZE", small(control_ground.MAZE, width=8, depth=1))
 
     def studied(name, *variants):
         folder = run_study(

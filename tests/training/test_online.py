@@ -453,7 +453,7 @@ def test_episodes_shorter_than_a_decision_end_the_run(tmp_path, phases):
     assert [row["length"] for row in episodes] == [5] * 200
     # It comes to the same end again, and another number of steps does not help.
     with pytest.raises(NothingToLearn, match="None of 100 episodes"):
-        go_on(tmp_path / "run", dataset=dataset, steps=offline + 3000)
+        go_on(tmp_path / "run", dataset=dataset, online_steps=3000)
 
 
 def test_a_phase_that_ends_without_an_update_says_so(tmp_path):
