@@ -45,6 +45,8 @@ ALWAYS = {
     "data generate": {"--episodes": 1},
     "study": {"--seeds": 0, "--updates": 12, "--variants": "K=1"},
 }
+PLACES = {"report": "report.html", "inspect": "inspection.html"}
+"""The pages that commands leave in the folder of the run."""
 
 
 def tiny(config):
@@ -88,6 +90,10 @@ class Evaluator(floq.Evaluator):
 
     def evaluate(self, policy, **options):
         return super().evaluate(policy, **options | {"episodes": 2})
+
+
+def short_benchmark(create, *, seeds, **options):
+    return benchmark(create, seeds=seeds[:1], training=Training(updates=24, points=2), **options)
 
 
 @functools.cache
@@ -208,8 +214,7 @@ def desk(begun, tmp_path, monkeypatch):
     small = {"train": train, "finetune": finetune, "evaluate": evaluate, "Evaluator": Evaluator}
     for name, stand_in in small.items():
         monkeypatch.setattr(floq, name, stand_in, raising=False)
-    few = functools.partial(benchmark, training=Training(updates=24, points=2))
-    monkeypatch.setattr(value_benchmark, "benchmark", few)
+    monkeypatch.setattr(value_benchmark, "benchmark", short_benchmark)
     monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
     monkeypatch.setattr(algorithms, "REGISTERED", dict(algorithms.REGISTERED))
     kinds = {base: dict(known) for base, known in settings._KINDS.items()}
@@ -245,6 +250,8 @@ def run_command(line: str, desk: Path) -> None:
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
         assert main(words) == 0, f"{line}: {said.getvalue()}"
+    if words[0] in PLACES:
+        assert (desk / words[1] / PLACES[words[0]]).exists()
     if words[:3] == ["data", "generate", "cube-double-play-v0"]:
         path = desk / "data" / "cube-double-play-v0.npz"
         put_cubes_on_their_goals(path, "cube-double-play-singletask-v0")
