@@ -93,7 +93,8 @@ class Evaluator(floq.Evaluator):
 
 
 def short_benchmark(create, *, seeds, **options):
-    return benchmark(create, seeds=seeds[:1], training=Training(updates=24, points=2), **options)
+    options = {"training": Training(updates=24, points=2), **options}
+    return benchmark(create, seeds=seeds[:1], **options)
 
 
 @functools.cache
