@@ -42,6 +42,12 @@ if ctypes.util.find_library("EGL"):
     os.environ.setdefault("MUJOCO_GL", "egl")
 
 
+@pytest.fixture(autouse=True)
+def no_plugins_of_other_tests(monkeypatch):
+    """Commands to copy name the plugins of this process: those of one test are not another's."""
+    monkeypatch.setattr("floq.plugins._imported", [])
+
+
 @pytest.fixture
 def optimised():
     """Optimises as users' programs are, for tests that compute for longer than they compile."""

@@ -54,7 +54,7 @@ def command(folder, words, *, plugins=("own_algorithm",), status=0):
 def test_an_algorithm_of_ones_own_from_training_to_the_report(folder):
     """Trained, refused without its module, resumed to the uncut run's bits, evaluated, reported."""
     said = command(folder, TRAIN)
-    assert "floq report run -o run/report.html --plugin=own_algorithm" in said
+    assert "floq report run --plugin=own_algorithm" in said
     run = folder / "run"
     assert json.loads((run / "config.json").read_text())["algorithm"] == "weighted"
     refused = command(folder, "resume run", plugins=(), status=2)

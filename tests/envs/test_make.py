@@ -239,3 +239,15 @@ def test_bounds_of_actions_stand_for_minus_one_and_one():
     }
     with pytest.raises(ValueError, match="the lower ones first"):
         make_env(TOY, action_low=1.0, action_high=-1.0)
+
+
+def test_a_script_that_trains_when_it_is_imported_is_refused(tmp_path, monkeypatch):
+    """Its environment is found by importing it, which would start the training again."""
+    (tmp_path / "my_script.py").write_text(
+        'import floq, gymnasium\nclass Arm(gymnasium.Env): pass\nfloq.Evaluator("my_script:Arm")\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ValueError, match='my_script trains or evaluates.*if __name__ == "__main__"'
+    ):
+        make_env("my_script:Arm")

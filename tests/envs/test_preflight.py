@@ -30,7 +30,8 @@ def tried(spec, *, bounds=None, is_related=False, **settings):
 def test_a_sound_environment_passes_without_a_word(in_worker):
     """Its sizes come back, and its spec as it was."""
     spec = EnvironmentSpec(TOY, {"length": 5})
-    assert tried(spec, in_worker=in_worker) == (spec, 4, 2)
+    found = tried(spec, in_worker=in_worker)
+    assert found == (spec, 4, 2, ((-1.0, -1.0), (1.0, 1.0)))
 
 
 @pytest.mark.parametrize(
@@ -101,11 +102,11 @@ def test_the_units_of_a_rescaled_environment_are_doubtful_and_said():
 def test_without_data_the_bounds_are_the_environments_and_are_written_down():
     """So that a later change of the environment shows."""
     assert tried(PENDULUM, is_related=True).spec.kwargs == TWO
-    assert meaning(EnvironmentSpec(PENDULUM)) == ([-2.0], [2.0])
+    assert meaning(EnvironmentSpec(PENDULUM)) == ((-2.0,), (2.0,))
     half = EnvironmentSpec(
         PENDULUM, {"rescale_actions": [0.0, 1.0], "action_low": 0.5, "action_high": 1.0}
     )
-    assert meaning(half) == ([0.0], [2.0])
+    assert meaning(half) == ((0.0,), (2.0,))
 
 
 @pytest.mark.parametrize("wrap", [lambda env: env, lambda env: TimeLimit(env, 20)])

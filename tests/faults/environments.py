@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+import floq
 import tests.faults.broken_environment as broken
 from floq import evaluation as evaluations
 from floq.envs.make import EnvironmentSpec
@@ -45,9 +46,15 @@ def _broken(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
         said = ""
         # One process, so that all copies are at the same step when one breaks.
         settings = {"processes": 1, "schedule": _SCHEDULE}
-        orders.write_text(f"{fault},{2 * evaluation + second},{step}")
+        order = f"{fault},{2 * evaluation + second},{step}"
+
+        def give_order(event: floq.Event) -> None:
+            """Once training goes on: what is tried of an environment before is another row's."""
+            if event.kind == "log" and event.step == _STEPS // 3:
+                orders.write_text(order)
+
         try:
-            train_small(run, steps=_STEPS, env=spec, **settings)
+            train_small(run, steps=_STEPS, env=spec, callbacks=[give_order], **settings)
         except WorkerError as error:
             said = str(error)
         hold(said, f"{fault} in evaluation {evaluation} was not noticed")

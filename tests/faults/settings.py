@@ -34,7 +34,7 @@ from tests.faults.learning import CONFIG, SCHEDULE, make_dataset, train_small
 from tests.faults.trials import Row, Trial, hold
 
 _KINDS = [
-    *(algorithm.Config for algorithm in REGISTERED.values()),  # pyright: ignore[reportAttributeAccessIssue]
+    *(one.Config for one in REGISTERED.values() if one.Config.__module__.startswith("floq.")),  # pyright: ignore[reportAttributeAccessIssue]
     *get_args(CriticConfig),
     *(NetworkConfig, DeterministicPolicyConfig, FlowPolicyConfig, GaussianPolicyConfig),
     *(Schedule, Online),
@@ -305,6 +305,8 @@ class _Draw:
         if value is None:
             return None
         low_high = config.statistics.reward_min, config.statistics.reward_max
+        if function is finetune and name == "steps":
+            return config.online.steps
         known = {"seed": config.seeds[0], "reward_range": low_high}
         return {**config._asdict(), **keywords, **known}[name]
 

@@ -63,7 +63,8 @@ def test_other_tasks_get_a_starting_point_that_says_so():
         found = find_preset(method, "cube-triple-play-singletask-v0")
         assert not found.published
         assert "no published settings" in found.source
-        if method.startswith(("floq", "fql")):
+        # That for small networks acts by candidates, whose order no scale changes.
+        if method.startswith(("floq", "fql")) and method != "floq-small":
             assert found.config.normalize_q
     assert find_preset("floq", "scene-play-singletask-v0").published
 

@@ -19,7 +19,14 @@ from floq.envs.actions import (
     is_unit,
     with_unit_actions,
 )
-from floq.envs.names import WAY_OUT, environment_id, found, name_of_function, portable
+from floq.envs.names import (
+    WAY_OUT,
+    environment_id,
+    found,
+    name_of_function,
+    portable,
+    refuse_while_importing,
+)
 from floq.settings import normalise
 
 MAX_EPISODE_STEPS = 10_000
@@ -277,7 +284,9 @@ def spec_of(environment: Environment) -> EnvironmentSpec:
         ValueError: If the name is unknown, or another process could not rebuild the environment:
             it has no gymnasium spec, carries wrappers of the user's, is defined in the script that
             runs, or has arguments that JSON cannot hold.
+        RuntimeError: While the module of an environment is imported, which every worker does.
     """
+    refuse_while_importing()
     if isinstance(environment, EnvironmentSpec):
         return environment
     if isinstance(environment, str):

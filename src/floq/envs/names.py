@@ -78,7 +78,27 @@ def _register_ogbench(name: str) -> None:
         import ogbench  # noqa: F401  (registers its environments)
 
 
+_importing: list[str] = []
+
+
+def refuse_while_importing() -> None:
+    """Refuses to train or evaluate in the course of the import of an environment's module.
+
+    Each worker process imports it, too, so that its script would start itself again and again.
+
+    Raises:
+        RuntimeError: If such an import is under way.
+    """
+    if _importing:
+        raise RuntimeError(
+            f"{_importing[-1]} trains or evaluates by floq when it is imported, and it is imported "
+            'for the environment that it defines. Put that under `if __name__ == "__main__":`, so '
+            "that it happens only where the file is run"
+        )
+
+
 def _imported(module: str, name: str) -> Any:
+    _importing.append(module)
     try:
         return importlib.import_module(module)
     except Exception as error:  # What the module itself does may fail in any way.
@@ -86,6 +106,8 @@ def _imported(module: str, name: str) -> Any:
             f"unknown environment {name!r}: importing {module} failed "
             f"({type(error).__name__}: {error}). {WAY_OUT}"
         ) from error
+    finally:
+        _importing.pop()
 
 
 def portable(name: str) -> str:
