@@ -22,7 +22,12 @@ import numpy as np
 from floq import evaluation
 from floq.algorithms import REGISTERED, find_algorithm, floq
 from floq.cli import _COMMANDS, main
-from floq.critics import CriticConfig, FlowCriticConfig
+from floq.critics import (
+    CategoricalCriticConfig,
+    FlowCriticConfig,
+    QuantileCriticConfig,
+    ScalarCriticConfig,
+)
 from floq.envs.make import EnvironmentSpec
 from floq.networks import NetworkConfig
 from floq.policies import DeterministicPolicyConfig, FlowPolicyConfig, GaussianPolicyConfig
@@ -35,7 +40,7 @@ from tests.faults.trials import Row, Trial, hold
 
 _KINDS = [
     *(one.Config for one in REGISTERED.values() if one.Config.__module__.startswith("floq.")),  # pyright: ignore[reportAttributeAccessIssue]
-    *get_args(CriticConfig),
+    *(CategoricalCriticConfig, FlowCriticConfig, QuantileCriticConfig, ScalarCriticConfig),
     *(NetworkConfig, DeterministicPolicyConfig, FlowPolicyConfig, GaussianPolicyConfig),
     *(Schedule, Online),
 ]
