@@ -18,6 +18,7 @@ from floq.commands.training import (
     say_done,
 )
 from floq.runs.settings import Schedule
+from floq.streams import say
 
 _EXAMPLE = "cube-double-play-singletask-v0"
 
@@ -125,7 +126,7 @@ def parse_train(arguments: list[str]) -> Train:
         )
     found = find_preset(algorithm, task)
     parsed = parse(_with_config(found.config), arguments, name="train")
-    print(f"Settings: {found.source}.")
+    say(f"Settings: {found.source}.")
     return parsed
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from floq.data.paths import data_directory
 from floq.disk import user_path
 from floq.runs.locks import hold
+from floq.streams import say
 from floq.sweeps.plan import PlannedRun, standing
 from floq.sweeps.queue import Queue, forecast
 from floq.sweeps.spec import Spec, read_spec
@@ -73,13 +74,13 @@ def sweep(
         def note(run: PlannedRun, failure: str) -> None:
             count["ended"] += 1
             how = "finished" if standing(directory, run).finished else "saved, not finished"
-            print(f"[{count['ended']}] {run.name}: {failure or how}", flush=True)
+            say(f"[{count['ended']}] {run.name}: {failure or how}")
 
-        print(f"{directory}: {len(queue.runs):,} runs are planned, {len(queue.left):,} are left.")
+        say(f"{directory}: {len(queue.runs):,} runs are planned, {len(queue.left):,} are left.")
         shared: Any = {"data": data_directory(), "deadline": deadline, "note": note}
         try:
             if queue.left and address is None and importlib.util.find_spec("ray") is None:
-                print('Ray is not installed (pip install "floq[sweep]"): runs are done in turn.')
+                say('Ray is not installed (pip install "floq[sweep]"): runs are done in turn.')
                 run_in_turn(queue, directory, **shared)
             elif queue.left:
                 run_all(queue, directory, resources=spec.resources, address=address, **shared)
