@@ -70,12 +70,16 @@ def test_a_warning_is_a_sentence_and_said_once():
 def test_complaints_need_no_listener(monkeypatch):
     """A standard error whose terminal is gone costs nothing but the words."""
 
+    tried = []
+
     class Gone:
         def write(self, text):
+            tried.append(text)
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(sys, "stderr", Gone())
     complain("what nobody hears")
+    assert tried[0] == "what nobody hears"
 
 
 def test_what_is_said_in_python_needs_no_letters_and_no_listener(monkeypatch):

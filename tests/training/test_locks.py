@@ -116,14 +116,16 @@ def test_the_systems_lock_tells_that_a_process_of_another_host_is_gone(tmp_path)
     record = json.loads((tmp_path / ".owner").read_text())
     held.close()
     (tmp_path / ".owner").write_text(json.dumps(record | {"host": "another"}))
-    hold(tmp_path, what="training").close()
+    with hold(tmp_path, what="training"):
+        assert json.loads((tmp_path / ".owner").read_text()) == record
 
 
 def test_a_record_that_was_never_finished_gives_way(tmp_path, no_locks, monkeypatch):
     """A process that died between making and writing it does not block the folder for ever."""
     monkeypatch.setattr("floq.runs.locks._WRITTEN_SECONDS", 0.0)
     (tmp_path / ".owner").write_text("")
-    take_quietly(tmp_path).close()
+    with take_quietly(tmp_path):
+        assert json.loads((tmp_path / ".owner").read_text())["pid"] == os.getpid()
 
 
 def test_one_process_at_a_time_removes_what_is_left(tmp_path, no_locks):
