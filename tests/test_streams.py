@@ -69,7 +69,6 @@ def test_a_warning_is_a_sentence_and_said_once():
 
 def test_complaints_need_no_listener(monkeypatch):
     """A standard error whose terminal is gone costs nothing but the words."""
-
     tried = []
 
     class Gone:
