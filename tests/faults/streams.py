@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -121,6 +122,8 @@ def _streams(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
 
         def take_terminal() -> None:
             os.setsid()
+            # What nohup has this process ignore, its children would ignore too.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         process = subprocess.Popen(
