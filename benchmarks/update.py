@@ -191,7 +191,10 @@ class _Training:
         numbers = jnp.arange(len(jax.tree.leaves(carry)[0]), dtype=jnp.uint32)
         # As the program compiles it, which then finds it compiled.
         advance = functools.partial(learner.advance, log_interval=1000)
-        advance_seeds = jax.jit(over_seeds(advance, shared=2), donate_argnums=0)
+        options = learner.compiler_options(state, dataset)
+        advance_seeds = jax.jit(
+            over_seeds(advance, shared=2), donate_argnums=0, compiler_options=options
+        )
         lowered = advance_seeds.lower(carry, numbers, np.array([0, 1], np.int32), dataset)
         started = time.perf_counter()
         compiled = lowered.compile()

@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from floq.algorithms import algorithm_of, floq
+from floq.processor import inner_programs, product_flops
 from floq.types import Batch, Statistics
 
 _MOVING = {
@@ -86,24 +86,13 @@ def _flops_of_equation(equation: Any) -> float:
         )
     if name == "cond":
         return max(_flops_of(branch.jaxpr) for branch in parameters["branches"])
-    inner = list(_inner_jaxprs(parameters))
+    inner = list(inner_programs(parameters))
     if inner:
         return sum(map(_flops_of, inner)) * parameters.get("length", 1)
     # Without a result, there is nothing to compute: a check, or a message.
     if name in _MOVING or not equation.outvars:
         return 0.0
     if name == "dot_general":
-        (contracted, _), _ = parameters["dimension_numbers"]
-        left = equation.invars[0].aval.shape
-        return 2.0 * equation.outvars[0].aval.size * math.prod(left[axis] for axis in contracted)
+        return product_flops(equation)
     sides = equation.invars if name.startswith(("reduce_", "cum", "arg")) else equation.outvars
     return float(sides[0].aval.size)
-
-
-def _inner_jaxprs(parameters: dict[str, Any]) -> Iterator[Any]:
-    """The bodies of calls, custom derivatives and scans."""
-    for value in parameters.values():
-        if hasattr(value, "jaxpr"):
-            yield value.jaxpr
-        elif hasattr(value, "eqns"):
-            yield value

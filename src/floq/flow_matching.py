@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from floq.processor import writes_out
+
 VelocityField = Callable[[Float[Array, ""], Float[Array, "*shape"]], Float[Array, "*shape"]]
 """A velocity v(t, z): one time for all the points z that move together."""
 
@@ -78,7 +80,10 @@ def integrate(
         )
     times = jnp.arange(steps, dtype=start.dtype) / steps
     end, _ = jax.lax.scan(
-        lambda point, time: (_step(velocity, time, point, 1 / steps, method), None), start, times
+        lambda point, time: (_step(velocity, time, point, 1 / steps, method), None),
+        start,
+        times,
+        unroll=writes_out(steps),
     )
     return end
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from floq.processor import batches_products
+
 Module = TypeVar("Module")
 Aggregation = Literal["mean", "min"]
 
@@ -24,7 +26,7 @@ def map_members(function: Callable[[Any], Any], members: Any) -> Any:
     On a CPU a batched matrix product runs far below a plain one, so there the members are
     written out one after the other; elsewhere they are one batched product.
     """
-    if jax.default_backend() != "cpu":
+    if batches_products():
         return jax.vmap(function)(members)
     count = jax.tree.leaves(members)[0].shape[0]
     results = [

@@ -32,7 +32,8 @@ class NetworkConfig:
         layer_norm: Whether a layer norm follows each activation.
         precision: In what matrix products read their factors. They add up in float32, and
             everything else is float32 either way. "bfloat16" keeps 8 bits of each factor, which
-            processors with units for it multiply several times as fast.
+            processors with units for it multiply several times as fast; "fastest" does so on
+            those, and is "float32" on others.
     """
 
     hidden_sizes: tuple[int, ...] = (512, 512, 512, 512)

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, BFloat16, Float
 
-Precision = Literal["float32", "bfloat16"]
+from floq.processor import rounds_fast
+
+Precision = Literal["float32", "bfloat16", "fastest"]
 
 
 def product(
@@ -19,8 +21,11 @@ def product(
     Args:
         inputs: Rows.
         kernel: What they are multiplied with.
-        precision: What the factors are rounded to, in the product and in its gradients.
+        precision: What the factors are rounded to, in the product and in its gradients; "fastest"
+            is bfloat16 where the processor has units for it, and float32 elsewhere.
     """
+    if precision == "fastest":
+        precision = "bfloat16" if rounds_fast() else "float32"
     # By name, so that no other precision passes for one of the two.
     return {"float32": jnp.matmul, "bfloat16": _rounded_product}[precision](inputs, kernel)
 

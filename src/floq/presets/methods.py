@@ -160,14 +160,14 @@ def small(config: Any, *, width: int = 64, depth: int = 3) -> Any:
 def fast(config: Any) -> Any:
     """The same method with less work in an update, which costs no learning that was seen.
 
-    All networks multiply in bfloat16, and floq's distilled critic learns from 2 samples in one
-    step instead of from m in K. docs/log/performance.md has what it gains, docs/log/studies.md
-    (less-work) what it was compared on.
+    All networks multiply in bfloat16 where the processor has units for it, and floq's distilled
+    critic learns from 2 samples in one step instead of from m in K. docs/log/performance.md has
+    what it gains, docs/log/studies.md (less-work) what it was compared on.
 
     Args:
         config: The settings of any algorithm.
     """
-    config = with_networks(config, precision="bfloat16")
+    config = with_networks(config, precision="fastest")
     if isinstance(config, floq.Config):
         samples = min(2, config.critic.noise_samples)
         config = dataclasses.replace(config, distillation_samples=samples, distillation_steps=1)
@@ -245,7 +245,8 @@ METHODS = {
         _FLOQ_ADVICE,
     ),
     "floq-fast": Method(
-        "floq with less work in an update: bfloat16 products, 2 samples and 1 step to distil",
+        "floq with less work in an update: 2 samples and 1 step to distil, and bfloat16 products "
+        "where the processor has units for them",
         f"{_PAPER}, the default settings of its tables, with less work in an update",
         {name: fast(config) for name, config in _configs(floq.Config(), _FLOQ).items()},
         fast(floq.Config(**_START)),

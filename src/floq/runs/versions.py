@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 import floq
+from floq.processor import rounds_fast
 
 _PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "ogbench", "mujoco")
 
@@ -28,6 +29,7 @@ def versions() -> dict[str, Any]:
         "devices": jax.device_count(),
         "cpus": os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "fastest_precision": "bfloat16" if rounds_fast() else "float32",
         "matmul_precision": jax.config.jax_default_matmul_precision,  # pyright: ignore
     }
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from floq.data.dataset import Dataset
+from floq.processor import batches_products, compiler_options
 from floq.runs.states import seed_array, seed_keys
 from floq.training.devices import SEEDS, SplitSource, device_grid
 from floq.training.hosts import fetch
@@ -53,11 +54,20 @@ class Learner(NamedTuple):
 
     def start(self, state: Any, source: Source) -> Carry:
         """The carry of a state, stacked over seeds, from which no update was made yet."""
-        own = jax.tree.map(lambda leaf: leaf[0], state)
-        update = functools.partial(_update, self.algorithm.update, self.config)
-        _, shapes = jax.eval_shape(update, own, jnp.uint32(0), jnp.int32(0), source)
+        _, shapes = self._trace(state, source)[1]
         seeds = len(jax.tree.leaves(state)[0])
         return Carry(state, {name: jnp.zeros(seeds) for name in sorted(shapes)})
+
+    def compiler_options(self, state: Any, source: Source) -> dict[str, Any]:
+        """How XLA is to compile the updates of a state, stacked over seeds, on this processor."""
+        return compiler_options(self._trace(state, source)[0].jaxpr)
+
+    def _trace(self, state: Any, source: Source) -> tuple[Any, Any]:
+        """The program of one update, and the shapes of what comes of it."""
+        own = jax.eval_shape(lambda state: jax.tree.map(lambda leaf: leaf[0], state), state)
+        update = functools.partial(_update, self.algorithm.update, self.config)
+        arguments = (own, jnp.uint32(0), jnp.int32(0), source)
+        return jax.make_jaxpr(update, return_shape=True)(*arguments)
 
     def advance(
         self,
@@ -142,24 +152,30 @@ class Program:
         self._source: Source = dataset
         self._compiled = False
         self._grid = device_grid(len(seeds), config.batch_size)
-        advance_seed = functools.partial(self._learner.advance, log_interval=log_interval)
+        self._advance_seed = functools.partial(self._learner.advance, log_interval=log_interval)
         if self._grid is None:
             self._seeds = split_seeds(seed_array(seeds))
-            self._advance = jax.jit(over_seeds(advance_seed, shared=2), donate_argnums=0)
             return
         self._seeds = [self._grid.place(seed_array(seeds), self._grid.by_seed)]
         everywhere = self._grid.place(dataset, self._grid.everywhere)
         self._source = SplitSource(everywhere, self._grid)
-        advance = jax.vmap(advance_seed, (0, 0, None, None), spmd_axis_name=SEEDS)
+
+    def start(self, state: Any) -> Carry:
+        """The carry for a state at a multiple of the log interval; called first."""
+        self._advance = self._lift(self._learner.compiler_options(state, self._source))
+        return self._learner.start(state, self._source)
+
+    def _lift(self, options: dict[str, Any]) -> Callable[..., Carry]:
+        """`Learner.advance` of all seeds of a group, or of a grid of devices, to be compiled."""
+        if self._grid is None:
+            advance = over_seeds(self._advance_seed, shared=2)
+            return jax.jit(advance, donate_argnums=0, compiler_options=options)
+        advance = jax.vmap(self._advance_seed, (0, 0, None, None), spmd_axis_name=SEEDS)
         results = Carry(
             self._grid.by_seed,
             self._grid.everywhere,  # pyright: ignore[reportArgumentType] - for all of them
         )
-        self._advance = jax.jit(advance, donate_argnums=0, out_shardings=results)
-
-    def start(self, state: Any) -> Carry:
-        """The carry for a state at a multiple of the log interval."""
-        return self._learner.start(state, self._source)
+        return jax.jit(advance, donate_argnums=0, out_shardings=results, compiler_options=options)
 
     def place(self, carry: Carry) -> list[Carry]:
         """The carry as `advance` takes it: in groups, or each device's own."""
@@ -209,7 +225,7 @@ def split_seeds(tree: Any) -> list[Any]:
     An accelerator has one group. A CPU is slow at batched matrix products, so there each seed is
     a group of its own.
     """
-    if runs_batched():
+    if batches_products():
         return [jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)]
     # By numpy, which need not compile a slice for each shape.
     arrays = jax.tree.map(np.asarray, tree)
@@ -231,15 +247,10 @@ def over_seeds(function: Callable[..., Any], *, shared: int) -> Callable[..., An
 
     def lifted(*arguments: Any) -> Any:
         own = len(arguments) - shared
-        if runs_batched():
+        if batches_products():
             return jax.vmap(function, (0,) * own + (None,) * shared)(*arguments)
         single = jax.tree.map(lambda leaf: leaf[0], arguments[:own])
         result = function(*single, *arguments[own:])
         return jax.tree.map(lambda leaf: leaf[None], result)
 
     return lifted
-
-
-def runs_batched() -> bool:
-    """Whether several seeds run as one batch here."""
-    return jax.default_backend() != "cpu"

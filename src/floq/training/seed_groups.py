@@ -45,7 +45,9 @@ class _Programs(NamedTuple):
 
 
 @functools.cache
-def _compile(learner: Learner, online_share: float | None) -> _Programs:
+def _compile(
+    learner: Learner, online_share: float | None, options: tuple[tuple[str, Any], ...]
+) -> _Programs:
     """Compiled once for all phases of a process."""
 
     def update(
@@ -78,7 +80,7 @@ def _compile(learner: Learner, online_share: float | None) -> _Programs:
         return jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1, maxval=1))(keys)
 
     return _Programs(
-        jax.jit(over_seeds(update, shared=2), donate_argnums=0),
+        jax.jit(over_seeds(update, shared=2), donate_argnums=0, compiler_options=dict(options)),
         jax.jit(over_seeds(ReplayBuffer.add, shared=0), donate_argnums=0),
         jax.jit(over_seeds(act, shared=1)),
         jax.jit(over_seeds(act_at_random, shared=1)),
@@ -121,7 +123,9 @@ class Learners:
         self._threads = ThreadPoolExecutor(available_cores()) if len(self._groups) > 1 else None
         self._compiled = False
 
-        self._programs = _compile(learner, online_share)
+        source = Mixture(dataset, buffers[0], online_share)
+        options = learner.compiler_options(carry.state, source)
+        self._programs = _compile(learner, online_share, tuple(options.items()))
 
     def act(self, observations: np.ndarray, time: int, *, at_random: bool) -> np.ndarray:
         """Plans for every row at step `time`, [rows, plan]: the policy's, or uniformly random.
