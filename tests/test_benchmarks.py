@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import devices, online_overhead, plain, update
+from benchmarks.versus import HERE, compare
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.critics.scalar import ScalarCriticConfig
@@ -91,6 +92,16 @@ def test_an_update_is_timed_beside_the_yardstick(tmp_path):
     assert case["ratio_range"][0] <= case["ratio"] <= case["ratio_range"][1]
     rate = case["updates_per_second"] * case["gflop_per_update"]
     assert case["gflops"] == pytest.approx(rate, rel=0.01)
+
+
+@pytest.mark.slow
+def test_two_trees_take_turns():
+    """This tree against itself is about as fast, and both trees' updates were made."""
+    found = compare("fql,small,1,1", HERE, rounds=2, seconds=0.2)
+    assert 0.2 < found["ratio"] < 5
+    assert found["before"] > 0
+    assert found["ratio_range"][0] <= found["ratio"] <= found["ratio_range"][1]
+
 
 
 @pytest.mark.slow
