@@ -3,11 +3,11 @@
 import contextlib
 import dataclasses
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from floq.data.reading import Reading
 from floq.plugins import command
 from floq.runs.settings import Online
 
@@ -139,19 +139,29 @@ def online_settings(options: Any, steps: int) -> Online:
     return Online(steps=steps, **dataclasses.asdict(options))
 
 
-def data_file(path: Path | None, where: EnvironmentOptions) -> "DataFile | None":
-    """The data that options name, and what they say of its actions.
+Sources = tyro.conf.UseAppendAction[tuple[str, ...]]
+"""Sources of data, each as a `--data` of its own."""
+
+
+def data_file(
+    sources: tuple[str, ...], reading: Reading, bounds: "Bounds | None"
+) -> "DataFile | None":
+    """The data that options name, and what they say of it.
 
     Raises:
-        ValueError: If there are bounds of actions, and no data.
+        ValueError: If something is said of data, and there is none.
     """
     from floq.training.preparation import DataFile
 
-    if path is None:
-        if where.bounds is not None:
-            raise ValueError("--action-low and --action-high speak of a data file: give --data.")
+    if not sources:
+        names = [f"--{name.replace('_', '-')}" for name in reading.said]
+        if bounds is not None:
+            names = ["--action-low", "--action-high", *names]
+        if names:
+            verb = "speak" if len(names) > 1 else "speaks"
+            raise ValueError(f"{' and '.join(names)} {verb} of a data file: give --data.")
         return None
-    return DataFile(path, where.bounds)
+    return DataFile(sources, bounds, reading)
 
 
 def in_environment(run: "Run", where: EnvironmentOptions, *, processes: int | None) -> "Run":
