@@ -52,23 +52,46 @@ class HostOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class EnvironmentOptions:
-    """Which environment, where it is not the task's or the run's.
+class BoundsOptions:
+    """What the data's actions lie within.
 
     Attributes:
-        env: A gymnasium id, MODULE:ID where importing the module registers the id, or MODULE:MAKE,
-            a function there that returns the environment.
         action_low: What -1 stands for in the data's actions, in the environment's own units: one
             number, or one for each entry. Needed where the data file does not say.
         action_high: What 1 stands for.
+    """
+
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
+
+    @property
+    def bounds(self) -> "Bounds | None":
+        """What -1 and 1 stand for; None if that is not said.
+
+        Raises:
+            ValueError: If one bound is given alone.
+        """
+        if bool(self.action_low) != bool(self.action_high):
+            raise ValueError("give --action-low and --action-high together.")
+        return (self.action_low, self.action_high) if self.action_low else None
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvironmentOptions(BoundsOptions):
+    """Which environment, where it is not the task's or the run's.
+
+    Attributes:
+        action_low: What -1 stands for in the data's actions, in the environment's own units: one
+            number, or one for each entry. Needed where the data file does not say.
+        action_high: What 1 stands for.
+        env: A gymnasium id, MODULE:ID where importing the module registers the id, or MODULE:MAKE,
+            a function there that returns the environment.
         scaled_actions: Say that the data's actions were scaled from the environment's bounds to
             [-1, 1] already.
         max_episode_steps: Another time limit than the environment's own.
     """
 
     env: str | None = None
-    action_low: tuple[float, ...] = ()
-    action_high: tuple[float, ...] = ()
     scaled_actions: bool = False
     max_episode_steps: int | None = None
 
@@ -101,17 +124,6 @@ class EnvironmentOptions:
         if self.max_episode_steps is not None:
             spec = with_arguments(spec, max_episode_steps=self.max_episode_steps)
         return spec
-
-    @property
-    def bounds(self) -> "Bounds | None":
-        """What -1 and 1 stand for; None if that is not said.
-
-        Raises:
-            ValueError: If one bound is given alone.
-        """
-        if bool(self.action_low) != bool(self.action_high):
-            raise ValueError("give --action-low and --action-high together.")
-        return (self.action_low, self.action_high) if self.action_low else None
 
 
 _ONLINE: Any = dataclasses.make_dataclass(

@@ -14,17 +14,16 @@ from numpy.typing import ArrayLike
 
 from floq.data.bounds import ActionBounds, Bound, action_bounds
 from floq.data.files import write_file
-from floq.data.formats import Source, as_sources, source_arguments
+from floq.data.formats import Source, as_sources, placed, source_arguments
 from floq.data.joining import join
-from floq.data.reading import Reading
+from floq.data.reading import Layout, Reading
 from floq.data.trajectories import (
-    Layout,
     decisions,
     rows_of_states,
     rows_of_transitions,
     warn_of_masks,
 )
-from floq.data.validation import RowError, check_and_rescale
+from floq.data.validation import check_and_rescale
 from floq.disk import user_path
 from floq.types import Batch, Statistics
 
@@ -255,13 +254,8 @@ class Dataset:
     def _read(cls, source: Source, reading: Reading, given: ActionBounds | None) -> "Dataset":
         file, arguments, recorded = source_arguments(source, reading, given=given)
         build = cls.from_trajectories if "terminals" in arguments else cls.from_transitions
-        try:
-            found = build(**arguments, source=str(source.path))
-        except RowError as error:
-            if file.place is None:
-                raise
-            raise ValueError(f"{error} (row {error.row} is {file.place(error.row)})") from error
-        return dataclasses.replace(found, **recorded)
+        with placed(file):
+            return dataclasses.replace(build(**arguments, source=str(source.path)), **recorded)
 
     def save(self, path: str | Path) -> None:
         """Writes an npz file that `load` reads back to a dataset of the same fingerprint.

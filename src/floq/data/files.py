@@ -15,7 +15,7 @@ import numpy as np
 
 from floq.data.bounds import ActionBounds, action_bounds
 from floq.data.npz import read_arrays
-from floq.data.trajectories import Layout
+from floq.data.reading import Layout
 from floq.disk import sync, writing
 
 _VERSION = 1

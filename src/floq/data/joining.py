@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-Set = TypeVar("Set")
+Set = TypeVar("Set", bound=Any)
 """A dataset, which is defined with what joins several of them."""
 
 
@@ -31,7 +31,7 @@ def join(datasets: Sequence[Set], *, source: str) -> Set:
                     f"{source}: {what}: {forms[0][what]} in the first set, and {value} in set "
                     f"{number}: join sets of one environment"
                 )
-    start, parts = 0, []
+    start, parts = 0, list[Any]()
     for one in datasets:
         parts.append(dataclasses.replace(one, transitions=one.transitions + start))
         start += len(one.rewards)

@@ -1,11 +1,15 @@
-"""How sources of data are read where their files leave it open."""
+"""How sources of data are read where their files leave it open.
+
+Free of numpy, so that the command line answers at once.
+"""
 
 import dataclasses
 from typing import Literal
 
-from floq.data.trajectories import Layout
 from floq.settings import normalise
 
+Layout = Literal["states", "transitions"]
+"""What the last row of a trajectory is: a state from which nothing was done, or a transition."""
 Convention = Literal["antmaze", "adroit", "locomotion"]
 """The tasks of D4RL whose way with rewards and ends is followed."""
 Rewards = Literal["next.reward", "success", "demonstrations"]

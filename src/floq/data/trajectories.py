@@ -1,12 +1,10 @@
 """Where trajectories end, what their last rows mean, and what is left of them."""
 
 import warnings
-from typing import Literal
 
 import numpy as np
 
-Layout = Literal["states", "transitions"]
-"""What the last row of a trajectory is: a state from which nothing was done, or a transition."""
+from floq.data.reading import Layout
 
 _TAIL_SHARE = 0.1
 """Starts that every trajectory loses at its end are spoken of where they are more of the data."""

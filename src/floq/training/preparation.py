@@ -12,7 +12,7 @@ import numpy as np
 
 from floq.algorithms import find_algorithm
 from floq.data.dataset import Dataset
-from floq.data.formats import as_sources
+from floq.data.formats import Source, as_sources
 from floq.data.reading import Reading
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
@@ -338,12 +338,12 @@ def read_dataset(
     if dataset is None or isinstance(dataset, Dataset):
         return dataset, Noted()
     file = dataset if isinstance(dataset, DataFile) else DataFile(dataset)
-    sources = [one._replace(path=one.path.resolve()) for one in as_sources(file.path)]
+    sources = [Source(one.format, one.path.resolve()) for one in as_sources(file.path)]
     low, high = (None, None) if file.bounds is None else map(np.asarray, file.bounds)
     found = Dataset.load(sources, reading=file.reading, action_low=low, action_high=high)
-    names = tuple(str(one.path if one.format == "npz" else one) for one in sources)
+    names = [str(one.path if one.format == "npz" else one) for one in sources]
     reading = file.reading if file.reading.said else None
-    return found, Noted(names if len(names) > 1 else names[0], reading)
+    return found, Noted(tuple(names) if len(names) > 1 else names[0], reading)
 
 
 def verified_dataset(

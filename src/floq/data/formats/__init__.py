@@ -1,15 +1,17 @@
 """Formats of data files: one module each, found by a prefix or by what a source holds."""
 
+import contextlib
 import difflib
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.data.bounds import ActionBounds
 from floq.data.files import SIMULATION, DatasetFile
 from floq.data.reading import Reading
+from floq.data.validation import RowError
 from floq.disk import user_path
 
 _OWN = ("npz", "minari", "robomimic", "d4rl", "lerobot", "ogbench")
@@ -188,6 +190,21 @@ def source_arguments(
         return file, arguments, file.bounds.named
     bounds = file.bounds or given
     return file, arguments | ({} if bounds is None else bounds.named), {}
+
+
+@contextlib.contextmanager
+def placed(file: DatasetFile) -> Iterator[None]:
+    """Where the rows of a file are checked: a fault says which row of which episode it is in.
+
+    Raises:
+        ValueError: What the checks raise.
+    """
+    try:
+        yield
+    except RowError as error:
+        if file.place is None:
+            raise
+        raise ValueError(f"{error} (row {error.row} is {file.place(error.row)})") from error
 
 
 def as_sources(source: str | Path | Source | Sequence[str | Path | Source]) -> tuple[Source, ...]:

@@ -1,18 +1,16 @@
 """Minari's folders: HDF5, Arrow or Parquet beside a metadata.json that describes the spaces."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from floq.data.bounds import ActionBounds
 from floq.data.files import DatasetFile
 from floq.data.formats import hdf5, tables
 from floq.data.formats.episodes import Episode, chosen_parts, put_together, side_by_side
 from floq.data.formats.kinds import HDF5, signature
+from floq.data.formats.spaces import Leaf, bounds_of, encoded, leaves_of, space_of
 from floq.data.reading import Reading
 from floq.disk import read_json, user_path
 
@@ -21,22 +19,6 @@ _MAIN = "main_data.hdf5"
 _STEPS = ("rewards", "terminations", "truncations")
 _TABLES = ("arrow", "parquet")
 _MOST_EPISODES = 10_000_000
-
-
-class _Leaf(NamedTuple):
-    """A space without parts.
-
-    Attributes:
-        shape: Of a value.
-        dtype: Of its entries.
-        choices: Of a discrete one, how many there are.
-        start: And the first of them.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    choices: int = 0
-    start: int = 0
 
 
 def locate(name: str) -> Path:
@@ -68,9 +50,11 @@ def read(path: Path, reading: Reading) -> DatasetFile:
     source = str(folder / "metadata.json")
     total = metadata.get("total_episodes") if isinstance(metadata, dict) else None
     if type(total) is not int or not 0 < total <= _MOST_EPISODES:
-        raise ValueError(f"{source}: total_episodes is {total!r}: it must be a whole number above 0")
-    leaves = _leaves(_space(metadata, "observation_space", source), source)
-    bounds = _bounds(_space(metadata, "action_space", source), source)
+        raise ValueError(
+            f"{source}: total_episodes is {total!r}: it must be a whole number above 0"
+        )
+    leaves = leaves_of(space_of(metadata, "observation_space", source), source)
+    bounds = bounds_of(space_of(metadata, "action_space", source), source)
     forms = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
     if reading.observation_keys and forms.keys() == {""}:
         raise ValueError(
@@ -100,68 +84,7 @@ def _data_folder(path: Path) -> Path | None:
     return None
 
 
-def _space(metadata: dict[str, Any], name: str, source: str) -> dict[str, Any]:
-    try:
-        space = json.loads(metadata[name])
-        if isinstance(space, dict):
-            return space
-        raise TypeError("it is no object")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{source}: {name} cannot be read ({type(error).__name__}: {error}): it is damaged"
-        ) from error
-
-
-def _leaves(space: dict[str, Any], source: str, prefix: str = "") -> dict[str, _Leaf]:
-    """The spaces that observations are made of, by name; "" where there is only one."""
-    kind = space.get("type")
-    where = f"{source}: observation_space{f', {prefix}' if prefix else ''}"
-    try:
-        if kind in ("Dict", "Tuple"):
-            inner = space["subspaces"]
-            if kind == "Tuple":
-                inner = {f"_index_{index}": part for index, part in enumerate(inner)}
-            if prefix.count("/") > 8 or any("/" in name for name in inner):
-                raise ValueError("its parts are too deep, or have / in their names")
-            found: dict[str, _Leaf] = {}
-            for name, part in inner.items():
-                found |= _leaves(part, source, f"{prefix}/{name}".removeprefix("/"))
-            return found
-        if kind in ("Box", "MultiBinary"):
-            shape = space["shape"] if kind == "Box" else space["n"]
-            shape = tuple(shape) if isinstance(shape, list) else (shape,)
-            dtype = np.dtype(space["dtype"] if kind == "Box" else "int8")
-            if all(type(size) is int and size > 0 for size in shape) and dtype.kind in "fiub":
-                return {prefix: _Leaf(shape, dtype)}
-            raise ValueError(f"its shape is {shape} and its dtype {dtype}")
-        if kind == "Discrete":
-            choices, start = space["n"], space.get("start", 0)
-            if type(choices) is int and type(start) is int and 0 < choices <= 10_000:
-                return {prefix: _Leaf((), np.dtype("int64"), choices, start)}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{where} cannot be read: {error}") from error
-    raise ValueError(f"{where} is {kind!r}: floq reads Box, MultiBinary, Discrete, Dict and Tuple")
-
-
-def _bounds(space: dict[str, Any], source: str) -> ActionBounds | None:
-    """What actions lie within, of a box that has bounds."""
-    if space.get("type") != "Box":
-        raise ValueError(
-            f"{source}: action_space is {space.get('type')!r}: give a Box (floq has no discrete "
-            "actions)"
-        )
-    try:
-        low, high = (np.float32(np.ravel(space[side])) for side in ("low", "high"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{source}: action_space has no bounds that can be read") from error
-    if low.size != high.size or not (low.size and (low < high).all()):
-        raise ValueError(f"{source}: action_space has a lower bound that is not below its upper one")
-    if not np.isfinite(low).all() or not np.isfinite(high).all():
-        return None
-    return ActionBounds(tuple(low.tolist()), tuple(high.tolist()))
-
-
-def _from_hdf5(path: Path, total: int, chosen: dict[str, _Leaf]) -> Iterator[Episode]:
+def _from_hdf5(path: Path, total: int, chosen: dict[str, Leaf]) -> Iterator[Episode]:
     with hdf5.opened(path) as file:
         # By number, since the names sort as text.
         for index in range(total):
@@ -178,7 +101,7 @@ def _from_hdf5(path: Path, total: int, chosen: dict[str, _Leaf]) -> Iterator[Epi
             yield _episode(path, name, parts, group.array("actions"), steps, chosen)
 
 
-def _from_table(path: Path, chosen: dict[str, _Leaf]) -> Episode:
+def _from_table(path: Path, chosen: dict[str, Leaf]) -> Episode:
     table = tables.read(path)
     parts = {
         part: table.array(f"observations/{part}".removesuffix("/"), leaf.shape)
@@ -196,7 +119,7 @@ def _episode(
     parts: dict[str, np.ndarray],
     actions: np.ndarray,
     steps: dict[str, np.ndarray],
-    chosen: dict[str, _Leaf],
+    chosen: dict[str, Leaf],
 ) -> Episode:
     """An episode of T steps as T + 1 rows, the last one without an action."""
     length = len(steps["rewards"]) if steps["rewards"].ndim else 0
@@ -214,26 +137,19 @@ def _episode(
                 f"{values.shape}, where {(length + 1, *shape)} is due: one row more than there are "
                 "steps, of the shape of its space"
             )
-    encoded = {part: _encoded(values, chosen[part]) for part, values in parts.items()}
+    flat = {part: encoded(values, chosen[part]) for part, values in parts.items()}
     cut = np.flatnonzero(steps["terminations"][:-1] | steps["truncations"][:-1])
     if cut.size:
         raise ValueError(
             f"{path}: {name}: terminations or truncations are true at row {cut[0]}, before its "
             f"last step, {length - 1}: an episode ends once"
         )
-    padded = np.concatenate([actions.reshape(length, -1), np.zeros_like(actions[:1]).reshape(1, -1)])
+    actions = actions.reshape(length, -1)
     arrays = {
-        "observations": side_by_side(encoded, source=f"{path}: {name}"),
-        "actions": padded,
+        "observations": side_by_side(flat, source=f"{path}: {name}"),
+        "actions": np.concatenate([actions, np.zeros_like(actions[:1])]),
         "rewards": np.append(steps["rewards"], 0.0),
         "masks": np.append(1.0 - steps["terminations"], 1.0),
         "terminals": np.arange(length + 1) == length,
     }
     return Episode(name, arrays)
-
-
-def _encoded(values: np.ndarray, leaf: _Leaf) -> np.ndarray:
-    """Values as FlattenObservation gives them: of discrete ones a 1 in the place of each."""
-    if not leaf.choices:
-        return values
-    return (values[:, None] - leaf.start == np.arange(leaf.choices)).astype(np.float32)

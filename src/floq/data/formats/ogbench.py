@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from floq.data.files import DatasetFile, read_file
 from floq.data.formats.episodes import Episode, put_together
 from floq.data.npz import check_declared

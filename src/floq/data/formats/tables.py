@@ -59,7 +59,9 @@ class Table:
             column = column.field(field)
         if column.null_count:
             row = int(np.flatnonzero(column.is_null())[0])
-            raise ValueError(f"{where} has no value in row {row}: leave out episodes with such rows")
+            raise ValueError(
+                f"{where} has no value in row {row}: leave out episodes with such rows"
+            )
         rows = len(column)
         sizes = ()
         while pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
@@ -77,7 +79,9 @@ class Table:
             or pa.types.is_integer(column.type)
             or pa.types.is_boolean(column.type)
         ):
-            raise ValueError(f"{where} holds values of type {column.type}, where numbers are needed")
+            raise ValueError(
+                f"{where} holds values of type {column.type}, where numbers are needed"
+            )
         if column.null_count:
             raise ValueError(f"{where} has entries without a value: leave out episodes with such")
         values = column.to_numpy(zero_copy_only=False)
