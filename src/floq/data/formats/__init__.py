@@ -204,7 +204,7 @@ def placed(file: DatasetFile) -> Iterator[None]:
     except RowError as error:
         if file.place is None:
             raise
-        raise ValueError(f"{error} (row {error.row} is {file.place(error.row)})") from error
+        raise ValueError(f"{error} (which is {file.place(error.row)})") from error
 
 
 def as_sources(source: str | Path | Source | Sequence[str | Path | Source]) -> tuple[Source, ...]:

@@ -2,6 +2,7 @@
 
 import bisect
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -112,7 +113,16 @@ def chosen_parts(
             "networks do not take: choose other parts by observation_keys "
             f"(--observation-keys {' '.join(others) or '…'})"
         )
-    return sorted(names, key=lambda name: name.split("/"))
+    return sorted(names, key=_in_order)
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    """What parts are sorted by: those of a tuple by their number, others by name."""
+    found = [re.fullmatch(r"_index_([0-9]{1,9})", part) for part in name.split("/")]
+    return [
+        (int(number[1]), "") if number else (0, part)
+        for number, part in zip(found, name.split("/"), strict=True)
+    ]
 
 
 def side_by_side(parts: Mapping[str, np.ndarray], *, source: str) -> np.ndarray:
