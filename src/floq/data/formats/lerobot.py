@@ -105,7 +105,8 @@ def _features(info: dict[str, Any], path: Path) -> dict[str, tuple[tuple[int, ..
                 f"{path}/meta/info.json: the feature {name} cannot be read: {error}"
             ) from error
         # A single number is one of shape [1], in a column without lists.
-        found[name] = ((), dtype) if name.startswith("next.") else (sizes, dtype)
+        is_number = name.startswith("next.") or name == "episode_index"
+        found[name] = (() if is_number else sizes, dtype)
     if not found:
         raise ValueError(f"{path}/meta/info.json: there are no features: it is damaged")
     return found
