@@ -66,7 +66,7 @@ def read(path: Path, reading: Reading) -> DatasetFile:
     if kind == "hdf5":
         episodes = list(_from_hdf5(folder / _MAIN, total, chosen))
     elif kind in _TABLES:
-        files = [folder / str(index) / f"part-0.{kind}" for index in range(total)]
+        files = (folder / str(index) / f"part-0.{kind}" for index in range(total))
         episodes = [_from_table(file, chosen) for file in files]
     else:
         raise ValueError(f"{source}: data_format is {kind!r}: floq reads hdf5, arrow and parquet")

@@ -136,18 +136,30 @@ def _parquet(path: Path, columns: list[str] | None) -> Table:
         missing = [name for name in columns or () if name not in names]
         if missing:
             raise ValueError(f"{path}: no column {', '.join(missing)}; there is {', '.join(names)}")
-        batches, total = [], 0
+        width = sum(_width(field.type) for field in file.schema_arrow)
+        check_declared(path, metadata.num_rows * width, size=size)
+        batches, total, rows = [], 0, 0
         for batch in file.iter_batches(batch_size=_PIECE, columns=columns, use_threads=False):
-            total += batch.nbytes
+            total, rows = total + batch.nbytes, rows + batch.num_rows
             check_declared(path, total, size=size)
             batches.append(batch)
-        if sum(batch.num_rows for batch in batches) != metadata.num_rows:
+            if rows > metadata.num_rows:
+                break
+        if rows != metadata.num_rows:
             raise ValueError(
-                f"{path}: declares {metadata.num_rows} rows and holds "
-                f"{sum(batch.num_rows for batch in batches)}: it is damaged"
+                f"{path}: declares {metadata.num_rows} rows and holds {rows} or more: it is damaged"
             )
         schema = batches[0].schema if batches else file.schema_arrow
         return Table(path, pa.Table.from_batches(batches, schema))
+
+
+def _width(kind: Any) -> int:
+    """Bytes that a value of a type takes at least."""
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(kind):
+        return kind.list_size * _width(kind.value_type)
+    return kind.bit_width // 8 if pa.types.is_primitive(kind) else 0
 
 
 def _arrow(path: Path) -> Table:
