@@ -12,8 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from floq.data.formats import find_format, format_names
 from floq.data.info import check_file
 from floq.data.reading import Reading
+
+for _name in format_names():
+    find_format(_name)  # What is loaded later would be seen by whoever watches the reading.
 
 Harm = Callable[[h5py.File], Any]
 _READINGS = {
