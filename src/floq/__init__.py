@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from floq.critics.scalar import ScalarCritic as ScalarCritic
     from floq.critics.scalar import ScalarCriticConfig as ScalarCriticConfig
     from floq.data.dataset import Dataset as Dataset
+    from floq.data.files import DatasetFile as DatasetFile
+    from floq.data.formats import register_format as register_format
+    from floq.data.reading import Reading as Reading
     from floq.envs.make import make_env as make_env
     from floq.evaluation import Evaluation as Evaluation
     from floq.evaluation import Evaluator as Evaluator
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from floq.training.callbacks import Event as Event
     from floq.training.finetune import finetune as finetune
     from floq.training.loop import Diverged as Diverged
+    from floq.training.preparation import DataFile as DataFile
     from floq.training.train import resume as resume
     from floq.training.train import train as train
     from floq.types import Algorithm as Algorithm
@@ -79,7 +83,9 @@ _HOMES = {
     "CategoricalCriticConfig": "floq.critics.categorical",
     "Critic": "floq.types",
     "CriticConfig": "floq.critics.common",
+    "DataFile": "floq.training.preparation",
     "Dataset": "floq.data.dataset",
+    "DatasetFile": "floq.data.files",
     "DeterministicPolicy": "floq.policies.deterministic",
     "DeterministicPolicyConfig": "floq.policies.deterministic",
     "Diverged": "floq.training.loop",
@@ -107,6 +113,7 @@ _HOMES = {
     "QuantileCritic": "floq.critics.quantile",
     "QuantileCriticConfig": "floq.critics.quantile",
     "ReBRACConfig": "floq.algorithms.rebrac",
+    "Reading": "floq.data.reading",
     "Recording": "floq.recording",
     "Run": "floq.runs.run",
     "ScalarCritic": "floq.critics.scalar",
@@ -124,6 +131,7 @@ _HOMES = {
     "record": "floq.recording",
     "register_algorithm": "floq.algorithms",
     "register_critic": "floq.critics",
+    "register_format": "floq.data.formats",
     "register_preset": "floq.presets.methods",
     "report": "floq.reports.report",
     "resume": "floq.training.train",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from floq.commands.arguments import parse
-from floq.commands.data import Check, Download, Generate, Info
+from floq.commands.data import Check, Convert, Download, Generate, Info
 from floq.commands.demo import Demo
 from floq.commands.doctor import Doctor
 from floq.commands.evaluate import Evaluate
@@ -168,7 +168,13 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
-_DATA_COMMANDS = {"generate": Generate, "download": Download, "check": Check, "info": Info}
+_DATA_COMMANDS = {
+    "generate": Generate,
+    "download": Download,
+    "check": Check,
+    "info": Info,
+    "convert": Convert,
+}
 _COMMANDS: dict[str, Any] = {
     "demo": Demo,
     "presets": Presets,

@@ -26,6 +26,7 @@ class _Extra(NamedTuple):
 EXTRAS = {
     "ogbench": _Extra("ogbench", "OGBench's tasks and datasets"),
     "plot": _Extra("matplotlib", "Reports and figures"),
+    "formats": _Extra("h5py", "Files of Minari, D4RL, robomimic and LeRobot"),
 }
 """Each extra of floq that one of its functions may find missing."""
 
@@ -49,14 +50,19 @@ def is_installed(extra: str) -> bool:
     return importlib.util.find_spec(EXTRAS[extra].package) is not None
 
 
-def require_extra(extra: str) -> None:
+def require_extra(extra: str, package: str | None = None) -> None:
     """Refuses to go on without an extra, before any work.
+
+    Args:
+        extra: Its name.
+        package: One of its packages, where it brings several.
 
     Raises:
         MissingExtraError: If it is not installed; the message holds the command that brings it.
     """
-    if not is_installed(extra):
-        package, use = EXTRAS[extra]
+    first, use = EXTRAS[extra]
+    package = package or first
+    if importlib.util.find_spec(package) is None:
         raise MissingExtraError(
             f"{use} need {package}, which is not installed: {install_command(extra)}"
         )

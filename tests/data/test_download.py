@@ -26,6 +26,7 @@ class Mirror:
         ranges: Whether requests for a part of a file are honoured.
         fault: Called with the handler, the answer's headers and the body that is due; sends them.
         requests: Of each request for a file, its name and the Range header.
+        linked: SHA-256 of files that a redirect gives on the way.
     """
 
     files: dict[str, bytes]
@@ -33,6 +34,7 @@ class Mirror:
     ranges: bool = True
     fault: Callable | None = None
     requests: list[tuple[str, str | None]] = dataclasses.field(default_factory=list)
+    linked: dict[str, str] = dataclasses.field(default_factory=dict)
     url: str = ""
 
     def ranges_of(self, name: str) -> list[str | None]:
@@ -43,6 +45,12 @@ def handler_of(mirror: Mirror) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             name = self.path.rsplit("/", 1)[1]
+            if name in mirror.linked and "stored" not in self.path:
+                self.send_response(302)
+                self.send_header("Location", f"/stored/{name}")
+                self.send_header("X-Linked-ETag", f'"{mirror.linked[name]}"')
+                self.end_headers()
+                return
             if name not in mirror.files:
                 self.send_error(404)
                 return
@@ -298,6 +306,18 @@ def test_checksums(serve, fetch, files, tmp_path, given):
             with pytest.raises(RuntimeError, match=f"SHA-256 {right}, where {checksum} is due"):
                 fetch(mirror, **options)
             assert not (tmp_path / "data" / TRAIN).exists()
+
+
+def test_the_checksum_of_a_redirect_counts(serve, fetch, files):
+    """A file that is not what the redirect says is refused, also where it was cut before."""
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    mirror = serve(linked=sums)
+    for path in fetch(mirror):
+        assert path.read_bytes() == files[path.name]
+        path.unlink()
+    mirror = serve(linked=sums | {TRAIN: "0" * 64}, fault=cut_after(1500))
+    with pytest.raises(RuntimeError, match=f"sent a file of SHA-256 {sums[TRAIN]}, where 0000"):
+        fetch(mirror)
 
 
 def test_every_mirror_is_listed_with_its_reason(serve, fetch, files):

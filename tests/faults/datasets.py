@@ -6,10 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 
 from floq.data.dataset import Dataset
 from floq.data.info import check_file
+from floq.data.reading import Reading
 from tests.faults.learning import make_arrays
 from tests.faults.trials import Row, Trial, hold
 
@@ -68,7 +70,8 @@ def _length(arrays: Arrays, random: np.random.Generator) -> Mutation:
 def _ends(arrays: Arrays, random: np.random.Generator) -> Mutation:
     if "terminals" not in arrays:
         return _put(arrays, "masks", float(random.choice([0.5, 2.0, -1.0])), random)
-    if random.random() < 0.5:
+    # Where every row is a transition, the last one need not end anything.
+    if "next_observations" in arrays or random.random() < 0.5:
         return _put(arrays, "terminals", float(random.choice([0.5, 2.0, -1.0])), random)
     arrays["terminals"][-1] = 0
     return Mutation("last row open", "terminals", len(arrays["terminals"]) - 1)
@@ -104,10 +107,22 @@ def _from_transitions(path: Path, arrays: Arrays) -> object:
     return Dataset.from_transitions(**arrays)
 
 
+def _from_d4rl(path: Path, arrays: Arrays) -> object:
+    with h5py.File(path, "w") as file:
+        for field, values in arrays.items():
+            if values.dtype.kind in "UM":  # HDF5 has no such type.
+                values = values.astype("S")
+            elif values.ndim == 2 and field in ("rewards", "terminals"):
+                values = values[..., None]  # A form that D4RL's files have is no fault.
+            file[field] = values
+    return check_file(f"d4rl:{path}", Reading(convention="locomotion"))
+
+
 _READERS: list[tuple[Callable[[Path, Arrays], object], Sequence[str]]] = [
     (_from_file, ("observations", "actions", "terminals")),
     (_from_trajectories, ("observations", "actions", "rewards", "masks", "terminals")),
     (_from_transitions, ("observations", "actions", "rewards", "masks", "next_observations")),
+    (_from_d4rl, ("observations", "actions", "rewards", "terminals", "next_observations")),
 ]
 
 

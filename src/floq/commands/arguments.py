@@ -105,8 +105,10 @@ def _options(kind: type, default: Any, prefix: str) -> dict[str, _Values]:
             found |= _options(type(value), value, inner)
             continue
         aliases = [alias for one in markers for alias in getattr(one, "aliases", None) or ()]
+        # Those are given once for each value.
+        is_repeated = tyro.conf.UseAppendAction in markers
         for option in (f"--{prefix}{name}", *aliases):
-            found[option] = _values(hint)
+            found[option] = "one" if is_repeated else _values(hint)
         if hint is bool:
             found[f"--{prefix}no-{name}"] = "none"
     return found

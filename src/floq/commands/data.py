@@ -2,8 +2,12 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import tyro
+
+from floq.commands.training import BoundsOptions
+from floq.data.reading import Reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,18 +85,24 @@ class Check:
     """Check everything in a dataset's files, and name the first fault.
 
     Attributes:
-        target: Dataset, task, or the path of one file.
-        directory: Folder of the files; $FLOQ_DATA or ~/.ogbench/data by default.
+        target: Dataset, task, or a source: a path, minari:NAME, d4rl:PATH, robomimic:PATH,
+            lerobot:PATH or ogbench:NAME.
+        directory: Folder of a dataset's files; $FLOQ_DATA or ~/.ogbench/data by default.
+        reading: How a source is read, where its files leave that open.
+        actions: What its actions lie within, where it does not say.
     """
 
     target: tyro.conf.Positional[str]
     directory: Path | None = None
+    reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
+    actions: tyro.conf.OmitArgPrefixes[BoundsOptions] = BoundsOptions()
 
     def run(self) -> int:
         """Prints a line a file; 1 if one has a fault."""
         from floq.data.info import check
 
-        faults = check(self.target, directory=self.directory)
+        choices = {"reading": self.reading, "bounds": _bounds(self.actions)}
+        faults = check(self.target, directory=self.directory, **choices)
         for path, fault in faults.items():
             print(f"FAULT  {fault}" if fault else f"sound  {path}")
         return 1 if any(faults.values()) else 0
@@ -103,19 +113,61 @@ class Info:
     """Say what a dataset's files hold.
 
     Attributes:
-        target: Dataset, task, or the path of one file.
-        directory: Folder of the files; $FLOQ_DATA or ~/.ogbench/data by default.
+        target: Dataset, task, or a source: a path, minari:NAME, d4rl:PATH, robomimic:PATH,
+            lerobot:PATH or ogbench:NAME.
+        directory: Folder of a dataset's files; $FLOQ_DATA or ~/.ogbench/data by default.
+        reading: How a source is read, where its files leave that open.
+        actions: What its actions lie within, where it does not say.
     """
 
     target: tyro.conf.Positional[str]
     directory: Path | None = None
+    reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
+    actions: tyro.conf.OmitArgPrefixes[BoundsOptions] = BoundsOptions()
 
     def run(self) -> int:
         """Prints a table a file."""
         from floq.data.info import describe
 
-        for path, facts in describe(self.target, directory=self.directory).items():
+        choices = {"reading": self.reading, "bounds": _bounds(self.actions)}
+        for path, facts in describe(self.target, directory=self.directory, **choices).items():
             print(path)
             for name, value in facts.items():
                 print(f"  {name:26s} {value}")
         return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Convert:
+    """Write data of another format as a file of floq's own, which is read at once.
+
+    Attributes:
+        source: A path, minari:NAME, d4rl:PATH, robomimic:PATH or lerobot:PATH.
+        destination: New file, whose name ends with .npz.
+        reading: How the source is read, where its files leave that open.
+        actions: What its actions lie within, where it does not say.
+    """
+
+    source: tyro.conf.Positional[str]
+    destination: tyro.conf.Positional[Path]
+    reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
+    actions: tyro.conf.OmitArgPrefixes[BoundsOptions] = BoundsOptions()
+
+    def run(self) -> int:
+        """Writes the file, and names it."""
+        from floq.data.dataset import Dataset
+
+        if self.destination.exists():
+            raise ValueError(f"{self.destination} is there already: give another name.")
+        bounds = _bounds(self.actions)
+        named = {} if bounds is None else bounds.named
+        dataset = Dataset.load(self.source, reading=self.reading, **named)
+        dataset.save(self.destination)
+        print(f"{self.destination}: {dataset.size:,} transitions")
+        return 0
+
+
+def _bounds(actions: BoundsOptions) -> Any:
+    from floq.data.bounds import ActionBounds
+
+    return None if actions.bounds is None else ActionBounds(*actions.bounds)

@@ -9,11 +9,13 @@ import tyro
 from floq.commands.training import (
     EnvironmentOptions,
     OnlineOptions,
+    Sources,
     data_file,
     online_options,
     online_settings,
     say_done,
 )
+from floq.data.reading import Reading
 from floq.runs.settings import Schedule
 
 
@@ -26,7 +28,8 @@ class Finetune:
         steps: Steps in the environment, of each seed.
         directory: New folder; the run's with "-online" at its end by default.
         online: How it learns there.
-        data: The file that holds the run's data, if it has moved or the run does not know it.
+        data: The source of the run's data, if it has moved or the run does not know it.
+        reading: How it is read, likewise.
         where: The environment, if it is not the run's.
         processes: Processes that step environments; by default one for each core.
         schedule: What happens at which environment steps.
@@ -36,7 +39,8 @@ class Finetune:
     steps: Annotated[int, tyro.conf.arg(aliases=["--online-steps"])] = 2_000_000
     directory: Path | None = None
     online: OnlineOptions = online_options()  # pyright: ignore[reportInvalidTypeForm]
-    data: Path | None = None
+    data: Sources = ()
+    reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
     schedule: tyro.conf.OmitArgPrefixes[Schedule] = Schedule()
@@ -50,7 +54,7 @@ class Finetune:
                 self.run_directory,
                 online=online_settings(self.online, self.steps),
                 directory=self.directory,
-                dataset=data_file(self.data, self.where),
+                dataset=data_file(self.data, self.reading, self.where.bounds),
                 env=self.where.spec(),
                 schedule=self.schedule,
                 processes=self.processes,

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from floq.commands.training import EnvironmentOptions
+from floq.commands.training import EnvironmentOptions, Sources, data_file
+from floq.data.reading import Reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +19,9 @@ class Inspect:
         output: The page; it holds everything that it shows. inspection.html in the run's folder by
             default.
         policy_seed: Which of the run's seeds to look into; its first by default.
-        data: The file that holds the run's data, if the run does not know it; of a task's run the
-            folder of the dataset files, $FLOQ_DATA or ~/.ogbench/data by default.
+        data: The source of the run's data, if the run does not know it; of a task's run the folder
+            of the dataset files, $FLOQ_DATA or ~/.ogbench/data by default.
+        reading: How it is read, if the run does not know it.
         where: The environment, if it is not the run's.
         episodes: Episodes of the policy that values are compared with.
         integration_steps: The K at which a flow critic is read again.
@@ -29,7 +31,8 @@ class Inspect:
     directory: tyro.conf.Positional[Path]
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     policy_seed: int | None = None
-    data: Path | None = None
+    data: Sources = ()
+    reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     episodes: int = 20
     integration_steps: tuple[int, ...] = (1, 2, 4, 8, 16)
@@ -39,11 +42,14 @@ class Inspect:
         """Writes the page."""
         from floq.reports.inspection import inspect
 
+        # A single path may also be the folder of a task's files.
+        data = data_file(self.data, self.reading, None)
+        is_plain = len(self.data) == 1 and not self.reading.said
         page = inspect(
             self.directory,
             output=self.output,
             policy_seed=self.policy_seed,
-            dataset=self.data,
+            dataset=self.data[0] if is_plain else data,
             env=self.where.spec(),
             episodes=self.episodes,
             integration_steps=self.integration_steps,

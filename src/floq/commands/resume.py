@@ -5,7 +5,14 @@ from pathlib import Path
 
 import tyro
 
-from floq.commands.training import EnvironmentOptions, HostOptions, data_file, say_done
+from floq.commands.training import (
+    EnvironmentOptions,
+    HostOptions,
+    Sources,
+    data_file,
+    say_done,
+)
+from floq.data.reading import Reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +23,8 @@ class Resume:
         directory: The run.
         steps: Updates on its data alone, in all, if not those that it was started with.
         online_steps: Steps in the environment, of each seed, in all, likewise.
-        data: The file that holds the run's data, if it has moved or the run does not know it.
+        data: The source of the run's data, if it has moved or the run does not know it.
+        reading: How it is read, likewise.
         where: Its environment, if it has moved or changed.
         processes: Processes that step environments; by default one for each core.
         together: How processes find each other that train this run together.
@@ -25,7 +33,8 @@ class Resume:
     directory: tyro.conf.Positional[Path]
     steps: int | None = None
     online_steps: int | None = None
-    data: Path | None = None
+    data: Sources = ()
+    reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
     together: tyro.conf.OmitArgPrefixes[HostOptions] = HostOptions()
@@ -38,7 +47,7 @@ class Resume:
             return say_done(
                 resume(
                     self.directory,
-                    dataset=data_file(self.data, self.where),
+                    dataset=data_file(self.data, self.reading, self.where.bounds),
                     env=self.where.spec(),
                     steps=self.steps,
                     online_steps=self.online_steps,

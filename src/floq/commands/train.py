@@ -12,11 +12,13 @@ from floq.commands.training import (
     EnvironmentOptions,
     HostOptions,
     OnlineOptions,
+    Sources,
     data_file,
     online_options,
     online_settings,
     say_done,
 )
+from floq.data.reading import Reading
 from floq.runs.settings import Schedule
 from floq.streams import say
 
@@ -29,8 +31,9 @@ class Train:
 
     Attributes:
         task: Task of OGBench, such as cube-double-play-singletask-v0; none with --data.
-        data: Data of your own in place of a task's: a file of `floq.Dataset.save`, or an npz file
-            with its arrays.
+        data: Data of your own in place of a task's: a path, minari:NAME, d4rl:PATH, robomimic:PATH
+            or lerobot:PATH; given again, sets are joined.
+        reading: How it is read where its files leave that open.
         where: Where the policy is evaluated, and trains online: the task's environment, or with
             --data by default none.
         algorithm: What learns: a method that `floq presets` lists.
@@ -50,7 +53,8 @@ class Train:
 
     task: tyro.conf.Positional[str] = ""
     algorithm: str = "floq"
-    data: Path | None = None
+    data: Sources = ()
+    reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     seeds: tuple[int, ...] = (0,)
     steps: Annotated[int, tyro.conf.arg(aliases=["--offline-steps"])] = 2_000_000
@@ -73,10 +77,10 @@ class Train:
                 f"{self.task} is a task with data of its own: leave it out beside --data, and name "
                 "the environment by --env."
             )
-        name = self.task or (self.data.stem if self.data else "")
+        name = self.task or (Path(self.data[0].rpartition(":")[2]).stem if self.data else "")
         online = online_settings(self.online, self.online_steps) if self.online_steps else None
         with self.together.joined():
-            dataset = data_file(self.data, self.where)
+            dataset = data_file(self.data, self.reading, self.where.bounds)
             needs_data = self.steps or online is None or online.buffer != "online"
             if needs_data and dataset is None:
                 dataset, env = load_task(self.task)

@@ -3,11 +3,11 @@
 import contextlib
 import dataclasses
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from floq.data.reading import Reading
 from floq.plugins import command
 from floq.runs.settings import Online
 
@@ -52,23 +52,46 @@ class HostOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class EnvironmentOptions:
-    """Which environment, where it is not the task's or the run's.
+class BoundsOptions:
+    """What the data's actions lie within.
 
     Attributes:
-        env: A gymnasium id, MODULE:ID where importing the module registers the id, or MODULE:MAKE,
-            a function there that returns the environment.
         action_low: What -1 stands for in the data's actions, in the environment's own units: one
             number, or one for each entry. Needed where the data file does not say.
         action_high: What 1 stands for.
+    """
+
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
+
+    @property
+    def bounds(self) -> "Bounds | None":
+        """What -1 and 1 stand for; None if that is not said.
+
+        Raises:
+            ValueError: If one bound is given alone.
+        """
+        if bool(self.action_low) != bool(self.action_high):
+            raise ValueError("give --action-low and --action-high together.")
+        return (self.action_low, self.action_high) if self.action_low else None
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvironmentOptions(BoundsOptions):
+    """Which environment, where it is not the task's or the run's.
+
+    Attributes:
+        action_low: What -1 stands for in the data's actions, in the environment's own units: one
+            number, or one for each entry. Needed where the data file does not say.
+        action_high: What 1 stands for.
+        env: A gymnasium id, MODULE:ID where importing the module registers the id, or MODULE:MAKE,
+            a function there that returns the environment.
         scaled_actions: Say that the data's actions were scaled from the environment's bounds to
             [-1, 1] already.
         max_episode_steps: Another time limit than the environment's own.
     """
 
     env: str | None = None
-    action_low: tuple[float, ...] = ()
-    action_high: tuple[float, ...] = ()
     scaled_actions: bool = False
     max_episode_steps: int | None = None
 
@@ -102,17 +125,6 @@ class EnvironmentOptions:
             spec = with_arguments(spec, max_episode_steps=self.max_episode_steps)
         return spec
 
-    @property
-    def bounds(self) -> "Bounds | None":
-        """What -1 and 1 stand for; None if that is not said.
-
-        Raises:
-            ValueError: If one bound is given alone.
-        """
-        if bool(self.action_low) != bool(self.action_high):
-            raise ValueError("give --action-low and --action-high together.")
-        return (self.action_low, self.action_high) if self.action_low else None
-
 
 _ONLINE: Any = dataclasses.make_dataclass(
     "Online",
@@ -139,19 +151,29 @@ def online_settings(options: Any, steps: int) -> Online:
     return Online(steps=steps, **dataclasses.asdict(options))
 
 
-def data_file(path: Path | None, where: EnvironmentOptions) -> "DataFile | None":
-    """The data that options name, and what they say of its actions.
+Sources = tyro.conf.UseAppendAction[tuple[str, ...]]
+"""Sources of data, each as a `--data` of its own."""
+
+
+def data_file(
+    sources: tuple[str, ...], reading: Reading, bounds: "Bounds | None"
+) -> "DataFile | None":
+    """The data that options name, and what they say of it.
 
     Raises:
-        ValueError: If there are bounds of actions, and no data.
+        ValueError: If something is said of data, and there is none.
     """
     from floq.training.preparation import DataFile
 
-    if path is None:
-        if where.bounds is not None:
-            raise ValueError("--action-low and --action-high speak of a data file: give --data.")
+    if not sources:
+        names = [f"--{name.replace('_', '-')}" for name in reading.said]
+        if bounds is not None:
+            names = ["--action-low", "--action-high", *names]
+        if names:
+            verb = "speak" if len(names) > 1 else "speaks"
+            raise ValueError(f"{' and '.join(names)} {verb} of a data file: give --data.")
         return None
-    return DataFile(path, where.bounds)
+    return DataFile(sources, bounds, reading)
 
 
 def in_environment(run: "Run", where: EnvironmentOptions, *, processes: int | None) -> "Run":

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,17 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy.typing import ArrayLike
 
-from floq.data.bounds import Bound, action_bounds
-from floq.data.files import dataset_arguments, write_file
-from floq.data.trajectories import Layout, check_decisions, rows_of_states, warn_of_masks
+from floq.data.bounds import ActionBounds, Bound, action_bounds
+from floq.data.files import write_file
+from floq.data.formats import Source, as_sources, placed, source_arguments
+from floq.data.joining import join
+from floq.data.reading import Layout, Reading
+from floq.data.trajectories import (
+    decisions,
+    rows_of_states,
+    rows_of_transitions,
+    warn_of_masks,
+)
 from floq.data.validation import check_and_rescale
 from floq.disk import user_path
 from floq.types import Batch, Statistics
@@ -175,30 +183,8 @@ class Dataset:
             arrays["ends"] = ends
         given = action_bounds(action_low, action_high, action_space, source=source)
         arrays, recorded = check_and_rescale(arrays, source=source, given=given)
-        states, following = (
-            arrays.pop(field).astype(np.float32, copy=False)
-            for field in ("observations", "next_observations")
-        )
-        breaks = np.ones(len(states), dtype=bool)
-        breaks[:-1] = (following[:-1] != states[1:]).any(axis=1)
-        if ends is not None:
-            breaks |= arrays.pop("ends") != 0
-
-        # Every break before a transition has put one more row, a last state, in front of it.
-        transitions = np.arange(len(states)) + np.cumsum(breaks) - breaks
-        size = len(states) + int(breaks.sum())
-
-        def spread(values: np.ndarray) -> np.ndarray:
-            rows = np.zeros((size, *values.shape[1:]), dtype=np.float32)
-            rows[transitions] = values
-            return rows
-
-        rows = spread(states)
-        rows[transitions[breaks] + 1] = following[breaks]
-        others = {field: spread(values) for field, values in arrays.items()}
-        return cls._on_device(
-            observations=rows, **others, transitions=transitions, recorded=recorded, source=source
-        )
+        rows, transitions = rows_of_transitions(arrays)
+        return cls._on_device(**rows, transitions=transitions, recorded=recorded, source=source)
 
     @classmethod
     def _on_device(
@@ -227,34 +213,49 @@ class Dataset:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        source: str | Path | Source | Sequence[str | Path | Source],
         *,
-        layout: Layout | None = None,
+        reading: Reading = Reading(),
         action_low: Bound | None = None,
         action_high: Bound | None = None,
         action_space: Any = None,
+        **choices: Any,
     ) -> "Dataset":
-        """A dataset from an npz file: one that `save` wrote, or arrays of one's own.
+        """A dataset from files: floq's and those of other libraries, one or several joined.
 
-        These are the arguments of `from_trajectories` or of `from_transitions` by their names, and
-        maybe action_low and action_high.
+        An npz file is one that `save` wrote, or holds arguments of `from_trajectories` or of
+        `from_transitions` by their names.
 
         Args:
-            path: The file.
-            layout: As in `from_trajectories`; what `save` wrote needs none.
+            source: A path, whose format is told by what it holds, or `minari:NAME`, `d4rl:PATH`,
+                `robomimic:PATH`, `lerobot:PATH`, `ogbench:NAME`; or several, whose transitions
+                follow one another.
+            reading: What to read where the files leave it open.
             action_low: As in `from_trajectories`; a file that has bounds needs none.
             action_high: Likewise.
             action_space: Likewise.
+            choices: Fields of `floq.Reading` by name, such as convention or filter_key.
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: The file is damaged, lacks a field, has other bounds, or unsound data.
+            ValueError: A file is damaged, lacks a field, has other bounds, or unsound data.
+            MissingExtraError: A package is missing that reads it.
+
+        Example:
+            >>> Dataset.load("d4rl:hopper-medium-v2.hdf5", convention="locomotion")
         """
-        path = user_path(path)
-        given = action_bounds(action_low, action_high, action_space, source=str(path))
-        arguments, recorded = dataset_arguments(path, layout=layout, given=given)
+        reading = dataclasses.replace(reading, **choices)
+        sources = as_sources(source)
+        name = ", ".join(str(one.path) for one in sources)
+        given = action_bounds(action_low, action_high, action_space, source=name)
+        return join([cls._read(one, reading, given) for one in sources], source=name)
+
+    @classmethod
+    def _read(cls, source: Source, reading: Reading, given: ActionBounds | None) -> "Dataset":
+        file, arguments, recorded = source_arguments(source, reading, given=given)
         build = cls.from_trajectories if "terminals" in arguments else cls.from_transitions
-        return dataclasses.replace(build(**arguments, source=str(path)), **recorded)
+        with placed(file):
+            return dataclasses.replace(build(**arguments, source=str(source.path)), **recorded)
 
     def save(self, path: str | Path) -> None:
         """Writes an npz file that `load` reads back to a dataset of the same fingerprint.
@@ -311,19 +312,12 @@ class Dataset:
                 f"{self.lookahead} steps: give 1 or more for each, once."
             )
         lookahead = action_chunk * n_step
-        rewards, masks = np.asarray(self.rewards), np.asarray(self.masks)
-        # Of each row: the transitions in a row from it on, until its trajectory's last state.
-        is_start, rows = self._is_start(), np.arange(len(rewards))
-        ends = np.append(np.flatnonzero(~is_start), len(rows))
-        remaining = ends[np.searchsorted(ends, rows)] - rows
-        total, going_on = np.zeros_like(rewards), np.ones_like(masks)
-        for step in range(lookahead):
-            inside = np.flatnonzero(remaining > step)
-            total[inside] += discount**step * going_on[inside] * rewards[inside + step]
-            going_on[inside] *= masks[inside + step]
-        reaches = (remaining >= lookahead) | (going_on == 0)
-        starts = np.flatnonzero((remaining >= action_chunk) & reaches)
-        check_decisions(is_start, starts, action_chunk=action_chunk, n_step=n_step)
+        total, going_on, starts = decisions(
+            *(np.asarray(self.rewards), np.asarray(self.masks), self._is_start()),
+            action_chunk=action_chunk,
+            n_step=n_step,
+            discount=discount,
+        )
         return dataclasses.replace(
             self,
             rewards=jnp.asarray(total),

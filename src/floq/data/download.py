@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.progress import (
     BarColumn,
@@ -27,12 +27,16 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from floq.data.formats import Source
 from floq.data.info import check_file
 from floq.data.paths import dataset_files
 from floq.disk import read_json, sync, writing
 
-DEFAULT_MIRRORS = ("https://rail.eecs.berkeley.edu/datasets/ogbench",)
-"""Where OGBench publishes its files."""
+DEFAULT_MIRRORS = (
+    "https://rail.eecs.berkeley.edu/datasets/ogbench",
+    "https://huggingface.co/datasets/zhouzypaul/ogbench_datasets/resolve/main",
+)
+"""Where OGBench publishes its files, and a mirror of all sets of states."""
 
 _BLOCK = 1 << 20
 _DISK_RESERVE = 256 << 20
@@ -56,11 +60,32 @@ class _Origin(NamedTuple):
         url: Where its bytes came from.
         validator: The server's ETag or date of the file, if it gave one.
         size: Bytes of the whole file, if the server said it.
+        checksum: Its SHA-256, if a redirect said it.
     """
 
     url: str
     validator: str | None
     size: int | None
+    checksum: str | None = None
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, and keeps what they say of the file.
+
+    Attributes:
+        checksum: Its SHA-256, if one was said.
+    """
+
+    checksum: str | None = None
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """The request to where a server points."""
+        # Stores of large files have it here, on the way to whichever machine sends them.
+        found = re.fullmatch(r'"?([0-9a-fA-F]{64})"?', headers.get("X-Linked-ETag", ""))
+        self.checksum = found[1].lower() if found else self.checksum
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def mirrors_from_environment() -> tuple[str, ...]:
@@ -88,7 +113,7 @@ def download(
         mirrors: Addresses of folders that hold the files, tried in turn;
             `mirrors_from_environment()` by default.
         checksums: SHA-256 of files, in hexadecimal, by file name. Where there is none, the mirror's
-            own `NAME.npz.sha256` is used if it has one.
+            own `NAME.npz.sha256` is used if it has one, or what its redirect says.
         timeout: Seconds without a byte after which a connection is given up.
         backoff: Seconds of wait after a round over all mirrors; doubled after each that brought
             nothing.
@@ -168,27 +193,31 @@ class _Fetch:
         checksum = self.checksum or self._published_checksum(url)
         origin, offset = self._origin(), self._fetched()
         if origin is not None and offset == origin.size:
-            return checksum
+            return checksum or origin.checksum
+        redirects = _Redirects()
         with _connection_errors():
-            response = self._request(url, origin, offset)
+            response = self._request(url, origin, offset, redirects)
         with response:
             offset, size = self._agree(response, origin, offset)
             validator = _validator(response)
             if offset == 0:
                 self._discard()
             with writing(self.part):
-                self._sidecar().write_text(json.dumps(_Origin(url, validator, size)))
+                origin = _Origin(url, validator, size, redirects.checksum)
+                self._sidecar().write_text(json.dumps(origin))
                 self._receive(response, offset, size)
-        return checksum
+        return checksum or redirects.checksum
 
-    def _request(self, url: str, origin: _Origin | None, offset: int) -> http.client.HTTPResponse:
+    def _request(
+        self, url: str, origin: _Origin | None, offset: int, redirects: _Redirects
+    ) -> http.client.HTTPResponse:
         headers = {"User-Agent": "floq"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
             if origin and origin.validator and origin.url == url:
                 headers["If-Range"] = origin.validator
         try:
-            return urllib.request.urlopen(
+            return urllib.request.build_opener(redirects).open(
                 urllib.request.Request(url, headers=headers), timeout=self.timeout
             )
         except urllib.error.HTTPError as error:
@@ -238,7 +267,7 @@ class _Fetch:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
                 if found != checksum:
                     raise ValueError(f"sent a file of SHA-256 {found}, where {checksum} is due")
-            check_file(self.part)
+            check_file(Source("npz", self.part))
             sync(file.fileno())
         self.part.replace(self.path)
         self._sidecar().unlink(missing_ok=True)

@@ -7,83 +7,44 @@ whatever bounds are recorded beside them.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from floq.data.bounds import ActionBounds, action_bounds
 from floq.data.npz import read_arrays
-from floq.data.trajectories import Layout
+from floq.data.reading import Layout
 from floq.disk import sync, writing
 
 _VERSION = 1
 _VALUES = ("rewards", "masks")
-_SIMULATION = ("qpos", "qvel", "button_states")
-_OPTIONAL = (*_VALUES, "terminals", "next_observations", "ends", *_SIMULATION)
+SIMULATION = ("qpos", "qvel", "button_states")
+"""Fields of OGBench's files that are not learned from."""
+_OPTIONAL = (*_VALUES, "terminals", "next_observations", "ends", *SIMULATION)
 _MARKS = ("action_low", "action_high", "version")
 
 
 class DatasetFile(NamedTuple):
-    """What a file holds.
+    """What a file, or the files of a folder, hold.
 
     Attributes:
         arrays: By field, not checked: observations, actions, and terminals or next_observations;
             rewards and masks, but for OGBench's files; ends, qpos, qvel and button_states where
             they are there.
         bounds: Of the actions, where the file has them.
-        is_saved: Whether floq saved it, so that actions are rescaled and last rows are states.
+        is_saved: Whether floq saved it, so that actions are rescaled.
+        layout: What the last rows of trajectories are, where it is settled.
+        place: The words for where a row of the arrays lies, where there are better ones than its
+            number.
     """
 
     arrays: dict[str, np.ndarray]
-    bounds: ActionBounds | None
-    is_saved: bool
-
-
-def dataset_arguments(
-    path: Path, *, layout: Layout | None, given: ActionBounds | None
-) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:
-    """What to build a dataset from a file by, and bounds that its rescaled actions have already.
-
-    Args:
-        path: The file.
-        layout: What the last rows of its trajectories are, if somebody said.
-        given: Bounds of its actions, if somebody gave them.
-
-    Returns:
-        The arguments of `Dataset.from_trajectories`, or of `Dataset.from_transitions` where there
-        are no terminals among them; and, by name, what is to be recorded after it.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged or lacks a field, or it and the arguments contradict.
-    """
-    arrays, bounds, is_saved = read_file(path)
-    if "rewards" not in arrays:
-        raise ValueError(
-            f"{path}: no array named rewards or masks, as in OGBench's files, whose rewards follow "
-            "from a task: load that with floq.load_task, or add both"
-        )
-    if given is not None and bounds is not None and not given.equals(bounds):
-        raise ValueError(
-            f"{path}: it says that its actions lie within {bounds}, and {given} was given: leave "
-            "the bounds out, or give those of the file"
-        )
-    arguments: dict[str, Any] = {
-        field: values for field, values in arrays.items() if field not in _SIMULATION
-    }
-    if "terminals" in arrays:
-        arguments["layout"] = "states" if is_saved else layout
-    elif layout is not None:
-        raise ValueError(
-            f"{path}: layout is {layout!r}, and it holds next_observations, with which every row "
-            "is a transition: leave the layout out"
-        )
-    if is_saved and bounds is not None:
-        return arguments, bounds.named
-    found = bounds or given
-    return arguments | ({} if found is None else found.named), {}
+    bounds: ActionBounds | None = None
+    is_saved: bool = False
+    layout: Layout | None = None
+    place: Callable[[int], str] | None = None
 
 
 def read_file(path: Path) -> DatasetFile:
@@ -102,7 +63,9 @@ def read_file(path: Path) -> DatasetFile:
         )
     _check_fields(arrays, path)
     bounds = action_bounds(low, high, None, source=str(path))
-    return DatasetFile(arrays, bounds, is_saved=version is not None)
+    is_saved = version is not None
+    layout = "states" if is_saved and "terminals" in arrays else None
+    return DatasetFile(arrays, bounds, is_saved=is_saved, layout=layout)
 
 
 def _check_fields(arrays: Mapping[str, np.ndarray], path: Path) -> None:

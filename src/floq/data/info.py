@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from floq.data.files import read_file
+from floq.data.bounds import ActionBounds
+from floq.data.formats import Source, find_source, placed, read_source
 from floq.data.paths import dataset_files, dataset_name
+from floq.data.reading import Reading
 from floq.data.validation import check_arrays
-from floq.disk import read_json, user_path
+from floq.disk import read_json
 from floq.shell import quoted
 
 _FLOAT = 4
@@ -40,8 +42,15 @@ def require_file(path: Path, name: str) -> None:
     raise FileNotFoundError(f"{path}: no such file. {ways} $FLOQ_DATA names another folder.")
 
 
-def check_file(path: Path) -> dict[str, np.ndarray]:
-    """Read a whole dataset file and check everything in it.
+def check_file(
+    source: str | Path | Source, reading: Reading = Reading(), bounds: ActionBounds | None = None
+) -> dict[str, np.ndarray]:
+    """Read a whole dataset file, or the files of one set, and check everything in it.
+
+    Args:
+        source: As `floq.Dataset.load` takes it.
+        reading: How to read it, where it leaves that open.
+        bounds: What its actions lie within, where it does not say.
 
     Returns:
         The arrays that floq knows, by field: as the file has them where it is one of OGBench's,
@@ -51,57 +60,79 @@ def check_file(path: Path) -> dict[str, np.ndarray]:
         FileNotFoundError: There is no such file.
         ValueError: The first fault.
     """
-    arrays = read_file(path).arrays
-    if "rewards" not in arrays:
-        return check_arrays(arrays, source=str(path))
+    found = find_source(source)
+    file = read_source(found, reading)
+    if "rewards" not in file.arrays:
+        with placed(file):
+            return check_arrays(file.arrays, source=str(found.path), bounds=bounds)
     # Imported here because OGBench's files are fetched and checked without jax.
     from floq.data.dataset import Dataset
 
-    return Dataset.load(path).trajectories()
+    named = {} if bounds is None else bounds.named
+    return Dataset.load(found, reading=reading, **named).trajectories()
 
 
-def check(target: str, *, directory: Path | None = None) -> dict[Path, str | None]:
+def check(
+    target: str,
+    *,
+    directory: Path | None = None,
+    reading: Reading = Reading(),
+    bounds: ActionBounds | None = None,
+) -> dict[Path, str | None]:
     """The first fault of each file of a dataset, or None for a sound one.
 
     Args:
-        target: A dataset or task, whose training and validation files are checked, or the path of
-            one file.
+        target: A dataset or task, whose training and validation files are checked, or a source as
+            `floq.Dataset.load` takes it.
         directory: The folder of the files, `floq.data.paths.data_directory()` by default.
+        reading: How to read them, where they leave that open.
+        bounds: What their actions lie within, where they do not say.
 
     Raises:
         FileNotFoundError: A file is not there.
     """
     found: dict[Path, str | None] = {}
-    for path in _files(target, directory):
+    for source in _sources(target, directory):
         try:
-            check_file(path)
-            found[path] = None
+            check_file(source, reading, bounds)
+            found[source.path] = None
         except ValueError as error:
-            found[path] = str(error)
+            found[source.path] = str(error)
     return found
 
 
-def describe(target: str, *, directory: Path | None = None) -> dict[Path, dict[str, Any]]:
+def describe(
+    target: str,
+    *,
+    directory: Path | None = None,
+    reading: Reading = Reading(),
+    bounds: ActionBounds | None = None,
+) -> dict[Path, dict[str, Any]]:
     """What the files of a dataset hold, after a full check of them.
 
     Args:
-        target: A dataset or task, or the path of one file.
+        target: A dataset or task, or a source as `floq.Dataset.load` takes it.
         directory: The folder of the files, `floq.data.paths.data_directory()` by default.
+        reading: How to read them, where they leave that open.
+        bounds: What their actions lie within, where they do not say.
 
     Returns:
-        For each file, by the words under which a user reads them: numbers of rows, transitions and
-        trajectories, lengths, dimensions, the range of the actions, sizes in megabytes and, where
-        the dataset was generated, the settings it was generated with.
+        For each file, by the words under which a user reads them: format, numbers of rows,
+        transitions and trajectories, lengths, dimensions, the range of the actions, sizes in
+        megabytes and, where the dataset was generated, the settings it was generated with.
 
     Raises:
         FileNotFoundError: A file is not there.
         ValueError: A file is not sound.
     """
-    return {path: _describe_file(path) for path in _files(target, directory)}
+    return {
+        source.path: _describe(source, check_file(source, reading, bounds))
+        for source in _sources(target, directory)
+    }
 
 
-def _describe_file(path: Path) -> dict[str, Any]:
-    arrays = check_file(path)
+def _describe(source: Source, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    path = source.path
     actions = arrays["actions"]
     rows, action_dim = actions.shape
     observation_dim = arrays["observations"].shape[1]
@@ -109,7 +140,9 @@ def _describe_file(path: Path) -> dict[str, Any]:
     lengths = np.diff(ends, prepend=-1) - 1
     transitions = rows - len(ends)
     on_device = _FLOAT * (rows * (observation_dim + action_dim + 2) + transitions)
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
     facts = {
+        "format": source.format,
         "rows": rows,
         "transitions": transitions,
         "trajectories": len(ends),
@@ -118,7 +151,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
         "entries of an action": action_dim,
         "range of the actions": f"{actions.min():.4g} to {actions.max():.4g}",
         "fields": ", ".join(f"{field} {values.dtype}" for field, values in arrays.items()),
-        "file (MB)": round(path.stat().st_size / 1e6, 3),
+        "file (MB)": round(sum(file.stat().st_size for file in files) / 1e6, 3),
         "memory on the device (MB)": round(on_device / 1e6, 3),
     }
     if "rewards" in arrays:
@@ -130,10 +163,14 @@ def _describe_file(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _files(target: str, directory: Path | None) -> tuple[Path, ...]:
-    if target.endswith(".npz") or os.sep in target:
-        return (user_path(target),)
+def _sources(target: str, directory: Path | None) -> tuple[Source, ...]:
+    """The files of a dataset by its name, or the source that is named."""
+    if target.endswith(".npz") or os.sep in target or ":" in target:
+        return (find_source(target),)
     paths = dataset_files(target, directory=directory)
+    folder = paths[0].with_suffix("")
+    if folder.is_dir():
+        return (Source("ogbench", folder),)
     for path in paths:
         require_file(path, target)
-    return paths
+    return tuple(Source("npz", path) for path in paths)

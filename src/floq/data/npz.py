@@ -43,20 +43,33 @@ def read_arrays(
             )
         wanted = [*required, *(name for name in optional if name in entries)]
         total = sum(_declared_size(archive, entries[name], path) for name in wanted)
-        size = path.stat().st_size
-        if total > max(_BOMB_BYTES, _BOMB_RATIO * size):
-            raise ValueError(
-                f"{path}: declares {total / 1e6:.0f} MB of data in {size / 1e6:.3f} MB, which data "
-                "that somebody recorded cannot do: it is damaged or hostile. If it is neither, "
-                "save it again with numpy.savez"
-            )
-        limit = available_memory()
-        if total > limit:
-            raise ValueError(
-                f"{path}: declares {total / 1e9:.1f} GB of data, and this machine has "
-                f"{limit / 1e9:.1f} GB of memory free: it is damaged, or needs a larger machine"
-            )
+        check_declared(path, total, size=path.stat().st_size)
         return {name: _read(archive, entries[name], path) for name in wanted}
+
+
+def check_declared(path: Path, total: int, *, size: int) -> None:
+    """Refuses more data than a file can hold, or this machine.
+
+    Args:
+        path: The file.
+        total: Bytes of data that it declares.
+        size: Bytes that it has.
+
+    Raises:
+        ValueError: If there is more.
+    """
+    if total > max(_BOMB_BYTES, _BOMB_RATIO * size):
+        raise ValueError(
+            f"{path}: declares {total / 1e6:.0f} MB of data in {size / 1e6:.3f} MB, which data "
+            "that somebody recorded cannot do: it is damaged or hostile. If it is neither, save it "
+            "again without compression, as numpy.savez does"
+        )
+    limit = available_memory()
+    if total > limit:
+        raise ValueError(
+            f"{path}: declares {total / 1e9:.1f} GB of data, and this machine has "
+            f"{limit / 1e9:.1f} GB of memory free: it is damaged, or needs a larger machine"
+        )
 
 
 def available_memory() -> int:

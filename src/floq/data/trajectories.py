@@ -1,12 +1,10 @@
 """Where trajectories end, what their last rows mean, and what is left of them."""
 
 import warnings
-from typing import Literal
 
 import numpy as np
 
-Layout = Literal["states", "transitions"]
-"""What the last row of a trajectory is: a state from which nothing was done, or a transition."""
+from floq.data.reading import Layout
 
 _TAIL_SHARE = 0.1
 """Starts that every trajectory loses at its end are spoken of where they are more of the data."""
@@ -81,6 +79,36 @@ def _refuse_doubtful(
     )
 
 
+def rows_of_transitions(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Separate transitions as rows of states, each stored once, and the rows where they start.
+
+    Args:
+        arrays: Checked fields, with next_observations and maybe ends.
+    """
+    states, following = (
+        arrays[field].astype(np.float32, copy=False)
+        for field in ("observations", "next_observations")
+    )
+    breaks = np.ones(len(states), dtype=bool)
+    breaks[:-1] = (following[:-1] != states[1:]).any(axis=1)
+    if "ends" in arrays:
+        breaks |= arrays["ends"] != 0
+
+    # Every break before a transition has put one more row, a last state, in front of it.
+    transitions = np.arange(len(states)) + np.cumsum(breaks) - breaks
+    size = len(states) + int(breaks.sum())
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        rows = np.zeros((size, *values.shape[1:]), dtype=np.float32)
+        rows[transitions] = values
+        return rows
+
+    rows = {"observations": spread(states)}
+    rows["observations"][transitions[breaks] + 1] = following[breaks]
+    rows |= {field: spread(arrays[field]) for field in ("actions", "rewards", "masks")}
+    return rows, transitions
+
+
 def warn_of_masks(masks: np.ndarray, starts: np.ndarray, *, source: str) -> None:
     """Says where masks seem to be flags of ends: each transition that goes on has the mask 0.
 
@@ -100,7 +128,44 @@ def warn_of_masks(masks: np.ndarray, starts: np.ndarray, *, source: str) -> None
         )
 
 
-def check_decisions(
+def decisions(
+    rewards: np.ndarray,
+    masks: np.ndarray,
+    is_start: np.ndarray,
+    *,
+    action_chunk: int,
+    n_step: int,
+    discount: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rewards and masks over the lookahead of decisions, and the rows where decisions start.
+
+    Args:
+        rewards: Of each row.
+        masks: Of each row.
+        is_start: Whether a transition of one step starts from a row.
+        action_chunk: Steps of a decision.
+        n_step: Decisions over which rewards are summed.
+        discount: γ of a single step.
+
+    Raises:
+        ValueError: If no decision is left.
+    """
+    lookahead, rows = action_chunk * n_step, np.arange(len(rewards))
+    # Of each row: the transitions in a row from it on, until its trajectory's last state.
+    ends = np.append(np.flatnonzero(~is_start), len(rows))
+    remaining = ends[np.searchsorted(ends, rows)] - rows
+    total, going_on = np.zeros_like(rewards), np.ones_like(masks)
+    for step in range(lookahead):
+        inside = np.flatnonzero(remaining > step)
+        total[inside] += discount**step * going_on[inside] * rewards[inside + step]
+        going_on[inside] *= masks[inside + step]
+    reaches = (remaining >= lookahead) | (going_on == 0)
+    starts = np.flatnonzero((remaining >= action_chunk) & reaches)
+    _check_decisions(is_start, starts, action_chunk=action_chunk, n_step=n_step)
+    return total, going_on, starts
+
+
+def _check_decisions(
     is_start: np.ndarray, kept: np.ndarray, *, action_chunk: int, n_step: int
 ) -> None:
     """Says what decisions of several steps leave out, and why, where it is much or all.
@@ -156,5 +221,5 @@ def check_decisions(
         f"{', '.join(named)} leaves out {lost:,} of {starts:,} transitions "
         f"({lost / starts:.0%}): {why}",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )

@@ -15,6 +15,19 @@ from floq.data.bounds import ActionBounds
 ACTION_TOLERANCE = 1e-4
 """How far beyond [-1, 1] an action may lie, for rounding."""
 
+
+class RowError(ValueError):
+    """A row of arrays breaks a rule.
+
+    Attributes:
+        row: The first such row.
+    """
+
+    def __init__(self, message: str, row: int):
+        super().__init__(message)
+        self.row = row
+
+
 _DIMENSIONS = {
     "observations": 2,
     "next_observations": 2,
@@ -254,7 +267,8 @@ def _refuse(
             first, value = start + row, piece[row][bad[row]].flat[0]
         count += int(bad_rows.sum())
     if count:
-        raise ValueError(
+        raise RowError(
             f"{rule}: row {first} holds {value}, and {count} row{'s' * (count > 1)} of "
-            f"{len(values)} break this: {way_out}"
+            f"{len(values)} break this: {way_out}",
+            first,
         )

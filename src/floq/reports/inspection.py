@@ -19,7 +19,7 @@ from floq.reports.inspection_page import Findings, inspection_page
 from floq.runs.files import replace_bytes
 from floq.runs.run import Run, load_run
 from floq.settings import takes_settings
-from floq.training.preparation import as_decisions, verified_dataset, with_environment
+from floq.training.preparation import DataFile, as_decisions, verified_dataset, with_environment
 
 STEPS = (1, 2, 4, 8, 16)
 """Integration steps K at which a flow critic is read again."""
@@ -35,7 +35,7 @@ def inspect(
     *,
     output: str | Path | None = None,
     policy_seed: int | None = None,
-    dataset: Dataset | str | Path | None = None,
+    dataset: Dataset | DataFile | str | Path | None = None,
     env: Environment | None = None,
     episodes: int = 20,
     integration_steps: Sequence[int] = STEPS,
@@ -99,10 +99,13 @@ def inspect(
     return path
 
 
-def _data_of(run: Run, dataset: Dataset | str | Path | None) -> tuple[Dataset | None, str]:
+def _data_of(
+    run: Run, dataset: Dataset | DataFile | str | Path | None
+) -> tuple[Dataset | None, str]:
     """The run's data, or why it is not there."""
     folder = None
-    if isinstance(dataset, str | Path) and not user_path(dataset).is_file():
+    of_task = run.config.task is not None and run.config.data is None
+    if of_task and isinstance(dataset, str | Path) and not user_path(dataset).is_file():
         dataset, folder = None, user_path(dataset)
     try:
         found, _ = verified_dataset(run.directory, run.config, dataset, directory=folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.algorithms import find_algorithm
+from floq.data.reading import Reading
 from floq.disk import sync, sync_path, writing
 from floq.envs.make import EnvironmentSpec
 from floq.plugins import command
@@ -44,9 +45,10 @@ class RunConfig(NamedTuple):
         schedule: What happens at which steps.
         fingerprint: SHA-256 of the dataset; None without one.
         statistics: Shapes and reward range of what decisions give, by the dataset or as given.
-        data: The file that the dataset was read from, if the run was given one.
+        data: The source that the dataset was read from, or sources, if the run was given any.
         action_bounds: What -1 and 1 stand for in the data's actions, in the environment's own
             units; None if nobody has said.
+        reading: How the sources were read where they leave that open; None if nothing was said.
     """
 
     algorithm: str
@@ -59,8 +61,9 @@ class RunConfig(NamedTuple):
     schedule: Schedule
     fingerprint: str | None
     statistics: Statistics
-    data: str | None = None
+    data: str | tuple[str, ...] | None = None
     action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    reading: Reading | None = None
 
     @property
     def needs_dataset(self) -> bool:
@@ -324,7 +327,7 @@ def config_bytes(config: RunConfig) -> bytes:
 def _config_of(data: Any, name: str) -> RunConfig:
     if isinstance(data, dict):
         # Runs of former versions do not say these.
-        data = {"data": None, "action_bounds": None, **data}
+        data = {"data": None, "action_bounds": None, "reading": None, **data}
     config = from_json(RunConfig, data, name=name)
     try:
         algorithm = find_algorithm(config.algorithm)

@@ -104,8 +104,8 @@ def finetune(
     former = with_environment(former, env, processes=processes)
     data = None
     if needs_data:
-        data, file = verified_dataset(source, former, dataset)
-        data, former = as_decisions(data, former.config), former._replace(data=file)
+        data, noted = verified_dataset(source, former, dataset)
+        data, former = as_decisions(data, former.config), former._replace(**noted._asdict())
     config = former._replace(
         steps=checkpoint.step,
         online=online,

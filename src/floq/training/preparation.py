@@ -12,7 +12,8 @@ import numpy as np
 
 from floq.algorithms import find_algorithm
 from floq.data.dataset import Dataset
-from floq.disk import user_path
+from floq.data.formats import Source, as_sources
+from floq.data.reading import Reading
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
 from floq.runs.directory import RunConfig
@@ -302,27 +303,47 @@ def with_environment(
 
 
 class DataFile(NamedTuple):
-    """A file of data, in place of the data.
+    """Files of data, in place of the data.
 
     Attributes:
-        path: An npz file as `Dataset.load` reads it.
+        path: A source as `Dataset.load` reads it, or several.
         bounds: What -1 and 1 stand for in its actions, where it does not say.
+        reading: How to read it, where it leaves that open.
+
+    Example:
+        >>> floq.DataFile("d4rl:hopper.hdf5", reading=floq.Reading(convention="locomotion"))
     """
 
-    path: str | Path
+    path: str | Path | Sequence[str | Path]
     bounds: Bounds | None = None
+    reading: Reading = Reading()
+
+
+class Noted(NamedTuple):
+    """What a run notes of its data, so that it is found again.
+
+    Attributes:
+        data: The source, or sources; None of data that was given in Python.
+        reading: How they were read; None where nothing was said.
+    """
+
+    data: str | tuple[str, ...] | None = None
+    reading: Reading | None = None
 
 
 def read_dataset(
     dataset: Dataset | DataFile | str | Path | None,
-) -> tuple[Dataset | None, str | None]:
-    """The data, and the file that it was read from, if it is one."""
+) -> tuple[Dataset | None, Noted]:
+    """The data, and where it was read from, if it was."""
     if dataset is None or isinstance(dataset, Dataset):
-        return dataset, None
+        return dataset, Noted()
     file = dataset if isinstance(dataset, DataFile) else DataFile(dataset)
-    path = user_path(file.path).resolve()
+    sources = [Source(one.format, one.path.resolve()) for one in as_sources(file.path)]
     low, high = (None, None) if file.bounds is None else map(np.asarray, file.bounds)
-    return Dataset.load(path, action_low=low, action_high=high), str(path)
+    found = Dataset.load(sources, reading=file.reading, action_low=low, action_high=high)
+    names = [str(one.path if one.format == "npz" else one) for one in sources]
+    reading = file.reading if file.reading.said else None
+    return found, Noted(tuple(names) if len(names) > 1 else names[0], reading)
 
 
 def verified_dataset(
@@ -331,8 +352,8 @@ def verified_dataset(
     dataset: Dataset | DataFile | str | Path | None,
     *,
     directory: Path | None = None,
-) -> tuple[Dataset, str | None]:
-    """The run's dataset, and no other, and the file that it was read from, if it is one.
+) -> tuple[Dataset, Noted]:
+    """The run's dataset, and no other, and where it was read from, if it was.
 
     Args:
         path: The run.
@@ -349,16 +370,22 @@ def verified_dataset(
             f"{path} was not started from one of floq's tasks: give its data as `dataset`, or as "
             "--data PATH where Dataset.save has written it."
         )
-    if dataset is None and config.data is not None and not Path(config.data).exists():
-        raise FileNotFoundError(
-            f"{config.data}, the data of {path}, is not there: give the place where it lies now as "
-            "`dataset`, or as --data PATH."
-        )
+    if dataset is None and config.data is not None:
+        try:
+            as_sources(config.data)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}. This is the data of {path}: give the place where it lies now as "
+                "`dataset`, or as --data PATH."
+            ) from error
     given = config.data if dataset is None else dataset
     if given is not None and not isinstance(given, Dataset):
         file = given if isinstance(given, DataFile) else DataFile(given)
-        given = file._replace(bounds=file.bounds or config.action_bounds)
-    found, file = read_dataset(given)
+        given = file._replace(
+            bounds=file.bounds or config.action_bounds,
+            reading=file.reading if file.reading.said else config.reading or Reading(),
+        )
+    found, noted = read_dataset(given)
     if found is None:
         assert config.task is not None
         found, env = load_task(config.task, directory=directory)
@@ -369,4 +396,4 @@ def verified_dataset(
             f"{path} was trained on another dataset: its fingerprint is {config.fingerprint}, that "
             f"of the data given now is {fingerprint}. Find the former data, or train anew."
         )
-    return found, file or config.data
+    return found, noted if noted.data else Noted(config.data, config.reading)

@@ -79,8 +79,8 @@ def train(
 
     Args:
         config: The config of an algorithm, such as `floq.FloqConfig()`, or `floq.preset(...)`.
-        dataset: The data, or an npz file as `Dataset.load` reads it, which the run notes; None
-            learns from online transitions alone.
+        dataset: The data, or a source as `Dataset.load` reads it, which the run notes (a
+            `floq.DataFile` says how to read it); None learns from online transitions alone.
         directory: A new folder for everything that the run leaves behind.
         env: Where to evaluate the policy, and to train online: what `floq.make_env` takes, an
             environment, or a function that returns one and can be imported. None does neither.
@@ -122,7 +122,7 @@ def train(
     check_devices(config, seeds, online, offline_steps=steps)
     task = check_task_of(task, env)
     check_policies(schedule, name, spec)
-    dataset, file = read_dataset(dataset)
+    dataset, noted = read_dataset(dataset)
     fingerprint = None if dataset is None else dataset.fingerprint()
     dataset = None if dataset is None else as_decisions(dataset, config)
     environment = None if spec is None else check_environment(spec, dataset, processes=processes)
@@ -141,7 +141,8 @@ def train(
         schedule=schedule,
         fingerprint=fingerprint,
         statistics=statistics,
-        data=file,
+        data=noted.data,
+        reading=noted.reading,
         action_bounds=(
             environment.bounds if dataset is None and environment else action_bounds(dataset)
         ),
@@ -214,8 +215,8 @@ def resume(
             files.say(f"{path} is finished: all {step:,} {unit} are done.")
             return Run(path, config, step, checkpoint.state)
         if config.fingerprint is not None:
-            dataset, file = verified_dataset(path, config, dataset)
-            config = config._replace(data=file)
+            dataset, noted = verified_dataset(path, config, dataset)
+            config = config._replace(**noted._asdict())
             dataset = as_decisions(dataset, config.config)
         if files.writes:
             config = with_environment(config, env, processes=processes)

@@ -1,0 +1,19 @@
+"""npz files: what anybody wrote, what floq saved, and OGBench's without rewards."""
+
+from pathlib import Path
+
+from floq.data.files import DatasetFile, read_file
+from floq.data.formats.kinds import signature
+from floq.data.reading import Reading
+
+OPTIONS = ("layout",)
+
+
+def recognises(path: Path) -> bool:
+    """Whether a file is an archive."""
+    return signature(path).startswith(b"PK")
+
+
+def read(path: Path, reading: Reading) -> DatasetFile:
+    """The arrays of a file, as `floq.data.files.read_file` reads them."""
+    return read_file(path)

@@ -1,0 +1,57 @@
+"""OGBench's sets: one npz file, or a folder of shards with a validation twin of each."""
+
+from pathlib import Path
+
+from floq.data.files import DatasetFile, read_file
+from floq.data.formats.episodes import Episode, put_together
+from floq.data.npz import check_declared
+from floq.data.paths import data_directory, dataset_files, dataset_name
+from floq.data.reading import Reading
+
+OPTIONS = ("layout",)
+
+
+def locate(name: str) -> Path:
+    """Where a set of that name lies, or its folder of shards."""
+    folder = data_directory() / dataset_name(name)
+    return folder if folder.is_dir() else dataset_files(name)[0]
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is a folder of shards; a single file is one of npz."""
+    return path.is_dir() and bool(shards(path))
+
+
+def shards(folder: Path) -> list[Path]:
+    """The training files of a folder, in order."""
+    return sorted(path for path in folder.glob("*.npz") if not path.stem.endswith("-val"))
+
+
+def read(path: Path, reading: Reading) -> DatasetFile:
+    """The file, or all shards one after the other; images stay uint8.
+
+    Raises:
+        ValueError: One is damaged, or they differ in their fields or shapes.
+    """
+    files = shards(path) if path.is_dir() else [path]
+    if not files:
+        raise ValueError(f"{path}: it holds no npz file of training data")
+    size = sum(file.stat().st_size for file in files)
+    # Files of plain arrays are as large as what they hold.
+    check_declared(path, size, size=size)
+    parts = [read_file(file) for file in files]
+    if len(parts) == 1:
+        return parts[0]
+    fields = [part.arrays.keys() for part in parts]
+    for file, part, names in zip(files, parts, fields, strict=True):
+        if names != fields[0] or part.bounds != parts[0].bounds:
+            raise ValueError(
+                f"{file}: it holds {', '.join(names)}, and {files[0].name} "
+                f"{', '.join(fields[0])}: shards of a set have the same fields and bounds"
+            )
+    together = put_together(
+        path,
+        [Episode(file.name, part.arrays) for file, part in zip(files, parts, strict=True)],
+    )
+    first = parts[0]
+    return first._replace(arrays=together.arrays, place=together.place)

@@ -1,0 +1,56 @@
+"""How sources of data are read where their files leave it open.
+
+Free of numpy, so that the command line answers at once.
+"""
+
+import dataclasses
+from typing import Literal
+
+from floq.settings import normalise
+
+Layout = Literal["states", "transitions"]
+"""What the last row of a trajectory is: a state from which nothing was done, or a transition."""
+Convention = Literal["antmaze", "adroit", "locomotion"]
+"""The tasks of D4RL whose way with rewards and ends is followed."""
+Rewards = Literal["next.reward", "success", "demonstrations"]
+"""Where rewards of a LeRobot set come from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How data is read where its files leave it open.
+
+    Attributes:
+        layout: What the last row of a trajectory is in arrays of your own: a state from which
+            nothing was done ("states"), or a transition like any other ("transitions").
+        convention: Of D4RL's files. "locomotion": rewards as they are; trajectories end at
+            terminals and timeouts. "adroit": likewise, and where a next observation is more than
+            1e-6 from the following row's. "antmaze": reward - 1; trajectories run on past
+            terminals, where values end.
+        filter_key: Which demonstrations of a robomimic file are read: a name under its mask, such
+            as train.
+        observation_keys: Which parts of observations that are dictionaries are read, as
+            part or part/inner; by default all. They are put side by side in sorted order, as
+            gymnasium.wrappers.FlattenObservation does.
+        rewards: Of a LeRobot set. "next.reward": those that it holds. "success": 1 at the end of
+            an episode whose next.success is true, else 0. "demonstrations": 1 at the end of every
+            episode, else 0.
+    """
+
+    layout: Layout | None = None
+    convention: Convention | None = None
+    filter_key: str | None = None
+    observation_keys: tuple[str, ...] = ()
+    rewards: Rewards | None = None
+
+    def __post_init__(self) -> None:
+        """Gives each field its type."""
+        normalise(self)
+
+    @property
+    def said(self) -> dict[str, object]:
+        """What is not left open, by name."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {
+            name: value for name in defaults if (value := getattr(self, name)) != defaults[name]
+        }

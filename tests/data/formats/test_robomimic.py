@@ -1,0 +1,96 @@
+"""robomimic's files of demonstrations."""
+
+import h5py
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import floq
+from floq.data.formats import find_source
+
+LENGTHS = {"demo_0": 3, "demo_2": 4, "demo_10": 2}
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Three demonstrations, each of which succeeds at its end."""
+    path = tmp_path / "low_dim.hdf5"
+    with h5py.File(path, "w") as file:
+        for number, (name, length) in enumerate(LENGTHS.items()):
+            demo = file.create_group(f"data/{name}")
+            rows = np.arange(length) + 100.0 * number
+            for folder, shift in (("obs", 0), ("next_obs", 1)):
+                demo[f"{folder}/object"] = np.stack([rows + shift] * 3, axis=1)
+                demo[f"{folder}/eef_pos"] = -np.stack([rows + shift] * 2, axis=1)
+                demo[f"{folder}/agentview_image"] = np.zeros((length, 8, 8, 3), np.uint8)
+            demo["actions"] = np.full((length, 2), 0.25)
+            demo["rewards"] = np.eye(1, length, length - 1)[0]
+            demo["dones"] = np.eye(1, length, length - 1)[0].astype(int)
+        file["mask/train"] = np.array([b"demo_10", b"demo_0"])
+        file["mask/lost"] = np.array([b"demo_7"])
+    return path
+
+
+def test_demonstrations_by_hand(path):
+    """In the order of their numbers, parts in sorted order, ended by dones."""
+    dataset = floq.Dataset.load(path, observation_keys=("object", "eef_pos"))
+    assert find_source(path).format == "robomimic"
+    batch = dataset.take(jnp.arange(dataset.size))
+    rows = np.array([0, 1, 2, 100, 101, 102, 103, 200, 201])
+    np.testing.assert_array_equal(batch.observations, rows[:, None] * np.array([-1, -1, 1, 1, 1]))
+    np.testing.assert_array_equal(batch.next_observations[:, 2], rows + 1)
+    np.testing.assert_array_equal(batch.rewards, [0, 0, 1, 0, 0, 0, 1, 0, 1])
+    np.testing.assert_array_equal(batch.masks, 1 - np.asarray(batch.rewards))
+    np.testing.assert_array_equal(batch.next_action_masks, [1, 1, 0, 1, 1, 1, 0, 1, 0])
+
+
+def test_filter_keys(path):
+    """Only the demonstrations of the list, still by number; what is not there is named."""
+    keys = ("object",)
+    chosen = floq.Dataset.load(path, observation_keys=keys, filter_key="train")
+    np.testing.assert_array_equal(
+        chosen.observations[chosen.transitions][:, 0], [0, 1, 2, 200, 201]
+    )
+    with pytest.raises(ValueError, match="filter_key is 'test', and under mask there is lost, tra"):
+        floq.Dataset.load(path, observation_keys=keys, filter_key="test")
+    with pytest.raises(ValueError, match="mask/lost names 'demo_7', which is not there"):
+        floq.Dataset.load(path, observation_keys=keys, filter_key="lost")
+
+
+def test_images_are_named(path):
+    """Without a choice of parts the images are refused, with what to give instead."""
+    with pytest.raises(ValueError, match=r"agentview_image holds images.*keys eef_pos object\)"):
+        floq.Dataset.load(path)
+
+
+def test_without_next_observations(path):
+    """The last state is unknown: a transition that was done counts, one that was cut does not."""
+    with h5py.File(path, "a") as file:
+        for name in LENGTHS:
+            del file[f"data/{name}/next_obs"]
+        file["data/demo_2/dones"][...] = 0
+    with pytest.warns(UserWarning, match="1 transitions, the last ones of trajectories"):
+        dataset = floq.Dataset.load(path, observation_keys=("object",))
+    assert dataset.size == 8
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "words"),
+    [
+        ("rewards", np.array([0, np.nan, 0, 1]), "row 4 holds nan.*which is row 1 of demo_2"),
+        ("actions", np.full((4, 2), 2.0), "row 3 holds 2.0.*which is row 0 of demo_2"),
+        ("actions", np.zeros((4, 3)), r"demo_2: actions has rows of shape \(3,\), and .*demo_0"),
+        ("dones", np.array([0, 0, 3, 1]), "demo_2: dones must be 0 or 1: row 2 holds 3"),
+        ("rewards", np.zeros(3), "demo_2: rewards has 3 rows where 4 are due"),
+        ("obs/object", None, "no data/demo_2/obs/object; there is agentview_image, eef_pos"),
+    ],
+)
+def test_faults_are_named(path, field, change, words):
+    """File, demonstration, field, row and value."""
+    with h5py.File(path, "a") as file:
+        del file[f"data/demo_2/{field}"]
+        if change is not None:
+            file[f"data/demo_2/{field}"] = change
+    with pytest.raises(ValueError, match=words) as caught:
+        floq.Dataset.load(path, observation_keys=("object",))
+    assert str(path) in str(caught.value)
