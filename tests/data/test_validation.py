@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from floq.data import validation
+from floq.data import memory
 from floq.data.validation import check_arrays
 
 
@@ -31,7 +31,7 @@ def test_values_that_are_not_finite(trajectories, field, value):
 
 def test_first_bad_row_is_found_across_pieces(monkeypatch, trajectories):
     """Reading in pieces changes neither the first row nor the count."""
-    monkeypatch.setattr(validation, "_PIECE", 4)
+    monkeypatch.setattr(memory, "PIECE", 4)
     trajectories["observations"][[6, 7, 9], 1] = np.nan
     refused(trajectories, "observations must be finite", "row 6", "3 rows of 11")
 

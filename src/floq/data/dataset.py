@@ -16,6 +16,7 @@ from floq.data.bounds import ActionBounds, Bound, action_bounds
 from floq.data.files import write_file
 from floq.data.formats import Source, as_sources, placed, source_arguments
 from floq.data.joining import join
+from floq.data.memory import as_rows, on_device
 from floq.data.reading import Layout, Reading
 from floq.data.trajectories import (
     decisions,
@@ -199,12 +200,11 @@ class Dataset:
         source: str,
     ) -> "Dataset":
         warn_of_masks(masks, transitions, source=source)
-        clipped = np.clip(actions.astype(np.float32), -ACTION_LIMIT, ACTION_LIMIT)
         return cls(
-            observations=jnp.array(observations, dtype=jnp.float32),
-            actions=jnp.array(clipped),
-            rewards=jnp.array(rewards, dtype=jnp.float32),
-            masks=jnp.array(masks, dtype=jnp.float32),
+            observations=on_device(as_rows(observations)),
+            actions=on_device(as_rows(actions, limit=ACTION_LIMIT)),
+            rewards=on_device(as_rows(rewards)),
+            masks=on_device(as_rows(masks)),
             transitions=jnp.array(transitions, dtype=jnp.int32),
             action_low=recorded.get("action_low"),
             action_high=recorded.get("action_high"),

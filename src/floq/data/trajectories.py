@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from floq.data.memory import PIECE, zeros
 from floq.data.reading import Layout
 
 _TAIL_SHARE = 0.1
@@ -46,6 +47,8 @@ def rows_of_states(
             UserWarning,
             stacklevel=4,
         )
+    if not over.any():
+        return arrays
     # The row that is added stands for a state that nobody reads, since it has no value.
     rows = np.repeat(np.arange(len(over)), 1 + over)
     states = {field: values[rows] for field, values in arrays.items()}
@@ -90,7 +93,10 @@ def rows_of_transitions(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.nda
         for field in ("observations", "next_observations")
     )
     breaks = np.ones(len(states), dtype=bool)
-    breaks[:-1] = (following[:-1] != states[1:]).any(axis=1)
+    for start in range(0, len(states) - 1, PIECE):
+        own = slice(start, min(start + PIECE, len(states) - 1))
+        later = slice(start + 1, own.stop + 1)
+        breaks[own] = (following[own] != states[later]).any(axis=1)
     if "ends" in arrays:
         breaks |= arrays["ends"] != 0
 
@@ -99,7 +105,7 @@ def rows_of_transitions(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.nda
     size = len(states) + int(breaks.sum())
 
     def spread(values: np.ndarray) -> np.ndarray:
-        rows = np.zeros((size, *values.shape[1:]), dtype=np.float32)
+        rows = zeros((size, *values.shape[1:]))
         rows[transitions] = values
         return rows
 

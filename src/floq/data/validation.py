@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from floq.data.bounds import ActionBounds
+from floq.data.memory import PIECE, pieces
 
 ACTION_TOLERANCE = 1e-4
 """How far beyond [-1, 1] an action may lie, for rounding."""
@@ -45,7 +46,6 @@ _SHAPES = {1: "(rows,)", 2: "(rows, entries)"}
 _NEAR = 1e-3
 """Actions this close to -1 and 1 reach them, as those that were clipped or rescaled do."""
 _UNITS = ActionBounds((-1.0,), (1.0,))
-_PIECE = 65_536
 
 
 def check_arrays(
@@ -70,17 +70,12 @@ def check_arrays(
             last row is not 1.
     """
     checked = {field: _as_array(values, field, source) for field, values in arrays.items()}
-    observations = checked["observations"]
+    check_forms(checked, source=source)
     for field, values in checked.items():
-        _check_form(values, field, rows=observations.shape[:1], source=source)
-    if "next_observations" in checked:
-        _check_width(checked["next_observations"], observations, source=source)
-    for field, values in checked.items():
-        _check_values(values, field, source=source)
-    if "actions" in checked:
-        _check_actions(checked["actions"], bounds, source=source)
-    if "terminals" in checked:
-        _check_terminals(checked["terminals"], source=source)
+        check = FieldCheck(field, values.shape, values.dtype, source=source, bounds=bounds)
+        for piece in pieces(values):
+            check.look(piece)
+        check.settle()
     return checked
 
 
@@ -111,8 +106,88 @@ def check_and_rescale(
             UserWarning,
             stacklevel=3,
         )
-    checked["actions"] = bounds.to_unit(actions).astype(np.float32)
+    rescaled = np.empty(actions.shape, np.float32)
+    for start in range(0, len(actions), PIECE):
+        rescaled[start : start + PIECE] = bounds.to_unit(actions[start : start + PIECE])
+    checked["actions"] = rescaled
     return checked, bounds.named
+
+
+def check_forms(arrays: Mapping[str, np.ndarray], *, source: str) -> None:
+    """Refuses fields whose types and shapes are not those of offline data, or do not agree.
+
+    Args:
+        arrays: As `check_arrays` takes them; their values are not read.
+        source: What the data is called in messages.
+
+    Raises:
+        ValueError: If there are such.
+    """
+    observations = arrays["observations"]
+    for field, values in arrays.items():
+        _check_form(values, field, rows=observations.shape[:1], source=source)
+    if "next_observations" in arrays:
+        _check_width(arrays["next_observations"], observations, source=source)
+
+
+class FieldCheck:
+    """The rules that each row of a field obeys, which it is shown piece by piece."""
+
+    def __init__(
+        self,
+        field: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        *,
+        source: str,
+        bounds: ActionBounds | None = None,
+    ):
+        """Nothing is seen yet.
+
+        Args:
+            field: One that `check_arrays` knows.
+            shape: Of all pieces together.
+            dtype: Of the values.
+            source: What the data is called in messages.
+            bounds: What actions lie within; [-1, 1] if nobody has said.
+        """
+        self._source, self._rows = source, shape[0]
+        self._last: Any = None
+        self._ends = 0
+        self._is_terminals = field == "terminals"
+        where = f"{source}: {field}"
+        self._rules = list[_Rule]()
+        if dtype.kind == "f":
+            finite = f"{where} must be finite and within the range of float32"
+            way_out = "repair or leave out the trajectories with such rows"
+            self._rules.append(_Rule(_beyond_float32, finite, way_out, self._rows))
+        if field in _FLAGS:
+            way_out = (
+                "masks are 1 - terminated" if field == "masks" else "1 marks the end of a trajectory"
+            )
+            rule = f"{where} must be 0 or 1"
+            is_bad = lambda piece: (piece != 0) & (piece != 1)  # noqa: E731
+            self._rules.append(_Rule(is_bad, rule, way_out, self._rows))
+        if field == "actions":
+            self._rules.append(_action_rule(shape, bounds, source=source))
+
+    def look(self, piece: np.ndarray) -> None:
+        """Takes in the next rows."""
+        for rule in self._rules:
+            rule.look(piece)
+        if self._is_terminals:
+            self._last, self._ends = piece[-1], self._ends + int(np.count_nonzero(piece))
+
+    def settle(self) -> None:
+        """Says what is wrong, once all rows are seen.
+
+        Raises:
+            ValueError: If a row breaks a rule.
+        """
+        for rule in self._rules:
+            rule.settle()
+        if self._is_terminals and self._last != 1:
+            _refuse_terminals(self._last, self._rows - 1, self._ends, source=self._source)
 
 
 def _as_array(values: Any, field: str, source: str) -> np.ndarray:
@@ -198,26 +273,10 @@ def _check_width(following: np.ndarray, observations: np.ndarray, *, source: str
         )
 
 
-def _check_values(values: np.ndarray, field: str, *, source: str) -> None:
-    where = f"{source}: {field}"
-    if values.dtype.kind == "f":
-        _refuse(
-            values,
-            _beyond_float32,
-            f"{where} must be finite and within the range of float32",
-            "repair or leave out the trajectories with such rows",
-        )
-    if field in _FLAGS:
-        _refuse(
-            values,
-            lambda piece: (piece != 0) & (piece != 1),
-            f"{where} must be 0 or 1",
-            "masks are 1 - terminated" if field == "masks" else "1 marks the end of a trajectory",
-        )
-
-
-def _check_actions(values: np.ndarray, bounds: ActionBounds | None, *, source: str) -> None:
-    limits = (bounds or _UNITS).each(values.shape[1], source=source)
+def _action_rule(
+    shape: tuple[int, ...], bounds: ActionBounds | None, *, source: str
+) -> "_Rule":
+    limits = (bounds or _UNITS).each(shape[1], source=source)
     if bounds is None:
         way_out = (
             "give the environment's bounds as action_low= and action_high=, or its action_space=, "
@@ -225,21 +284,17 @@ def _check_actions(values: np.ndarray, bounds: ActionBounds | None, *, source: s
         )
     else:
         way_out = "these are the bounds that were given, in the units of the actions: correct them"
-    _refuse(
-        values,
+    return _Rule(
         lambda piece: np.abs(limits.to_unit(piece)) > 1 + ACTION_TOLERANCE,
         f"{source}: actions must lie within {limits}",
         way_out,
+        shape[0],
     )
 
 
-def _check_terminals(terminals: np.ndarray, *, source: str) -> None:
-    last = len(terminals) - 1
-    if terminals[last] == 1:
-        return
-    found = int(np.count_nonzero(terminals))
+def _refuse_terminals(last: Any, row: int, found: int, *, source: str) -> None:
     raise ValueError(
-        f"{source}: terminals is {terminals[last]} at the last row, {last}, with "
+        f"{source}: terminals is {last} at the last row, {row}, with "
         f"{found or 'no'} end{'' if found == 1 else 's'} before it: the last row of each "
         "trajectory must be 1, also where a time limit ended it (of D4RL's fields give "
         "terminals | timeouts); or the data was cut short"
@@ -251,24 +306,31 @@ def _beyond_float32(piece: np.ndarray) -> np.ndarray:
         return ~np.isfinite(piece.astype(np.float32, copy=False))
 
 
-def _refuse(
-    values: np.ndarray, is_bad: Callable[[np.ndarray], np.ndarray], rule: str, way_out: str
-) -> None:
-    """Raise if `is_bad` holds for any value, with the first such row and the number of them."""
-    first, value, count = -1, None, 0
-    for start in range(0, len(values), _PIECE):
-        piece = values[start : start + _PIECE]
-        bad = is_bad(piece)
-        if not bad.any():
-            continue
-        bad_rows = bad.reshape(len(bad), -1).any(axis=1)
-        if count == 0:
-            row = int(bad_rows.argmax())
-            first, value = start + row, piece[row][bad[row]].flat[0]
-        count += int(bad_rows.sum())
-    if count:
-        raise RowError(
-            f"{rule}: row {first} holds {value}, and {count} row{'s' * (count > 1)} of "
-            f"{len(values)} break this: {way_out}",
-            first,
-        )
+class _Rule:
+    """Something that holds for no sound value; counts the rows where it does."""
+
+    def __init__(
+        self, is_bad: Callable[[np.ndarray], np.ndarray], rule: str, way_out: str, rows: int
+    ):
+        self._is_bad, self._rule, self._way_out, self._rows = is_bad, rule, way_out, rows
+        self._seen = self._count = 0
+        self._first, self._value = -1, None
+
+    def look(self, piece: np.ndarray) -> None:
+        bad = self._is_bad(piece)
+        if bad.any():
+            bad_rows = bad.reshape(len(bad), -1).any(axis=1)
+            if self._count == 0:
+                row = int(bad_rows.argmax())
+                self._first, self._value = self._seen + row, piece[row][bad[row]].flat[0]
+            self._count += int(bad_rows.sum())
+        self._seen += len(piece)
+
+    def settle(self) -> None:
+        """Raises with the first bad row and the number of them."""
+        if self._count:
+            raise RowError(
+                f"{self._rule}: row {self._first} holds {self._value}, and {self._count} "
+                f"row{'s' * (self._count > 1)} of {self._rows} break this: {self._way_out}",
+                self._first,
+            )

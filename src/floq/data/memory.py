@@ -1,0 +1,74 @@
+"""Large arrays in memory: read in pieces, and handed to the device without a copy.
+
+Free of jax until there is something for the device, since files are checked without it.
+"""
+
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+PIECE = 65_536
+"""Rows that are looked at together, so that what is computed of them stays small."""
+_ALIGNMENT = 64
+"""Bytes at whose multiples the device of a CPU takes an array over as it is."""
+
+
+def zeros(shape: tuple[int, ...]) -> np.ndarray:
+    """An array of float32 for `on_device`; what is never written takes no memory."""
+    size = 4 * int(np.prod(shape))
+    raw = np.zeros(size + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(np.float32).reshape(shape)
+
+
+def as_rows(values: np.ndarray, *, limit: float = np.inf) -> np.ndarray:
+    """A copy for `on_device`, clipped to ±limit."""
+    rows, start = zeros(values.shape), 0
+    for piece in pieces(values):
+        own = piece.astype(np.float32, copy=False)
+        rows[start : start + len(piece)] = np.clip(own, -limit, limit) if limit < np.inf else own
+        start += len(piece)
+    return rows
+
+
+def pieces(values: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows, some at a time; those of a file that is mapped to be read are let go again."""
+    mapped = values
+    while mapped is not None and not isinstance(mapped, np.memmap):
+        mapped = getattr(mapped, "base", None)
+    # In other modes the pages may hold what is not in the file.
+    forget = getattr(mapped, "_mmap", None) if getattr(mapped, "mode", "") == "r" else None
+    for start in range(0, len(values), PIECE):
+        yield values[start : start + PIECE]
+        if forget is not None and hasattr(mmap, "MADV_DONTNEED"):
+            forget.madvise(mmap.MADV_DONTNEED)
+
+
+def on_device(values: np.ndarray) -> Any:
+    """An array on the device, which may be the same memory: nobody must write to it any more."""
+    import jax
+
+    return jax.device_put(values)
+
+
+class Flags:
+    """A flag of each row, eight in a byte."""
+
+    def __init__(self, rows: int):
+        """None is set."""
+        self._bytes = np.zeros(-(-rows // 8), np.uint8)
+        self.rows = rows
+
+    def read(self, first: int, last: int) -> np.ndarray:
+        """Those from one row up to another, bool."""
+        bits = np.unpackbits(self._bytes[first // 8 : -(-last // 8)])
+        return bits[first % 8 : first % 8 + last - first].astype(bool)
+
+    def write(self, first: int, values: np.ndarray) -> None:
+        """Sets those from a row on."""
+        touched = slice(first // 8, -(-(first + len(values)) // 8))
+        bits = np.unpackbits(self._bytes[touched])
+        bits[first % 8 : first % 8 + len(values)] = values
+        self._bytes[touched] = np.packbits(bits)
