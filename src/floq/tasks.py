@@ -2,14 +2,15 @@
 
 import difflib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import gymnasium
 
 from floq.data.dataset import Dataset
 from floq.data.info import require_file
-from floq.data.ogbench_files import read_ogbench, relabel, simulation_fields
+from floq.data.ogbench_files import read_task
 from floq.data.paths import dataset_files, dataset_name
+from floq.data.streamed import StreamedDataset, load_rows
 from floq.envs.make import make_env
 from floq.extras import require_extra
 
@@ -92,7 +93,7 @@ def check_task(name: str) -> None:
 
 
 def require_task(name: str, *, directory: Path | None = None) -> Path:
-    """The training data file of a benchmark task, which is there.
+    """The training data of a benchmark task, a file or a folder of shards, which is there.
 
     Raises:
         ValueError: There is no such task.
@@ -102,8 +103,29 @@ def require_task(name: str, *, directory: Path | None = None) -> Path:
     check_task(name)
     require_extra("ogbench")
     path, _ = dataset_files(name, directory=directory)
+    if path.with_suffix("").is_dir():
+        return path.with_suffix("")
     require_file(path, name)
     return path
+
+
+@overload
+def load_task(
+    name: str,
+    *,
+    directory: Path | None = None,
+    success_timing: Literal["pre", "post"] = "pre",
+) -> tuple[Dataset, gymnasium.Env]: ...
+
+
+@overload
+def load_task(
+    name: str,
+    *,
+    directory: Path | None = None,
+    success_timing: Literal["pre", "post"] = "pre",
+    device_memory: str | int,
+) -> tuple[Dataset | StreamedDataset, gymnasium.Env]: ...
 
 
 def load_task(
@@ -111,7 +133,8 @@ def load_task(
     *,
     directory: Path | None = None,
     success_timing: Literal["pre", "post"] = "pre",
-) -> tuple[Dataset, gymnasium.Env]:
+    device_memory: str | int | None = None,
+) -> tuple[Dataset | StreamedDataset, gymnasium.Env]:
     """The training data of a benchmark task, with its rewards, and its environment.
 
     Args:
@@ -120,6 +143,8 @@ def load_task(
         directory: The folder of the dataset files, `floq.data.paths.data_directory()` by default.
         success_timing: Whether the environment's reward and termination follow from the state
             before ("pre", as the rewards of the data do) or after ("post") each step.
+        device_memory: What the data may take on the device, such as "8GB": if it is larger, parts
+            of it take turns there. "auto" is what fits; by default all of it is loaded.
 
     Raises:
         ValueError: There is no such task, or its data file is unsound.
@@ -127,20 +152,11 @@ def load_task(
         FileNotFoundError: The data file is not there; the message holds the commands that make it.
     """
     path = require_task(name, directory=directory)
-    arrays = read_ogbench(path, simulation=simulation_fields(name))
+    # What labels the data must not meet what the caller does with the other one.
     env = make_env(name, success_timing=success_timing)
-    rewards, masks = relabel(arrays, env=env, task_name=name, source=str(path))
-    dataset = Dataset.from_trajectories(
-        arrays["observations"],
-        arrays["actions"],
-        rewards,
-        masks,
-        arrays["terminals"],
-        # Rewards and masks follow from each row's state, also at a trajectory's last one.
-        layout="states",
-        source=str(path),
-    )
-    return dataset, env
+    labelling = env if device_memory is None else make_env(name)
+    rows = read_task(path, env=labelling, task_name=name)
+    return load_rows(rows, device_memory), env
 
 
 def unknown_task(name: str) -> str:

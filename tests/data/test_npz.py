@@ -114,7 +114,7 @@ def test_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     path = tmp_path / "x.npz"
     np.savez_compressed(path, a=np.zeros(100_000), b=np.zeros(100_000))
     monkeypatch.setattr(npz, "available_memory", lambda: 1_000_000)
-    monkeypatch.setattr(npz, "_read", lambda *_: pytest.fail("the array was unpacked"))
+    monkeypatch.setattr(npz.Member, "read", lambda *_: pytest.fail("the array was unpacked"))
     with pytest.raises(ValueError, match=r"declares 0.0 GB of data.* memory free"):
         read_arrays(path, required=["a", "b"])
 

@@ -1,7 +1,6 @@
 """Offline data on the device, stored once, sampled inside compiled loops."""
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,23 @@ from numpy.typing import ArrayLike
 
 from floq.data.bounds import ActionBounds, Bound, action_bounds
 from floq.data.files import write_file
+from floq.data.fingerprint import fingerprint
 from floq.data.formats import Source, as_sources, placed, source_arguments
 from floq.data.joining import join
-from floq.data.memory import as_rows, on_device
+from floq.data.memory import ACTION_LIMIT as ACTION_LIMIT
+from floq.data.memory import clip_actions, filled, on_device, pieces
 from floq.data.reading import Layout, Reading
 from floq.data.trajectories import (
+    check_decisions,
     decisions,
     rows_of_states,
     rows_of_transitions,
+    starts_of,
     warn_of_masks,
 )
 from floq.data.validation import check_and_rescale
 from floq.disk import user_path
 from floq.types import Batch, Statistics
-
-ACTION_LIMIT = 1 - 1e-5
-"""Actions are clipped to [-ACTION_LIMIT, ACTION_LIMIT], as in the published runs."""
 
 
 @jax.tree_util.register_dataclass
@@ -124,14 +124,15 @@ class Dataset:
         given = action_bounds(action_low, action_high, action_space, source=source)
         arrays, recorded = check_and_rescale(arrays, source=source, given=given)
         arrays = rows_of_states(arrays, layout, source=source)
-        transitions = np.flatnonzero(arrays.pop("terminals") == 0)
-        if transitions.size == 0:
-            raise ValueError(
-                f"{source}: terminals are 1 at every row, so there is no transition: mark only the "
-                "last row of each trajectory, and give each at least two rows, or "
-                'layout="transitions" if they are separate transitions with the mask 0'
-            )
-        return cls._on_device(**arrays, transitions=transitions, recorded=recorded, source=source)
+        is_end = arrays.pop("terminals") != 0
+        copies = {
+            field: filled(values.shape, pieces(values))
+            for field, values in arrays.items()
+            if field != "actions"
+        }
+        actions = arrays["actions"]
+        copies["actions"] = filled(actions.shape, map(clip_actions, pieces(actions)))
+        return cls.from_rows(**copies, is_end=is_end, recorded=recorded, source=source)
 
     @classmethod
     def from_transitions(
@@ -184,27 +185,29 @@ class Dataset:
             arrays["ends"] = ends
         given = action_bounds(action_low, action_high, action_space, source=source)
         arrays, recorded = check_and_rescale(arrays, source=source, given=given)
-        rows, transitions = rows_of_transitions(arrays)
-        return cls._on_device(**rows, transitions=transitions, recorded=recorded, source=source)
+        rows = rows_of_transitions(arrays)
+        return cls.from_rows(**rows, recorded=recorded, source=source)
 
     @classmethod
-    def _on_device(
+    def from_rows(
         cls,
         *,
         observations: np.ndarray,
         actions: np.ndarray,
         rewards: np.ndarray,
         masks: np.ndarray,
-        transitions: np.ndarray,
+        is_end: np.ndarray,
         recorded: Mapping[str, tuple[float, ...]],
         source: str,
     ) -> "Dataset":
+        """A dataset of rows of states in float32, sound and clipped, which it takes over."""
+        transitions = starts_of(is_end, source=source)
         warn_of_masks(masks, transitions, source=source)
         return cls(
-            observations=on_device(as_rows(observations)),
-            actions=on_device(as_rows(actions, limit=ACTION_LIMIT)),
-            rewards=on_device(as_rows(rewards)),
-            masks=on_device(as_rows(masks)),
+            observations=on_device(observations),
+            actions=on_device(actions),
+            rewards=on_device(rewards),
+            masks=on_device(masks),
             transitions=jnp.array(transitions, dtype=jnp.int32),
             action_low=recorded.get("action_low"),
             action_high=recorded.get("action_high"),
@@ -312,12 +315,12 @@ class Dataset:
                 f"{self.lookahead} steps: give 1 or more for each, once."
             )
         lookahead = action_chunk * n_step
+        steps, is_start = {"action_chunk": action_chunk, "n_step": n_step}, self._is_start()
+        flags = (np.asarray(self.masks), is_start)
         total, going_on, starts = decisions(
-            *(np.asarray(self.rewards), np.asarray(self.masks), self._is_start()),
-            action_chunk=action_chunk,
-            n_step=n_step,
-            discount=discount,
+            np.asarray(self.rewards), *flags, **steps, discount=discount
         )
+        check_decisions(is_start, starts, **steps)
         return dataclasses.replace(
             self,
             rewards=jnp.asarray(total),
@@ -353,15 +356,15 @@ class Dataset:
 
         It reads everything: less than a second for a million transitions.
         """
-        digest = hashlib.sha256()
-        for field in dataclasses.fields(self):
+        found = {
+            field.name: np.ascontiguousarray(getattr(self, field.name))
+            for field in dataclasses.fields(self)
             # Bounds that nobody gave are no part of the data.
-            if getattr(self, field.name) is None:
-                continue
-            values = np.ascontiguousarray(getattr(self, field.name))
-            digest.update(f"{field.name} {values.dtype.str} {values.shape};".encode())
-            digest.update(values.data)
-        return digest.hexdigest()
+            if getattr(self, field.name) is not None
+        }
+        return fingerprint(
+            (name, values.dtype, values.shape, [values]) for name, values in found.items()
+        )
 
     def take(self, positions: Int[Array, " batch"]) -> Batch:
         """The transitions at `positions`, each in [0, `size`).

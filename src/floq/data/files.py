@@ -54,18 +54,40 @@ def read_file(path: Path) -> DatasetFile:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, lacks a field, or has those of two layouts.
     """
-    arrays = read_arrays(path, required=("observations", "actions"), optional=(*_OPTIONAL, *_MARKS))
-    low, high, version = (arrays.pop(name, None) for name in _MARKS)
+    arrays = read_arrays(path, required=("observations", "actions"), optional=_OPTIONAL)
+    marks = read_marks(path)
+    _check_fields(arrays, path)
+    layout = "states" if marks.is_saved and "terminals" in arrays else None
+    return DatasetFile(arrays, marks.bounds, is_saved=marks.is_saved, layout=layout)
+
+
+class Marks(NamedTuple):
+    """What a dataset file says beside its rows.
+
+    Attributes:
+        bounds: Of the actions, where it has them.
+        is_saved: Whether floq saved it, so that actions are rescaled.
+    """
+
+    bounds: ActionBounds | None
+    is_saved: bool
+
+
+def read_marks(path: Path) -> Marks:
+    """What a dataset file says beside its rows.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or of a version that this floq does not know.
+    """
+    found = read_arrays(path, required=(), optional=_MARKS)
+    low, high, version = (found.get(name) for name in _MARKS)
     if version is not None and version.tolist() != _VERSION:
         raise ValueError(
             f"{path}: its version is {version.tolist()}, and this floq reads {_VERSION}: read it "
             "with the floq that saved it"
         )
-    _check_fields(arrays, path)
-    bounds = action_bounds(low, high, None, source=str(path))
-    is_saved = version is not None
-    layout = "states" if is_saved and "terminals" in arrays else None
-    return DatasetFile(arrays, bounds, is_saved=is_saved, layout=layout)
+    return Marks(action_bounds(low, high, None, source=str(path)), version is not None)
 
 
 def _check_fields(arrays: Mapping[str, np.ndarray], path: Path) -> None:

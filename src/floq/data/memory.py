@@ -4,11 +4,13 @@ Free of jax until there is something for the device, since files are checked wit
 """
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+ACTION_LIMIT = 1 - 1e-5
+"""Actions are clipped to [-ACTION_LIMIT, ACTION_LIMIT], as in the published runs."""
 PIECE = 65_536
 """Rows that are looked at together, so that what is computed of them stays small."""
 _ALIGNMENT = 64
@@ -23,14 +25,18 @@ def zeros(shape: tuple[int, ...]) -> np.ndarray:
     return raw[start : start + size].view(np.float32).reshape(shape)
 
 
-def as_rows(values: np.ndarray, *, limit: float = np.inf) -> np.ndarray:
-    """A copy for `on_device`, clipped to ±limit."""
-    rows, start = zeros(values.shape), 0
-    for piece in pieces(values):
-        own = piece.astype(np.float32, copy=False)
-        rows[start : start + len(piece)] = np.clip(own, -limit, limit) if limit < np.inf else own
-        start += len(piece)
+def filled(shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> np.ndarray:
+    """An array for `on_device` of rows that come some at a time."""
+    rows, start = zeros(shape), 0
+    for part in parts:
+        rows[start : start + len(part)] = part
+        start += len(part)
     return rows
+
+
+def clip_actions(actions: np.ndarray) -> np.ndarray:
+    """Actions as data holds them, within ±`ACTION_LIMIT`."""
+    return np.clip(actions.astype(np.float32, copy=False), -ACTION_LIMIT, ACTION_LIMIT)
 
 
 def pieces(values: np.ndarray) -> Iterator[np.ndarray]:

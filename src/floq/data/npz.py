@@ -7,15 +7,21 @@ file zipfile, zlib and numpy raise a dozen kinds of exception, so every one of t
 
 import math
 import os
+import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from floq.data.memory import PIECE, pieces
 
 # Recorded data shrinks to a half or a tenth when it is compressed, never by this much; small files
 # of constants may.
 _BOMB_BYTES, _BOMB_RATIO = 2**27, 100
+_STEP = 2**24
+"""Bytes that are unpacked at once on the way to others."""
 
 
 def read_arrays(
@@ -33,6 +39,127 @@ def read_arrays(
         ValueError: A required array is missing, or the file is damaged, holds pickled objects or
             text, or declares more data than the memory of this machine can take.
     """
+    found = find_members(path, required=required, optional=optional)
+    check_memory(path, sum(member.nbytes for member in found.values()))
+    with _open(path) as archive:
+        return {name: member.read(archive) for name, member in found.items()}
+
+
+class Member(NamedTuple):
+    """An array of an npz file, whose header is sound, to be read whole or in part.
+
+    Attributes:
+        path: The file.
+        entry: Its place in the archive.
+        shape: Its shape.
+        dtype: Of its numbers.
+        header: Bytes before them.
+        is_by_column: Whether its numbers lie column by column, as Fortran has them.
+    """
+
+    path: Path
+    entry: zipfile.ZipInfo
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    header: int
+    is_by_column: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its numbers."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def form(self) -> np.ndarray:
+        """An array of its type and shape that takes no memory."""
+        return np.broadcast_to(np.zeros((), self.dtype), self.shape)
+
+    def read(self, archive: zipfile.ZipFile) -> np.ndarray:
+        """All of it, verified by the archive's checksum.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        try:
+            with archive.open(self.entry) as file:
+                # zipfile hands out no more than the declared size and verifies the CRC at its end.
+                return np.lib.format.read_array(file, allow_pickle=False)
+        except Exception as error:
+            raise _damaged(self.path, self.entry, error) from error
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """All rows, some at a time, verified by the archive's checksum at the end.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        with _open(self.path) as archive:
+            if self.is_by_column:
+                yield from pieces(self.read(archive))
+                return
+            with archive.open(self.entry) as file:
+                self._take(file, self.header)
+                for first in range(0, len(self.form), PIECE):
+                    yield self._rows_of(file, min(PIECE, len(self.form) - first))
+
+    def rows(self, first: int, last: int) -> np.ndarray:
+        """The rows from one up to another; those of a compressed array are found by unpacking it.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        with _open(self.path) as archive:
+            if self.is_by_column:
+                return self.read(archive)[first:last]
+            start = self.header + first * self._row_bytes
+            if self.entry.compress_type == zipfile.ZIP_STORED:
+                with self.path.open("rb") as file:
+                    file.seek(self.entry.header_offset)
+                    # The name and what else stands before the content are as long as it says.
+                    lengths = struct.unpack("<26x2H", self._take(file, 30))
+                    file.seek(sum(lengths) + start, os.SEEK_CUR)
+                    return self._rows_of(file, last - first)
+            with archive.open(self.entry) as file:
+                self._skip(file, start)
+                return self._rows_of(file, last - first)
+
+    @property
+    def _row_bytes(self) -> int:
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def _rows_of(self, file: Any, count: int) -> np.ndarray:
+        content = self._take(file, count * self._row_bytes)
+        return np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
+
+    def _take(self, file: Any, size: int) -> bytes:
+        try:
+            content = file.read(size)
+        except Exception as error:
+            raise _damaged(self.path, self.entry, error) from error
+        if len(content) < size:
+            raise _damaged(self.path, self.entry, "it ends before its declared end")
+        return content
+
+    def _skip(self, file: Any, size: int) -> None:
+        while size:
+            size -= len(self._take(file, min(size, _STEP)))
+
+
+def find_members(
+    path: Path, *, required: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, Member]:
+    """Arrays of an npz file, of which the headers alone are read.
+
+    Args:
+        path: The file.
+        required: Names of arrays that the file must hold.
+        optional: Names of arrays that are found where the file holds them.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A required array is missing, or the file is damaged, holds pickled objects or
+            text, or declares more data than somebody recorded.
+    """
     with _open(path) as archive:
         entries = _entries(archive)
         missing = [name for name in required if name not in entries]
@@ -42,9 +169,9 @@ def read_arrays(
                 f"{', '.join(sorted(entries)) or 'none'}"
             )
         wanted = [*required, *(name for name in optional if name in entries)]
-        total = sum(_declared_size(archive, entries[name], path) for name in wanted)
-        check_declared(path, total, size=path.stat().st_size)
-        return {name: _read(archive, entries[name], path) for name in wanted}
+        found = {name: _member(archive, entries[name], path) for name in wanted}
+    _check_share(path, sum(member.nbytes for member in found.values()), size=path.stat().st_size)
+    return found
 
 
 def check_declared(path: Path, total: int, *, size: int) -> None:
@@ -58,12 +185,25 @@ def check_declared(path: Path, total: int, *, size: int) -> None:
     Raises:
         ValueError: If there is more.
     """
+    _check_share(path, total, size=size)
+    check_memory(path, total)
+
+
+def _check_share(path: Path, total: int, *, size: int) -> None:
     if total > max(_BOMB_BYTES, _BOMB_RATIO * size):
         raise ValueError(
             f"{path}: declares {total / 1e6:.0f} MB of data in {size / 1e6:.3f} MB, which data "
             "that somebody recorded cannot do: it is damaged or hostile. If it is neither, save it "
             "again without compression, as numpy.savez does"
         )
+
+
+def check_memory(path: Path, total: int) -> None:
+    """Refuses more data than this machine has memory for.
+
+    Raises:
+        ValueError: If there is more.
+    """
     limit = available_memory()
     if total > limit:
         raise ValueError(
@@ -100,8 +240,8 @@ def _entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     }
 
 
-def _declared_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> int:
-    """Bytes of an array by its header, which must agree with the archive's directory."""
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Member:
+    """An array by its header, which must agree with the archive's directory."""
     # Other methods compress so far that a tiny file could keep a machine busy for hours.
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(
@@ -114,7 +254,7 @@ def _declared_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path)
             version = np.lib.format.read_magic(file)
             if version != (1, 0):
                 raise ValueError(f"npy version {version} holds no plain array")
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            shape, is_by_column, dtype = np.lib.format.read_array_header_1_0(file)
             start = file.tell()
     except Exception as error:
         raise _damaged(path, entry, error) from error
@@ -124,25 +264,16 @@ def _declared_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path)
             f"{'pickled Python objects' if dtype.hasobject else f'values of type {dtype}'}, which "
             "floq does not read: save plain arrays of numbers"
         )
-    size = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or start + size != entry.file_size:
+    member = Member(path, entry, shape, dtype, start, is_by_column)
+    if min(shape, default=0) < 0 or start + member.nbytes != entry.file_size:
         raise ValueError(
             f"{path}: {entry.filename} declares the shape {shape} of {dtype}, which is not what "
             f"its {entry.file_size} bytes hold: the file is damaged, fetch or generate it again"
         )
-    return size
+    return member
 
 
-def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    try:
-        with archive.open(entry) as file:
-            # zipfile hands out no more than the declared size and verifies the CRC at its end.
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except Exception as error:
-        raise _damaged(path, entry, error) from error
-
-
-def _damaged(path: Path, entry: zipfile.ZipInfo, error: Exception) -> ValueError:
+def _damaged(path: Path, entry: zipfile.ZipInfo, error: object) -> ValueError:
     return ValueError(
         f"{path}: {entry.filename} cannot be read ({error}): the file is damaged, fetch or "
         "generate it again"

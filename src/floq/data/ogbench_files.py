@@ -1,38 +1,12 @@
 """OGBench's dataset files, and the rewards of its single tasks."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from floq.data.npz import read_arrays
-from floq.data.validation import check_arrays
-
-
-def read_ogbench(path: Path, *, simulation: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """A dataset file in OGBench's compact layout, checked.
-
-    Args:
-        path: An npz file.
-        simulation: Fields of the simulator's state that are needed as well: qpos, qvel or
-            button_states.
-
-    Returns:
-        `observations` float32 (rows, obs), `actions` float32 (rows, act), `terminals` (rows,), 1 at
-        the last row of each trajectory, whose action leads nowhere; and the simulation fields as
-        the file holds them.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, lacks a field, or holds unsound data.
-    """
-    fields = ("observations", "actions", "terminals", *simulation)
-    arrays = check_arrays(read_arrays(path, required=fields), source=str(path))
-    for field in ("observations", "actions"):
-        arrays[field] = arrays[field].astype(np.float32, copy=False)
-    return arrays
+from floq.data.sharded import ShardedRows
 
 
 def simulation_fields(task_name: str) -> tuple[str, ...]:
@@ -42,40 +16,53 @@ def simulation_fields(task_name: str) -> tuple[str, ...]:
     return ("qpos",)
 
 
-def relabel(
-    arrays: dict[str, np.ndarray], *, env: gymnasium.Env, task_name: str, source: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """The rewards and masks of a single task, as OGBench gives them, from the states of the data.
+class _Settled:
+    """An environment whose goal is known once it has been reset, and stays."""
+
+    def __init__(self, env: gymnasium.Env):
+        env.reset()
+        self.unwrapped = env.unwrapped
+
+    def reset(self) -> None:
+        pass
+
+
+def read_task(path: Path, *, env: gymnasium.Env, task_name: str) -> ShardedRows:
+    """The data of a single task, whose rewards and masks are those that OGBench gives it.
 
     Args:
-        arrays: A file read with its `simulation_fields`.
+        path: A file of OGBench, or a folder of its shards.
         env: The task's environment. It is reset, to learn its goal.
         task_name: The task.
-        source: What the data is called in messages.
-
-    Returns:
-        Rewards and masks, float32 (rows,), each by the state of its row.
 
     Raises:
-        ValueError: The data was collected in another environment.
+        FileNotFoundError: There is no such file.
+        ValueError: A file is damaged, or was collected in another environment.
     """
     # Imported here because it brings the simulator along.
     from ogbench.relabel_utils import relabel_dataset
 
+    settled = _Settled(env)
+
+    def label(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        labelled = dict(arrays)
+        relabel_dataset(task_name, settled, labelled)
+        return labelled["rewards"], labelled["masks"]
+
+    rows = ShardedRows.open(path, fields=simulation_fields(task_name), label=label)
     simulator: Any = env.unwrapped
     widths = {
         "observations": simulator.observation_space.shape[0],
         "actions": simulator.action_space.shape[0],
         "qpos": simulator.model.nq,
     }
-    if "button_states" in arrays:
+    if "button_states" in rows.fields:
         widths["button_states"] = simulator._num_buttons
     for field, width in widths.items():
-        if arrays[field].shape[1] != width:
+        found = rows.shards[0][field].shape[1]
+        if found != width:
             raise ValueError(
-                f"{source}: {field} has {arrays[field].shape[1]} entries a row, and the "
-                f"environment of {task_name} has {width}: the file belongs to another environment"
+                f"{path}: {field} has {found} entries a row, and the environment of {task_name} "
+                f"has {width}: the file belongs to another environment"
             )
-    labelled = dict(arrays)
-    relabel_dataset(task_name, env, labelled)
-    return labelled["rewards"], labelled["masks"]
+    return rows

@@ -4,7 +4,7 @@ Free of numpy, so that the command line answers at once.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from floq.settings import normalise
 
@@ -54,3 +54,19 @@ class Reading:
         return {
             name: value for name in defaults if (value := getattr(self, name)) != defaults[name]
         }
+
+
+class Parts(NamedTuple):
+    """How data that is streamed is cut into parts.
+
+    Attributes:
+        blocks: Blocks of a part.
+        block_size: Transitions of a block.
+        rows: Rows that are kept for a block.
+        updates: Updates after which the next part takes the place of the one before.
+    """
+
+    blocks: int
+    block_size: int
+    rows: int
+    updates: int

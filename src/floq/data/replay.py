@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from floq.data.dataset import ACTION_LIMIT, Dataset
+from floq.data.dataset import Dataset
 from floq.types import Batch
 
 
@@ -389,11 +389,6 @@ class Mixture:
             return jnp.where(is_offline.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
         return jax.tree.map(choose, offline, online)
-
-
-def clip_actions(actions: np.ndarray) -> np.ndarray:
-    """Actions as data holds them, within ±`ACTION_LIMIT`."""
-    return np.clip(actions, -ACTION_LIMIT, ACTION_LIMIT, dtype=np.float32)
 
 
 def _valid_starts(masks: np.ndarray, lasts: np.ndarray, chunk: int, lookahead: int) -> np.ndarray:

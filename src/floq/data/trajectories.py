@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from floq.data.memory import PIECE, zeros
+from floq.data.memory import PIECE, clip_actions, zeros
 from floq.data.reading import Layout
 
 _TAIL_SHARE = 0.1
@@ -82,8 +82,8 @@ def _refuse_doubtful(
     )
 
 
-def rows_of_transitions(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Separate transitions as rows of states, each stored once, and the rows where they start.
+def rows_of_transitions(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Separate transitions as rows of states, each stored once, and by `is_end` which are last.
 
     Args:
         arrays: Checked fields, with next_observations and maybe ends.
@@ -111,8 +111,27 @@ def rows_of_transitions(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.nda
 
     rows = {"observations": spread(states)}
     rows["observations"][transitions[breaks] + 1] = following[breaks]
-    rows |= {field: spread(arrays[field]) for field in ("actions", "rewards", "masks")}
-    return rows, transitions
+    rows |= {field: spread(arrays[field]) for field in ("rewards", "masks")}
+    rows["actions"] = spread(clip_actions(arrays["actions"]))
+    is_end = np.ones(size, bool)
+    is_end[transitions] = False
+    return rows | {"is_end": is_end}
+
+
+def starts_of(is_end: np.ndarray, *, source: str) -> np.ndarray:
+    """Rows from which a transition starts: all but the last ones of trajectories.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    starts = np.flatnonzero(~is_end)
+    if starts.size == 0:
+        raise ValueError(
+            f"{source}: terminals are 1 at every row, so there is no transition: mark only the "
+            "last row of each trajectory, and give each at least two rows, or "
+            'layout="transitions" if they are separate transitions with the mask 0'
+        )
+    return starts
 
 
 def warn_of_masks(masks: np.ndarray, starts: np.ndarray, *, source: str) -> None:
@@ -145,6 +164,8 @@ def decisions(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rewards and masks over the lookahead of decisions, and the rows where decisions start.
 
+    A row's are those of the whole data where the rows that it looks ahead to are there.
+
     Args:
         rewards: Of each row.
         masks: Of each row.
@@ -152,9 +173,6 @@ def decisions(
         action_chunk: Steps of a decision.
         n_step: Decisions over which rewards are summed.
         discount: γ of a single step.
-
-    Raises:
-        ValueError: If no decision is left.
     """
     lookahead, rows = action_chunk * n_step, np.arange(len(rewards))
     # Of each row: the transitions in a row from it on, until its trajectory's last state.
@@ -166,12 +184,10 @@ def decisions(
         total[inside] += discount**step * going_on[inside] * rewards[inside + step]
         going_on[inside] *= masks[inside + step]
     reaches = (remaining >= lookahead) | (going_on == 0)
-    starts = np.flatnonzero((remaining >= action_chunk) & reaches)
-    _check_decisions(is_start, starts, action_chunk=action_chunk, n_step=n_step)
-    return total, going_on, starts
+    return total, going_on, np.flatnonzero((remaining >= action_chunk) & reaches)
 
 
-def _check_decisions(
+def check_decisions(
     is_start: np.ndarray, kept: np.ndarray, *, action_chunk: int, n_step: int
 ) -> None:
     """Says what decisions of several steps leave out, and why, where it is much or all.

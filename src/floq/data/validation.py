@@ -163,10 +163,12 @@ class FieldCheck:
             self._rules.append(_Rule(_beyond_float32, finite, way_out, self._rows))
         if field in _FLAGS:
             way_out = (
-                "masks are 1 - terminated" if field == "masks" else "1 marks the end of a trajectory"
+                "masks are 1 - terminated"
+                if field == "masks"
+                else "1 marks the end of a trajectory"
             )
             rule = f"{where} must be 0 or 1"
-            is_bad = lambda piece: (piece != 0) & (piece != 1)  # noqa: E731
+            is_bad = lambda piece: (piece != 0) & (piece != 1)
             self._rules.append(_Rule(is_bad, rule, way_out, self._rows))
         if field == "actions":
             self._rules.append(_action_rule(shape, bounds, source=source))
@@ -273,9 +275,7 @@ def _check_width(following: np.ndarray, observations: np.ndarray, *, source: str
         )
 
 
-def _action_rule(
-    shape: tuple[int, ...], bounds: ActionBounds | None, *, source: str
-) -> "_Rule":
+def _action_rule(shape: tuple[int, ...], bounds: ActionBounds | None, *, source: str) -> "_Rule":
     limits = (bounds or _UNITS).each(shape[1], source=source)
     if bounds is None:
         way_out = (

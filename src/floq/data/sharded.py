@@ -1,0 +1,173 @@
+"""Rows of whole trajectories in npz files, one after the other, read piece by piece."""
+
+import bisect
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from floq.data.bounds import ActionBounds
+from floq.data.files import read_marks
+from floq.data.formats.ogbench import shards
+from floq.data.memory import clip_actions
+from floq.data.npz import Member, find_members
+from floq.data.validation import FieldCheck, check_forms
+
+Label = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]
+"""Rewards and masks of rows, by the fields that they follow from."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShardedRows:
+    """States in the order in which they were visited, each trajectory's last one included.
+
+    Attributes:
+        path: The file, or the folder of the files.
+        shards: The arrays of each file by field: observations, actions, terminals and `fields`.
+        fields: Those that rewards and masks follow from.
+        label: Rewards and masks by these.
+        bounds: What the files' actions lie within, which are rescaled; None of actions in [-1, 1].
+        recorded: By name, what -1 and 1 stand for, if it is known.
+    """
+
+    path: Path
+    shards: Sequence[Mapping[str, Member]]
+    fields: Sequence[str]
+    label: Label
+    bounds: ActionBounds | None
+    recorded: Mapping[str, tuple[float, ...]]
+
+    @classmethod
+    def open(
+        cls, path: Path, *, fields: Sequence[str] = ("rewards", "masks"), label: Label | None = None
+    ) -> "ShardedRows":
+        """The rows of a file, or of the training files of a folder.
+
+        Args:
+            path: The file or folder.
+            fields: What rewards and masks follow from.
+            label: Rewards and masks by these; None has the files hold them.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: A file is damaged or lacks a field, they differ, or last rows may be
+                transitions.
+        """
+        files = shards(path) if path.is_dir() else [path]
+        if not files:
+            raise ValueError(f"{path}: it holds no npz file of training data")
+        required = ("observations", "actions", "terminals", *fields)
+        found = [find_members(file, required=required) for file in files]
+        marks = [read_marks(file) for file in files]
+        for file, members, own in zip(files, found, marks, strict=True):
+            check_forms({name: one.form for name, one in members.items()}, source=str(file))
+            if own != marks[0]:
+                raise ValueError(f"{file}: its bounds or version are not those of {files[0].name}")
+            if label is None and not own.is_saved:
+                raise ValueError(
+                    f"{file}: whether its last rows are states or transitions is not settled, as "
+                    "streamed data needs it: write it anew with `floq data convert`"
+                )
+            for name, member in members.items():
+                if member.shape[1:] != found[0][name].shape[1:]:
+                    raise ValueError(
+                        f"{file}: {name} has rows of shape {member.shape[1:]}, and those of "
+                        f"{files[0].name} have {found[0][name].shape[1:]}"
+                    )
+        bounds, is_saved = marks[0].bounds, marks[0].is_saved
+        if bounds is not None:
+            bounds = bounds.each(found[0]["actions"].shape[1], source=str(path))
+        return cls(
+            path,
+            found,
+            fields,
+            label or (lambda arrays: (arrays["rewards"], arrays["masks"])),
+            None if is_saved else bounds,
+            {} if bounds is None else bounds.named,
+        )
+
+    @functools.cached_property
+    def firsts(self) -> list[int]:
+        """Number of each shard's first row, and of all rows."""
+        lengths = [one["terminals"].shape[0] for one in self.shards]
+        return list(itertools.accumulate(lengths, initial=0))
+
+    @property
+    def count(self) -> int:
+        """Number of all rows."""
+        return self.firsts[-1]
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Entries of an observation and of an action."""
+        first = self.shards[0]
+        return first["observations"].shape[1], first["actions"].shape[1]
+
+    def pieces(self, field: str) -> Iterator[np.ndarray]:
+        """All rows of a field, some at a time, checked and as a dataset has them.
+
+        Raises:
+            ValueError: At the end of a file with a fault.
+        """
+        for members in self.shards:
+            member = members[field]
+            check = FieldCheck(
+                *(field, member.shape, member.dtype), source=str(member.path), bounds=self.bounds
+            )
+            for piece in member.pieces():
+                check.look(piece)
+                yield self._finished(field, piece)
+            check.settle()
+
+    def labels(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rewards and masks of all rows, float32, some at a time, checked.
+
+        Raises:
+            ValueError: At the end of a file with a fault.
+        """
+        for found in zip(*map(self.pieces, self.fields), strict=True):
+            yield self._labelled(dict(zip(self.fields, found, strict=True)))
+
+    def read(self, first: int, last: int) -> dict[str, np.ndarray]:
+        """Observations, actions, rewards and masks, float32, from one row up to another.
+
+        After the last row comes the first one again.
+        """
+        parts = [self._read(*edges) for edges in self._edges(first, last)]
+        return {field: np.concatenate([one[field] for one in parts]) for field in parts[0]}
+
+    def _edges(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+        """The shards that rows lie in, and the rows of each."""
+        while first < last:
+            start = first % self.count
+            shard = bisect.bisect_right(self.firsts, start) - 1
+            own = start - self.firsts[shard]
+            end = min(own + last - first, self.firsts[shard + 1] - self.firsts[shard])
+            yield shard, own, end
+            first += end - own
+
+    def _read(self, shard: int, first: int, last: int) -> dict[str, np.ndarray]:
+        fields = ("observations", "actions", *self.fields)
+        rows = {
+            field: self._finished(field, self.shards[shard][field].rows(first, last))
+            for field in fields
+        }
+        rewards, masks = self._labelled({field: rows[field] for field in self.fields})
+        kept = {field: rows[field] for field in ("observations", "actions")}
+        return kept | {"rewards": rewards, "masks": masks}
+
+    def _labelled(self, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        rewards, masks = self.label(arrays)
+        return rewards.astype(np.float32, copy=False), masks.astype(np.float32, copy=False)
+
+    def _finished(self, field: str, piece: np.ndarray) -> np.ndarray:
+        if field == "observations":
+            return piece.astype(np.float32, copy=False)
+        if field != "actions":
+            return piece
+        if self.bounds is not None:
+            piece = self.bounds.to_unit(piece)
+        return clip_actions(piece)

@@ -1,0 +1,451 @@
+"""Data of which a part lies on the device at a time, in parts of equal size and random rows."""
+
+import dataclasses
+import functools
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Int, Key
+
+from floq.data.dataset import Dataset
+from floq.data.fingerprint import fingerprint
+from floq.data.memory import PIECE, Flags, filled, zeros
+from floq.data.npz import available_memory
+from floq.data.reading import Parts
+from floq.data.sharded import ShardedRows
+from floq.data.trajectories import decisions
+from floq.types import Batch, Statistics
+
+_BLOCKS = 64
+"""Blocks of a part, from as many places of the data."""
+_LEAST = 1_024
+"""Transitions of a block, if there is room: fewer cost more for being read apart."""
+_FLOAT = 4
+_UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+
+
+def as_bytes(memory: str | float) -> int:
+    """A size in bytes, from one such as 8GB.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    found = re.fullmatch(r"([0-9.]+) ?([kMGT]?B)", str(memory).strip())
+    try:
+        size = int(float(found[1]) * _UNITS[found[2]]) if found else int(memory)
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise ValueError(f"device_memory is {memory!r}: give a size such as 8GB or 500MB")
+    return size
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """Blocks of rows, of which some start transitions that batches are drawn from.
+
+    Attributes:
+        rows: The blocks, one after the other; after the starts of each block come as many more as
+            a transition looks ahead, which no batch starts from.
+        block_size: Transitions of a block.
+    """
+
+    rows: Dataset
+    block_size: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def size(self) -> int:
+        """Number of transitions."""
+        return self.rows.size // (self.block_size + self.rows.lookahead) * self.block_size
+
+    def take(self, positions: Int[Array, " batch"]) -> Batch:
+        """The transitions at `positions`, each in [0, `size`), as `Dataset.take` has them."""
+        return self.rows.take(positions + positions // self.block_size * self.rows.lookahead)
+
+    def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:
+        """`batch_size` transitions, drawn uniformly with replacement."""
+        return self.take(jax.random.randint(key, (batch_size,), 0, self.size))
+
+
+class _Scan(NamedTuple):
+    """What one reading of all rows finds.
+
+    Attributes:
+        is_end: Which rows are last ones of trajectories.
+        masks: Those of all rows.
+        fingerprint: That of the same data in memory.
+    """
+
+    is_end: Flags
+    masks: Flags
+    fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StreamedDataset:
+    """A `Dataset` that stays in its files, for training from parts of it.
+
+    Every pass over the data cuts it, as if it were a ring, from a random place on into blocks of
+    equally many transitions, in random order; as many blocks in a row as fit are a part. A part
+    stays for as many updates as draw each of its transitions once on average. So in each pass
+    every block counts alike, and what is left between the last block and the first, less than one,
+    is somewhere else in each pass: every transition has the same expected share.
+
+    Attributes:
+        rows: The files.
+        scan: What was found in them.
+        starts: Rows from which a transition starts.
+        device_memory: Bytes that a part may take.
+        chunk: As a dataset has it.
+        lookahead: As a dataset has it.
+        discount: γ of a single step, by which rewards are summed over the lookahead.
+    """
+
+    rows: ShardedRows
+    scan: _Scan
+    starts: Flags
+    device_memory: int
+    chunk: int = 1
+    lookahead: int = 1
+    discount: float = 1.0
+
+    @classmethod
+    def of(cls, rows: ShardedRows, device_memory: int) -> "StreamedDataset":
+        """The data of files, all of which is read and checked.
+
+        Raises:
+            ValueError: A fault of the data, with its field and first row, or no transition at all.
+        """
+        scan = _scanned(rows)
+        starts = Flags(rows.count)
+        for first, last in _edges(rows.count):
+            starts.write(first, ~scan.is_end.read(first, last))
+        return cls(rows, scan, starts, device_memory)._checked()
+
+    def _checked(self) -> "StreamedDataset":
+        if self.size == 0:
+            raise ValueError(
+                f"{self.rows.path}: there is no transition, or no trajectory with {self.lookahead} "
+                "of them in a row"
+            )
+        return self
+
+    def fingerprint(self) -> str:
+        """That of the same data in memory."""
+        return self.scan.fingerprint
+
+    @property
+    def size(self) -> int:
+        """Number of transitions."""
+        return int(self._before[-1])
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Entries of an observation, and of an action of a single step."""
+        return self.rows.widths
+
+    @property
+    def action_low(self) -> tuple[float, ...] | None:
+        """What -1 stands for in each entry of an action, if somebody has said."""
+        return self.rows.recorded.get("action_low")
+
+    @property
+    def action_high(self) -> tuple[float, ...] | None:
+        """What 1 stands for, likewise."""
+        return self.rows.recorded.get("action_high")
+
+    @functools.cached_property
+    def statistics(self) -> Statistics:
+        """Dimensions and the range of the rewards of the transitions: reads all rewards."""
+        least, most = np.inf, -np.inf
+        for rewards, _, is_start in self._values():
+            least = min(least, rewards[is_start].min(initial=np.inf))
+            most = max(most, rewards[is_start].max(initial=-np.inf))
+        observation_dim, action_dim = self.sizes
+        return Statistics(observation_dim, action_dim * self.chunk, float(least), float(most))
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether a transition has the mask 0."""
+        return any(
+            (~self.scan.masks.read(*edges) & ~self.scan.is_end.read(*edges)).any()
+            for edges in _edges(self.rows.count)
+        )
+
+    def with_decisions(
+        self, *, action_chunk: int = 1, n_step: int = 1, discount: float
+    ) -> "StreamedDataset":
+        """The same data as transitions that may last several steps, as `Dataset.with_decisions`.
+
+        Raises:
+            ValueError: If no trajectory is long enough.
+        """
+        lookahead = action_chunk * n_step
+        several = dataclasses.replace(
+            self,
+            starts=Flags(self.rows.count),
+            chunk=action_chunk,
+            lookahead=lookahead,
+            discount=discount,
+        )
+        for first, last in _edges(self.rows.count):
+            end = min(last + lookahead, self.rows.count)
+            masks = self.scan.masks.read(first, end).astype(np.float32)
+            found = several._decided(first, np.zeros_like(masks), masks)[2]
+            several.starts.write(first, found[: last - first])
+        lost = self.size - several._checked().size
+        if lost > self.size / 10:
+            warnings.warn(
+                f"action_chunk={action_chunk}, n_step={n_step} leaves out {lost:,} of "
+                f"{self.size:,} transitions ({lost / self.size:.0%}), which have the end of their "
+                f"trajectory within the {lookahead} steps that a decision looks ahead",
+                UserWarning,
+                stacklevel=2,
+            )
+        return several
+
+    def parts(self, batch_size: int) -> Parts:
+        """The largest parts that the memory of the device takes.
+
+        Raises:
+            ValueError: If it takes none.
+        """
+        row = self.rows.count / self.size * _FLOAT * (sum(self.sizes) + 2) + _FLOAT
+        most = min(int(self.device_memory / row), self.size)
+        blocks = max(1, min(_BLOCKS, most // _LEAST))
+        size = most // blocks
+        while size > 0 and (taken := self._bytes(blocks, size)) > self.device_memory:
+            size = min(size - 1, int(size * self.device_memory / taken))
+        if size < 1:
+            raise ValueError(
+                f"device_memory is {self.device_memory:,}: no {self.lookahead} steps "
+                f"of {self.rows.path} fit: give more"
+            )
+        return Parts(blocks, size, self._most_rows(size), max(1, round(blocks * size / batch_size)))
+
+    def _bytes(self, blocks: int, size: int) -> int:
+        """Bytes on the device of a part."""
+        rows = self._most_rows(size) * (sum(self.sizes) + 2)
+        return _FLOAT * blocks * (rows + size + self.lookahead)
+
+    def _most_rows(self, size: int) -> int:
+        """Rows of the block that has most."""
+        spans = [
+            (self._rows_of(first + size - 1, count) - self._rows_of(first, count)).max()
+            for first, last in _edges(self.size)
+            for count in [last - first]
+        ]
+        return int(max(spans)) + self.lookahead + self.chunk
+
+    def first_starts(self, parts: Parts, number: int, seed: int) -> Int[np.ndarray, " blocks"]:
+        """The first transition of each block of a part.
+
+        Args:
+            parts: The sizes of all parts.
+            number: Which part, from 0.
+            seed: Of the order.
+        """
+        a_pass = self.size // parts.block_size
+        blocks = number * parts.blocks + np.arange(parts.blocks)
+        found = np.empty(parts.blocks, np.int64)
+        for one in np.unique(blocks // a_pass):
+            own = blocks // a_pass == one
+            generator = np.random.default_rng([seed, one])
+            offset, order = generator.integers(self.size), generator.permutation(a_pass)
+            all_firsts = pass_of(self.size, parts.block_size, int(offset))
+            found[own] = all_firsts[order][blocks[own] % a_pass]
+        return found
+
+    def part(self, parts: Parts, number: int, seed: int) -> Part:
+        """A part, read into the host's memory.
+
+        Args:
+            parts: The sizes of all parts.
+            number: Which part, from 0.
+            seed: Of the order in which they come.
+
+        Raises:
+            ValueError: A file has been damaged.
+        """
+        size, slot = parts.block_size, parts.rows
+        observations, actions = (zeros((parts.blocks * slot, width)) for width in self.sizes)
+        rewards, masks = (zeros((parts.blocks * slot,)) for _ in range(2))
+        listed = np.zeros((parts.blocks, size + self.lookahead), np.int32)
+        for block, start in enumerate(self.first_starts(parts, number, seed)):
+            starts = self._rows_of(int(start), size + self.lookahead)
+            first, last = starts[0], starts[size - 1] + self.lookahead + self.chunk
+            found = self.rows.read(int(first), int(last))
+            own = slice(block * slot, block * slot + int(last - first))
+            observations[own], actions[own] = found["observations"], found["actions"]
+            rewards[own], masks[own], _ = self._decided(first, found["rewards"], found["masks"])
+            listed[block] = starts - first + block * slot
+        rows = Dataset(
+            *(observations, actions, rewards, masks, listed.reshape(-1)),  # pyright: ignore[reportArgumentType] - of the host
+            chunk=self.chunk,
+            lookahead=self.lookahead,
+        )
+        return Part(rows, size)
+
+    def _values(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Rewards and masks over the lookahead, and whether a transition starts, piece by piece."""
+        first, kept = 0, list[np.ndarray]()
+        ahead = self.lookahead if self.lookahead > 1 else 0
+        for rewards, _ in self.rows.labels():
+            kept = [np.concatenate([*kept, rewards])]
+            last = first + len(kept[0])
+            end = last if last == self.rows.count else last - ahead
+            if end <= first:
+                continue
+            masks = self.scan.masks.read(first, last).astype(np.float32)
+            total, going_on, _ = self._decided(first, kept[0], masks)
+            own = slice(0, end - first)
+            yield total[own], going_on[own], self.starts.read(first, end)
+            first, kept = end, [kept[0][end - first :]]
+
+    def _decided(
+        self, first: int, rewards: np.ndarray, masks: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rewards and masks over the lookahead of rows, and whether a decision starts.
+
+        What the last rows look ahead to is not there, so that theirs is not right.
+        """
+        last, count = first + len(masks), self.rows.count
+        # After the last row comes the first one again.
+        edges = [(first, min(last, count)), (0, max(0, last - count))]
+        is_end = np.concatenate([self.scan.is_end.read(*one) for one in edges])
+        if self.lookahead == 1:
+            return rewards, masks, ~is_end
+        total, going_on, starts = decisions(
+            *(rewards, masks, ~is_end),
+            action_chunk=self.chunk,
+            n_step=self.lookahead // self.chunk,
+            discount=self.discount,
+        )
+        is_start = np.zeros(len(masks), bool)
+        is_start[starts] = True
+        return total, going_on, is_start
+
+    @functools.cached_property
+    def _before(self) -> np.ndarray:
+        """Transitions before each piece of the rows, and of all."""
+        counts = [self.starts.read(*edges).sum() for edges in _edges(self.rows.count)]
+        return np.concatenate([[0], np.cumsum(counts)])
+
+    def _rows_of(self, position: int, count: int) -> Int[np.ndarray, " count"]:
+        """Rows of transitions in a row; after the last row of all the first one comes again."""
+        found, shift = list[np.ndarray](), 0
+        while count > 0:
+            if position >= self.size:
+                position, shift = position - self.size, shift + self.rows.count
+            piece = int(np.searchsorted(self._before, position, side="right")) - 1
+            first = piece * PIECE
+            starts = np.flatnonzero(self.starts.read(first, min(first + PIECE, self.rows.count)))
+            starts = starts[position - self._before[piece] :][:count]
+            found.append(starts + first + shift)
+            position, count = position + len(starts), count - len(starts)
+        return np.concatenate(found)
+
+
+def pass_of(size: int, block_size: int, offset: int) -> Int[np.ndarray, " blocks"]:
+    """First transitions of all blocks of a pass, in the order of the data from a place on."""
+    return (offset + np.arange(size // block_size) * block_size) % size
+
+
+def load_rows(rows: ShardedRows, device_memory: str | int | None) -> Dataset | StreamedDataset:
+    """The data of files: all of it in memory, or streamed where it is more than that.
+
+    Args:
+        rows: The files.
+        device_memory: What it may take on the device; "auto" for what fits, and None for all.
+
+    Raises:
+        ValueError: A fault of the data, with its field and first row, or of the size.
+    """
+    if device_memory is None:
+        return whole(rows)
+    free = _free_memory() if device_memory == "auto" else 0
+    if nbytes(rows) <= (free // 2 or as_bytes(device_memory)):
+        return whole(rows)
+    return StreamedDataset.of(rows, free // 4 or as_bytes(device_memory))
+
+
+def _free_memory() -> int:
+    """Bytes that both the host and the device have free."""
+    found = jax.local_devices()[0].memory_stats() or {}
+    limit = found.get("bytes_limit", np.inf) - found.get("bytes_in_use", 0)
+    return int(min(available_memory(), limit))
+
+
+def whole(rows: ShardedRows) -> Dataset:
+    """All data of files, in memory.
+
+    Raises:
+        ValueError: A fault of the data, with its field and first row, no transition at all, or more
+            data than there is memory for.
+    """
+    if nbytes(rows) > available_memory():
+        raise ValueError(
+            f"{rows.path}: its data takes {nbytes(rows) / 1e9:.1f} GB, and this machine has "
+            f"{available_memory() / 1e9:.1f} GB of memory free: stream it, by --device-memory or "
+            "device_memory=, such as 1GB"
+        )
+    count = rows.count
+    widths = dict(zip(("observations", "actions"), rows.widths, strict=True))
+    states = {field: filled((count, width), rows.pieces(field)) for field, width in widths.items()}
+    is_end = np.concatenate([piece != 0 for piece in rows.pieces("terminals")])
+    rewards, masks, first = zeros((count,)), zeros((count,)), 0
+    for some, others in rows.labels():
+        own = slice(first, first + len(some))
+        rewards[own], masks[own], first = some, others, own.stop
+    states |= {"rewards": rewards, "masks": masks}
+    return Dataset.from_rows(**states, is_end=is_end, recorded=rows.recorded, source=str(rows.path))
+
+
+def nbytes(rows: ShardedRows) -> int:
+    """Bytes of all data in memory."""
+    return _FLOAT * rows.count * (sum(rows.widths) + 3)
+
+
+def _edges(rows: int) -> Iterator[tuple[int, int]]:
+    for first in range(0, rows, PIECE):
+        yield first, min(first + PIECE, rows)
+
+
+def _scanned(rows: ShardedRows) -> _Scan:
+    """Reads all rows once, checks them, and takes the fingerprint of the same data in memory."""
+    masks, is_end = Flags(rows.count), Flags(rows.count)
+    first, ends = 0, 0
+    for piece in rows.pieces("terminals"):
+        is_end.write(first, piece != 0)
+        first, ends = first + len(piece), ends + int(np.count_nonzero(piece))
+
+    def rewards() -> Iterator[np.ndarray]:
+        first = 0
+        for found, own in rows.labels():
+            masks.write(first, own != 0)
+            first += len(own)
+            yield found
+
+    def starts() -> Iterator[np.ndarray]:
+        for first, last in _edges(rows.count):
+            yield first + np.flatnonzero(~is_end.read(first, last))
+
+    single, whole = np.dtype(np.float32), np.dtype(np.int32)
+    count, (observation_dim, action_dim) = rows.count, rows.widths
+    fields = [
+        ("observations", single, (count, observation_dim), rows.pieces("observations")),
+        ("actions", single, (count, action_dim), rows.pieces("actions")),
+        ("rewards", single, (count,), rewards()),
+        ("masks", single, (count,), (masks.read(*edges) for edges in _edges(count))),
+        ("transitions", whole, (count - ends,), starts()),
+    ]
+    constants: Mapping[str, object] = {"chunk": 1, "lookahead": 1, **rows.recorded}
+    for name, value in constants.items():
+        values = np.ascontiguousarray(value)
+        fields.append((name, values.dtype, values.shape, iter([values])))
+    return _Scan(is_end, masks, fingerprint(fields))
