@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from floq.training.callbacks import Event as Event
     from floq.training.finetune import finetune as finetune
     from floq.training.loop import Diverged as Diverged
-    from floq.training.preparation import DataFile as DataFile
+    from floq.training.sources import DataFile as DataFile
     from floq.training.train import resume as resume
     from floq.training.train import train as train
     from floq.types import Algorithm as Algorithm
@@ -83,7 +83,7 @@ _HOMES = {
     "CategoricalCriticConfig": "floq.critics.categorical",
     "Critic": "floq.types",
     "CriticConfig": "floq.critics.common",
-    "DataFile": "floq.training.preparation",
+    "DataFile": "floq.training.sources",
     "Dataset": "floq.data.dataset",
     "DatasetFile": "floq.data.files",
     "DeterministicPolicy": "floq.policies.deterministic",

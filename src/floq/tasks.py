@@ -8,9 +8,10 @@ import gymnasium
 
 from floq.data.dataset import Dataset
 from floq.data.info import require_file
+from floq.data.loading import load_rows
 from floq.data.ogbench_files import read_task
 from floq.data.paths import dataset_files, dataset_name
-from floq.data.streamed import StreamedDataset, load_rows
+from floq.data.streamed import Data
 from floq.envs.make import make_env
 from floq.extras import require_extra
 
@@ -124,8 +125,8 @@ def load_task(
     *,
     directory: Path | None = None,
     success_timing: Literal["pre", "post"] = "pre",
-    device_memory: str | int,
-) -> tuple[Dataset | StreamedDataset, gymnasium.Env]: ...
+    device_memory: str | int | None,
+) -> tuple[Data, gymnasium.Env]: ...
 
 
 def load_task(
@@ -134,7 +135,7 @@ def load_task(
     directory: Path | None = None,
     success_timing: Literal["pre", "post"] = "pre",
     device_memory: str | int | None = None,
-) -> tuple[Dataset | StreamedDataset, gymnasium.Env]:
+) -> tuple[Data, gymnasium.Env]:
     """The training data of a benchmark task, with its rewards, and its environment.
 
     Args:

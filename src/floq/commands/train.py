@@ -34,6 +34,8 @@ class Train:
         data: Data of your own in place of a task's: a path, minari:NAME, d4rl:PATH, robomimic:PATH
             or lerobot:PATH; given again, sets are joined.
         reading: How it is read where its files leave that open.
+        device_memory: What the data may take on the device, such as 8GB: if it is larger, parts of
+            it take turns there; auto is what fits.
         where: Where the policy is evaluated, and trains online: the task's environment, or with
             --data by default none.
         algorithm: What learns: a method that `floq presets` lists.
@@ -55,6 +57,7 @@ class Train:
     algorithm: str = "floq"
     data: Sources = ()
     reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
+    device_memory: str = "auto"
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     seeds: tuple[int, ...] = (0,)
     steps: Annotated[int, tyro.conf.arg(aliases=["--offline-steps"])] = 2_000_000
@@ -80,10 +83,11 @@ class Train:
         name = self.task or (Path(self.data[0].rpartition(":")[2]).stem if self.data else "")
         online = online_settings(self.online, self.online_steps) if self.online_steps else None
         with self.together.joined():
-            dataset = data_file(self.data, self.reading, self.where.bounds)
+            memory = self.device_memory
+            dataset = data_file(self.data, self.reading, self.where.bounds, device_memory=memory)
             needs_data = self.steps or online is None or online.buffer != "online"
             if needs_data and dataset is None:
-                dataset, env = load_task(self.task)
+                dataset, env = load_task(self.task, device_memory=memory)
                 env.close()
             run = train(
                 self.config,

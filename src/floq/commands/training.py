@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from floq.envs.make import EnvironmentSpec
     from floq.envs.preflight import Bounds
     from floq.training import Run
-    from floq.training.preparation import DataFile
+    from floq.training.sources import DataFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,14 +156,18 @@ Sources = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 
 def data_file(
-    sources: tuple[str, ...], reading: Reading, bounds: "Bounds | None"
+    sources: tuple[str, ...],
+    reading: Reading,
+    bounds: "Bounds | None",
+    *,
+    device_memory: str = "auto",
 ) -> "DataFile | None":
     """The data that options name, and what they say of it.
 
     Raises:
         ValueError: If something is said of data, and there is none.
     """
-    from floq.training.preparation import DataFile
+    from floq.training.sources import DataFile
 
     if not sources:
         names = [f"--{name.replace('_', '-')}" for name in reading.said]
@@ -173,7 +177,7 @@ def data_file(
             verb = "speak" if len(names) > 1 else "speaks"
             raise ValueError(f"{' and '.join(names)} {verb} of a data file: give --data.")
         return None
-    return DataFile(sources, bounds, reading)
+    return DataFile(sources, bounds, reading, device_memory)
 
 
 def in_environment(run: "Run", where: EnvironmentOptions, *, processes: int | None) -> "Run":

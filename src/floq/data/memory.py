@@ -78,3 +78,9 @@ class Flags:
         bits = np.unpackbits(self._bytes[touched])
         bits[first % 8 : first % 8 + len(values)] = values
         self._bytes[touched] = np.packbits(bits)
+
+
+def edges(rows: int) -> Iterator[tuple[int, int]]:
+    """The first row and the one after the last of each piece."""
+    for first in range(0, rows, PIECE):
+        yield first, min(first + PIECE, rows)

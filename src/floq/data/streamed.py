@@ -2,20 +2,17 @@
 
 import dataclasses
 import functools
-import re
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
 from floq.data.dataset import Dataset
-from floq.data.fingerprint import fingerprint
-from floq.data.memory import PIECE, Flags, filled, zeros
-from floq.data.npz import available_memory
+from floq.data.memory import PIECE, Flags, edges, zeros
 from floq.data.reading import Parts
+from floq.data.scan import Scan, scanned
 from floq.data.sharded import ShardedRows
 from floq.data.trajectories import decisions
 from floq.types import Batch, Statistics
@@ -25,23 +22,6 @@ _BLOCKS = 64
 _LEAST = 1_024
 """Transitions of a block, if there is room: fewer cost more for being read apart."""
 _FLOAT = 4
-_UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
-
-
-def as_bytes(memory: str | float) -> int:
-    """A size in bytes, from one such as 8GB.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    found = re.fullmatch(r"([0-9.]+) ?([kMGT]?B)", str(memory).strip())
-    try:
-        size = int(float(found[1]) * _UNITS[found[2]]) if found else int(memory)
-    except ValueError:
-        size = 0
-    if size < 1:
-        raise ValueError(f"device_memory is {memory!r}: give a size such as 8GB or 500MB")
-    return size
 
 
 @jax.tree_util.register_dataclass
@@ -72,20 +52,6 @@ class Part:
         return self.take(jax.random.randint(key, (batch_size,), 0, self.size))
 
 
-class _Scan(NamedTuple):
-    """What one reading of all rows finds.
-
-    Attributes:
-        is_end: Which rows are last ones of trajectories.
-        masks: Those of all rows.
-        fingerprint: That of the same data in memory.
-    """
-
-    is_end: Flags
-    masks: Flags
-    fingerprint: str
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamedDataset:
     """A `Dataset` that stays in its files, for training from parts of it.
@@ -107,7 +73,7 @@ class StreamedDataset:
     """
 
     rows: ShardedRows
-    scan: _Scan
+    scan: Scan
     starts: Flags
     device_memory: int
     chunk: int = 1
@@ -121,9 +87,9 @@ class StreamedDataset:
         Raises:
             ValueError: A fault of the data, with its field and first row, or no transition at all.
         """
-        scan = _scanned(rows)
+        scan = scanned(rows)
         starts = Flags(rows.count)
-        for first, last in _edges(rows.count):
+        for first, last in edges(rows.count):
             starts.write(first, ~scan.is_end.read(first, last))
         return cls(rows, scan, starts, device_memory)._checked()
 
@@ -174,7 +140,7 @@ class StreamedDataset:
         """Whether a transition has the mask 0."""
         return any(
             (~self.scan.masks.read(*edges) & ~self.scan.is_end.read(*edges)).any()
-            for edges in _edges(self.rows.count)
+            for edges in edges(self.rows.count)
         )
 
     def with_decisions(
@@ -193,7 +159,7 @@ class StreamedDataset:
             lookahead=lookahead,
             discount=discount,
         )
-        for first, last in _edges(self.rows.count):
+        for first, last in edges(self.rows.count):
             end = min(last + lookahead, self.rows.count)
             masks = self.scan.masks.read(first, end).astype(np.float32)
             found = several._decided(first, np.zeros_like(masks), masks)[2]
@@ -237,7 +203,7 @@ class StreamedDataset:
         """Rows of the block that has most."""
         spans = [
             (self._rows_of(first + size - 1, count) - self._rows_of(first, count)).max()
-            for first, last in _edges(self.size)
+            for first, last in edges(self.size)
             for count in [last - first]
         ]
         return int(max(spans)) + self.lookahead + self.chunk
@@ -333,7 +299,7 @@ class StreamedDataset:
     @functools.cached_property
     def _before(self) -> np.ndarray:
         """Transitions before each piece of the rows, and of all."""
-        counts = [self.starts.read(*edges).sum() for edges in _edges(self.rows.count)]
+        counts = [self.starts.read(*edges).sum() for edges in edges(self.rows.count)]
         return np.concatenate([[0], np.cumsum(counts)])
 
     def _rows_of(self, position: int, count: int) -> Int[np.ndarray, " count"]:
@@ -351,101 +317,10 @@ class StreamedDataset:
         return np.concatenate(found)
 
 
+Data = Dataset | StreamedDataset
+"""What trains."""
+
+
 def pass_of(size: int, block_size: int, offset: int) -> Int[np.ndarray, " blocks"]:
     """First transitions of all blocks of a pass, in the order of the data from a place on."""
     return (offset + np.arange(size // block_size) * block_size) % size
-
-
-def load_rows(rows: ShardedRows, device_memory: str | int | None) -> Dataset | StreamedDataset:
-    """The data of files: all of it in memory, or streamed where it is more than that.
-
-    Args:
-        rows: The files.
-        device_memory: What it may take on the device; "auto" for what fits, and None for all.
-
-    Raises:
-        ValueError: A fault of the data, with its field and first row, or of the size.
-    """
-    if device_memory is None:
-        return whole(rows)
-    free = _free_memory() if device_memory == "auto" else 0
-    if nbytes(rows) <= (free // 2 or as_bytes(device_memory)):
-        return whole(rows)
-    return StreamedDataset.of(rows, free // 4 or as_bytes(device_memory))
-
-
-def _free_memory() -> int:
-    """Bytes that both the host and the device have free."""
-    found = jax.local_devices()[0].memory_stats() or {}
-    limit = found.get("bytes_limit", np.inf) - found.get("bytes_in_use", 0)
-    return int(min(available_memory(), limit))
-
-
-def whole(rows: ShardedRows) -> Dataset:
-    """All data of files, in memory.
-
-    Raises:
-        ValueError: A fault of the data, with its field and first row, no transition at all, or more
-            data than there is memory for.
-    """
-    if nbytes(rows) > available_memory():
-        raise ValueError(
-            f"{rows.path}: its data takes {nbytes(rows) / 1e9:.1f} GB, and this machine has "
-            f"{available_memory() / 1e9:.1f} GB of memory free: stream it, by --device-memory or "
-            "device_memory=, such as 1GB"
-        )
-    count = rows.count
-    widths = dict(zip(("observations", "actions"), rows.widths, strict=True))
-    states = {field: filled((count, width), rows.pieces(field)) for field, width in widths.items()}
-    is_end = np.concatenate([piece != 0 for piece in rows.pieces("terminals")])
-    rewards, masks, first = zeros((count,)), zeros((count,)), 0
-    for some, others in rows.labels():
-        own = slice(first, first + len(some))
-        rewards[own], masks[own], first = some, others, own.stop
-    states |= {"rewards": rewards, "masks": masks}
-    return Dataset.from_rows(**states, is_end=is_end, recorded=rows.recorded, source=str(rows.path))
-
-
-def nbytes(rows: ShardedRows) -> int:
-    """Bytes of all data in memory."""
-    return _FLOAT * rows.count * (sum(rows.widths) + 3)
-
-
-def _edges(rows: int) -> Iterator[tuple[int, int]]:
-    for first in range(0, rows, PIECE):
-        yield first, min(first + PIECE, rows)
-
-
-def _scanned(rows: ShardedRows) -> _Scan:
-    """Reads all rows once, checks them, and takes the fingerprint of the same data in memory."""
-    masks, is_end = Flags(rows.count), Flags(rows.count)
-    first, ends = 0, 0
-    for piece in rows.pieces("terminals"):
-        is_end.write(first, piece != 0)
-        first, ends = first + len(piece), ends + int(np.count_nonzero(piece))
-
-    def rewards() -> Iterator[np.ndarray]:
-        first = 0
-        for found, own in rows.labels():
-            masks.write(first, own != 0)
-            first += len(own)
-            yield found
-
-    def starts() -> Iterator[np.ndarray]:
-        for first, last in _edges(rows.count):
-            yield first + np.flatnonzero(~is_end.read(first, last))
-
-    single, whole = np.dtype(np.float32), np.dtype(np.int32)
-    count, (observation_dim, action_dim) = rows.count, rows.widths
-    fields = [
-        ("observations", single, (count, observation_dim), rows.pieces("observations")),
-        ("actions", single, (count, action_dim), rows.pieces("actions")),
-        ("rewards", single, (count,), rewards()),
-        ("masks", single, (count,), (masks.read(*edges) for edges in _edges(count))),
-        ("transitions", whole, (count - ends,), starts()),
-    ]
-    constants: Mapping[str, object] = {"chunk": 1, "lookahead": 1, **rows.recorded}
-    for name, value in constants.items():
-        values = np.ascontiguousarray(value)
-        fields.append((name, values.dtype, values.shape, iter([values])))
-    return _Scan(is_end, masks, fingerprint(fields))

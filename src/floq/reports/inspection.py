@@ -9,6 +9,7 @@ import numpy as np
 
 from floq.critics.flow import FlowCritic
 from floq.data.dataset import Dataset
+from floq.data.streamed import StreamedDataset
 from floq.disk import user_path
 from floq.envs.make import Environment
 from floq.inspection import probe
@@ -19,7 +20,8 @@ from floq.reports.inspection_page import Findings, inspection_page
 from floq.runs.files import replace_bytes
 from floq.runs.run import Run, load_run
 from floq.settings import takes_settings
-from floq.training.preparation import DataFile, as_decisions, verified_dataset, with_environment
+from floq.training.preparation import as_decisions, with_environment
+from floq.training.sources import DataFile, verified_dataset
 
 STEPS = (1, 2, 4, 8, 16)
 """Integration steps K at which a flow critic is read again."""
@@ -107,8 +109,11 @@ def _data_of(
     of_task = run.config.task is not None and run.config.data is None
     if of_task and isinstance(dataset, str | Path) and not user_path(dataset).is_file():
         dataset, folder = None, user_path(dataset)
+    if run.config.parts is not None:
+        return None, "The data is streamed, so that there is none to look at."
     try:
         found, _ = verified_dataset(run.directory, run.config, dataset, directory=folder)
+        assert not isinstance(found, StreamedDataset)
         return found, ""
     except (FileNotFoundError, ValueError) as error:
         # Data that somebody gives must be the right one; a page can do without the task's.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.algorithms import find_algorithm
-from floq.data.reading import Reading
+from floq.data.reading import Parts, Reading
 from floq.disk import sync, sync_path, writing
 from floq.envs.make import EnvironmentSpec
 from floq.plugins import command
@@ -49,6 +49,7 @@ class RunConfig(NamedTuple):
         action_bounds: What -1 and 1 stand for in the data's actions, in the environment's own
             units; None if nobody has said.
         reading: How the sources were read where they leave that open; None if nothing was said.
+        parts: How the data is cut that is streamed; None of data in memory.
     """
 
     algorithm: str
@@ -64,6 +65,7 @@ class RunConfig(NamedTuple):
     data: str | tuple[str, ...] | None = None
     action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     reading: Reading | None = None
+    parts: Parts | None = None
 
     @property
     def needs_dataset(self) -> bool:
@@ -327,7 +329,7 @@ def config_bytes(config: RunConfig) -> bytes:
 def _config_of(data: Any, name: str) -> RunConfig:
     if isinstance(data, dict):
         # Runs of former versions do not say these.
-        data = {"data": None, "action_bounds": None, "reading": None, **data}
+        data = {"data": None, "action_bounds": None, "reading": None, "parts": None, **data}
     config = from_json(RunConfig, data, name=name)
     try:
         algorithm = find_algorithm(config.algorithm)

@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
 
 from floq.data.dataset import Dataset
+from floq.data.streamed import Part
 from floq.types import Batch
 
 SEEDS, BATCH = "seeds", "batch"
@@ -70,11 +71,11 @@ class SplitSource:
     """A dataset whose batches come split over the devices.
 
     Attributes:
-        dataset: The data, on every device.
+        dataset: The data, or a part of it, on every device.
         grid: The devices.
     """
 
-    dataset: Dataset
+    dataset: Dataset | Part
     grid: DeviceGrid = dataclasses.field(metadata={"static": True})
 
     def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:

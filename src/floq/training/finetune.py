@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from floq.algorithms import find_algorithm
-from floq.data.dataset import Dataset
+from floq.data.streamed import Data
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
 from floq.plugins import command
@@ -26,15 +26,14 @@ from floq.runs.states import states_template
 from floq.settings import takes_settings
 from floq.training.callbacks import Callback
 from floq.training.preparation import (
-    DataFile,
     as_decisions,
     check_devices,
     check_numbers,
     check_online,
-    verified_dataset,
     with_environment,
 )
 from floq.training.signals import interruptions
+from floq.training.sources import DataFile, verified_dataset
 from floq.training.train import go_through_phases
 
 
@@ -45,7 +44,7 @@ def finetune(
     steps: int = 2_000_000,
     online: Online | None = None,
     directory: str | Path | None = None,
-    dataset: Dataset | DataFile | str | Path | None = None,
+    dataset: Data | DataFile | str | Path | None = None,
     env: Environment | None = None,
     schedule: Schedule | None = None,
     processes: int | None = None,
@@ -104,6 +103,11 @@ def finetune(
     former = with_environment(former, env, processes=processes)
     data = None
     if needs_data:
+        if former.parts is not None:
+            raise ValueError(
+                f"{source} was trained on data that is streamed, and the buffer {online.buffer!r} "
+                'draws from data in memory: give buffer="online".'
+            )
         data, noted = verified_dataset(source, former, dataset)
         data, former = as_decisions(data, former.config), former._replace(**noted._asdict())
     config = former._replace(

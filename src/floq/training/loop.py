@@ -75,6 +75,7 @@ class Loop:
             Interrupted: If a signal asked to stop; everything is saved.
             Diverged: If a metric or a parameter is no longer finite.
             WorkerError: If an environment failed; everything before is saved.
+            OSError: If data cannot be read any more; likewise.
             NothingToLearn: If no update can come of the steps; everything before is saved.
         """
         phase = self._phase
@@ -86,7 +87,7 @@ class Loop:
                 return
             try:
                 phase.advance(self._next_due(), stop)
-            except (WorkerError, NothingToLearn):
+            except (WorkerError, NothingToLearn, OSError):
                 self._save()
                 raise
             self._check_metrics()

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from floq.algorithms import find_algorithm
-from floq.data.dataset import Dataset
+from floq.data.streamed import Data, StreamedDataset
 from floq.runs.checkpoint import Checkpoint
 from floq.runs.directory import RunConfig
 from floq.runs.shards import Shard
 from floq.runs.states import initial_states
 from floq.training.hosts import from_all
 from floq.training.program import Carry, Program, sums_of
+from floq.training.streaming import PartReader
 
 DISPATCH_SECONDS = 1.0
 """Aim for one call of a program: long enough to cost nothing, short enough to stop soon."""
@@ -108,7 +109,7 @@ class Phase(Protocol):
 class OfflinePhase:
     """Updates on a dataset; a step is an update."""
 
-    def __init__(self, config: RunConfig, dataset: Dataset, checkpoint: Checkpoint | None):
+    def __init__(self, config: RunConfig, dataset: Data, checkpoint: Checkpoint | None):
         """Prepares to go on from a checkpoint, or to start.
 
         Args:
@@ -121,8 +122,18 @@ class OfflinePhase:
                 devices cannot share seeds and batches evenly.
         """
         algorithm, self._interval = find_algorithm(config.algorithm), config.schedule.log_interval
+        self.step = 0 if checkpoint is None else checkpoint.step
+        self._reader, self._part = None, 0
+        if isinstance(dataset, StreamedDataset):
+            assert config.parts is not None
+            self._reader = PartReader(
+                dataset, config.parts, seed=config.seeds[0], steps=config.steps
+            )
+            self._part = self._reader.number(min(self.step, config.steps - 1))
+        source = self._reader.take(self._part) if self._reader else dataset
+        assert not isinstance(source, StreamedDataset)
         self._program = Program(
-            algorithm, config.config, dataset, config.seeds, log_interval=self._interval
+            algorithm, config.config, source, config.seeds, log_interval=self._interval
         )
         if checkpoint is None:
             state = initial_states(algorithm, config.config, config.statistics, config.seeds)
@@ -130,16 +141,21 @@ class OfflinePhase:
         else:
             carry = restore_sums(self._program.start(checkpoint.state), checkpoint)
         self._carries = self._program.place(carry)
-        self.step = 0 if checkpoint is None else checkpoint.step
         self.first, self.last, self.stride = 0, config.steps, 1
         self.rate = 0.0
         self._chunk, self._compiled = 1, False
         self._timed_updates, self._seconds = 0, 0.0
 
     def advance(self, limit: int, should_stop: Callable[[], bool]) -> None:
-        """One dispatch of the program."""
-        last = min(self.step + self._chunk, limit)
+        """One dispatch of the program.
+
+        Raises:
+            OSError: If the next part of data that is streamed cannot be read.
+        """
         started = time.perf_counter()
+        if self._reader:
+            limit = min(limit, self._turn(self._reader))
+        last = min(self.step + self._chunk, limit)
         self._carries = self._program.advance(self._carries, self.step, last)
         seconds = time.perf_counter() - started
         if self._compiled:
@@ -150,6 +166,21 @@ class OfflinePhase:
             self._seconds += seconds
         self._compiled = True
         self.step = last
+
+    def _turn(self, reader: PartReader) -> int:
+        """Has the part whose turn it is on the device, and the next one read; gives its end."""
+        number = reader.number(self.step)
+        if number != self._part:
+            self._program.free()
+            self._program.use(reader.take(number))
+            self._part = number
+        reader.ask(number + 1)
+        return reader.end(number)
+
+    def close(self) -> None:
+        """Ends the reading of data that is streamed."""
+        if self._reader:
+            self._reader.close()
 
     def state(self) -> Any:
         """The algorithm's state, stacked over seeds."""

@@ -4,25 +4,24 @@ import contextlib
 import math
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
 from floq.algorithms import find_algorithm
 from floq.data.dataset import Dataset
-from floq.data.formats import Source, as_sources
-from floq.data.reading import Reading
+from floq.data.streamed import Data, StreamedDataset
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
 from floq.runs.directory import RunConfig
 from floq.runs.settings import Online, Schedule
-from floq.tasks import load_task, task_names
+from floq.tasks import task_names
 from floq.training.devices import device_grid
 from floq.training.hosts import is_first
 from floq.types import Statistics
 
+Set = TypeVar("Set", Dataset, StreamedDataset, Data)
 _LIMIT = 2**31
 TOLERANCE = 1e-5
 """Of rewards, relative: sums round differently on the device than in the data's statistics."""
@@ -148,7 +147,7 @@ def check_task_of(task: str | None, env: Any) -> str | None:
 
 def statistics_of(
     config: Any,
-    dataset: Dataset | None,
+    dataset: Data | None,
     environment: Checked | None,
     reward_range: tuple[float, float] | None,
 ) -> Statistics:
@@ -165,8 +164,7 @@ def statistics_of(
     """
     if dataset is not None:
         found = dataset.statistics
-        masks = np.asarray(dataset.masks)[np.asarray(dataset.transitions)]
-        is_constant = found.reward_min == found.reward_max and masks.all()
+        is_constant = found.reward_min == found.reward_max and not _has_ends(dataset)
         if is_constant and hasattr(config, "critic"):
             warnings.warn(
                 f"All rewards are {found.reward_min:.6g} and no transition is terminal, so that "
@@ -206,17 +204,26 @@ def statistics_of(
     return given
 
 
+def _has_ends(dataset: Data) -> bool:
+    """Whether a transition has no next value."""
+    if isinstance(dataset, StreamedDataset):
+        return dataset.has_ends
+    return not np.asarray(dataset.masks)[np.asarray(dataset.transitions)].all()
+
+
 def lookahead(config: Any) -> int:
     """Steps from a transition's observation to its next one."""
     return config.action_chunk * config.n_step
 
 
-def as_decisions(dataset: Dataset, config: Any) -> Dataset:
+def as_decisions(dataset: Set, config: Any) -> Set:
     """The dataset with one transition for each decision of the algorithm."""
     if config.action_chunk > 1 or config.n_step > 1:
         dataset = dataset.with_decisions(
             action_chunk=config.action_chunk, n_step=config.n_step, discount=config.discount
         )
+    if isinstance(dataset, StreamedDataset):
+        return dataset
     starts = np.asarray(dataset.transitions)
     has_next_actions = np.isin(starts + dataset.lookahead, starts).any()
     if getattr(config, "critic_bc_coefficient", 0) and not has_next_actions:
@@ -231,7 +238,7 @@ def as_decisions(dataset: Dataset, config: Any) -> Dataset:
 
 
 def check_environment(
-    spec: EnvironmentSpec, dataset: Dataset | None, *, processes: int | None
+    spec: EnvironmentSpec, dataset: Data | None, *, processes: int | None
 ) -> Checked:
     """Tries a new run's environment, and relates its actions to those of the data.
 
@@ -243,7 +250,10 @@ def check_environment(
     Raises:
         ValueError: If something of it fails, or it cannot be the one that the data comes from.
     """
-    sizes = None if dataset is None else (dataset.observations.shape[1], dataset.actions.shape[1])
+    sizes = None
+    if dataset is not None:
+        found = dataset.statistics
+        sizes = found.observation_dim, found.action_dim // dataset.chunk
     return preflight(
         spec,
         sizes=sizes,
@@ -254,7 +264,7 @@ def check_environment(
 
 
 def action_bounds(
-    dataset: Dataset | None,
+    dataset: Data | None,
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """What -1 and 1 stand for in the data's actions; None if nobody has said."""
     if dataset is None or dataset.action_low is None or dataset.action_high is None:
@@ -300,100 +310,3 @@ def with_environment(
         in_worker=processes != 0 and is_first(),
     )
     return config._replace(environment=checked.spec)
-
-
-class DataFile(NamedTuple):
-    """Files of data, in place of the data.
-
-    Attributes:
-        path: A source as `Dataset.load` reads it, or several.
-        bounds: What -1 and 1 stand for in its actions, where it does not say.
-        reading: How to read it, where it leaves that open.
-
-    Example:
-        >>> floq.DataFile("d4rl:hopper.hdf5", reading=floq.Reading(convention="locomotion"))
-    """
-
-    path: str | Path | Sequence[str | Path]
-    bounds: Bounds | None = None
-    reading: Reading = Reading()
-
-
-class Noted(NamedTuple):
-    """What a run notes of its data, so that it is found again.
-
-    Attributes:
-        data: The source, or sources; None of data that was given in Python.
-        reading: How they were read; None where nothing was said.
-    """
-
-    data: str | tuple[str, ...] | None = None
-    reading: Reading | None = None
-
-
-def read_dataset(
-    dataset: Dataset | DataFile | str | Path | None,
-) -> tuple[Dataset | None, Noted]:
-    """The data, and where it was read from, if it was."""
-    if dataset is None or isinstance(dataset, Dataset):
-        return dataset, Noted()
-    file = dataset if isinstance(dataset, DataFile) else DataFile(dataset)
-    sources = [Source(one.format, one.path.resolve()) for one in as_sources(file.path)]
-    low, high = (None, None) if file.bounds is None else map(np.asarray, file.bounds)
-    found = Dataset.load(sources, reading=file.reading, action_low=low, action_high=high)
-    names = [str(one.path if one.format == "npz" else one) for one in sources]
-    reading = file.reading if file.reading.said else None
-    return found, Noted(tuple(names) if len(names) > 1 else names[0], reading)
-
-
-def verified_dataset(
-    path: Path,
-    config: RunConfig,
-    dataset: Dataset | DataFile | str | Path | None,
-    *,
-    directory: Path | None = None,
-) -> tuple[Dataset, Noted]:
-    """The run's dataset, and no other, and where it was read from, if it was.
-
-    Args:
-        path: The run.
-        config: What its `config.json` says.
-        dataset: The data, or its file; that which the run has noted, or of its task, by default.
-        directory: Folder of the task's dataset files; the usual one by default.
-
-    Raises:
-        FileNotFoundError: If the data file is not there.
-        ValueError: If the run has no task and no dataset is given, or it is another one.
-    """
-    if dataset is None and config.data is None and config.task is None:
-        raise ValueError(
-            f"{path} was not started from one of floq's tasks: give its data as `dataset`, or as "
-            "--data PATH where Dataset.save has written it."
-        )
-    if dataset is None and config.data is not None:
-        try:
-            as_sources(config.data)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{error}. This is the data of {path}: give the place where it lies now as "
-                "`dataset`, or as --data PATH."
-            ) from error
-    given = config.data if dataset is None else dataset
-    if given is not None and not isinstance(given, Dataset):
-        file = given if isinstance(given, DataFile) else DataFile(given)
-        given = file._replace(
-            bounds=file.bounds or config.action_bounds,
-            reading=file.reading if file.reading.said else config.reading or Reading(),
-        )
-    found, noted = read_dataset(given)
-    if found is None:
-        assert config.task is not None
-        found, env = load_task(config.task, directory=directory)
-        env.close()
-    fingerprint = found.fingerprint()
-    if fingerprint != config.fingerprint:
-        raise ValueError(
-            f"{path} was trained on another dataset: its fingerprint is {config.fingerprint}, that "
-            f"of the data given now is {fingerprint}. Find the former data, or train anew."
-        )
-    return found, noted if noted.data else Noted(config.data, config.reading)

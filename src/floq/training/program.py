@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from floq.data.dataset import Dataset
+from floq.data.streamed import Part
 from floq.processor import batches_products, compiler_options
 from floq.runs.states import seed_array, seed_keys
 from floq.training.devices import SEEDS, SplitSource, device_grid
@@ -131,7 +132,7 @@ class Program:
         self,
         algorithm: Algorithm,
         config: Any,
-        dataset: Dataset,
+        dataset: Dataset | Part,
         seeds: Sequence[int],
         *,
         log_interval: int,
@@ -141,7 +142,7 @@ class Program:
         Args:
             algorithm: The learning rule.
             config: Its settings; `batch_size` is read here.
-            dataset: The data, shared by the seeds.
+            dataset: The data, or the first part of it, shared by the seeds.
             seeds: One for each entry of the leading axis.
             log_interval: Updates after which the sums of the metrics start anew.
 
@@ -149,19 +150,30 @@ class Program:
             ValueError: If several devices cannot share seeds and batches evenly.
         """
         self._learner = Learner(algorithm, config)
-        self._source: Source = dataset
         self._compiled = False
         self._grid = device_grid(len(seeds), config.batch_size)
         self._advance_seed = functools.partial(self._learner.advance, log_interval=log_interval)
         if self._grid is None:
             self._seeds = split_seeds(seed_array(seeds))
-            return
-        self._seeds = [self._grid.place(seed_array(seeds), self._grid.by_seed)]
-        everywhere = self._grid.place(dataset, self._grid.everywhere)
-        self._source = SplitSource(everywhere, self._grid)
+        else:
+            self._seeds = [self._grid.place(seed_array(seeds), self._grid.by_seed)]
+        self.use(dataset)
+
+    def use(self, dataset: Dataset | Part) -> None:
+        """Has the updates from now on draw from other data of the same shape."""
+        if self._grid is None:
+            self._source: Source | None = jax.device_put(dataset)
+        else:
+            everywhere = self._grid.place(dataset, self._grid.everywhere)
+            self._source = SplitSource(everywhere, self._grid)
+
+    def free(self) -> None:
+        """Lets go of the data, to make room for other data."""
+        self._source = None
 
     def start(self, state: Any) -> Carry:
         """The carry for a state at a multiple of the log interval; called first."""
+        assert self._source is not None
         self._advance = self._lift(self._learner.compiler_options(state, self._source))
         return self._learner.start(state, self._source)
 

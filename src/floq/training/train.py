@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from floq.algorithms import algorithm_of, find_algorithm
-from floq.data.dataset import Dataset
+from floq.data.streamed import Data, StreamedDataset
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
 from floq.evaluation import Evaluator
@@ -32,7 +32,6 @@ from floq.training.loop import Loop
 from floq.training.offline_phase import OfflinePhase, Phase
 from floq.training.online_phase import OnlinePhase
 from floq.training.preparation import (
-    DataFile,
     action_bounds,
     as_decisions,
     check_devices,
@@ -41,12 +40,11 @@ from floq.training.preparation import (
     check_online,
     check_policies,
     check_task_of,
-    read_dataset,
     statistics_of,
-    verified_dataset,
     with_environment,
 )
 from floq.training.signals import interruptions
+from floq.training.sources import DataFile, read_dataset, verified_dataset
 
 
 @takes_settings(
@@ -54,7 +52,7 @@ from floq.training.signals import interruptions
 )
 def train(
     config: Any,
-    dataset: Dataset | DataFile | str | Path | None,
+    dataset: Data | DataFile | str | Path | None,
     *,
     directory: str | Path,
     env: Environment | None = None,
@@ -80,7 +78,8 @@ def train(
     Args:
         config: The config of an algorithm, such as `floq.FloqConfig()`, or `floq.preset(...)`.
         dataset: The data, or a source as `Dataset.load` reads it, which the run notes (a
-            `floq.DataFile` says how to read it); None learns from online transitions alone.
+            `floq.DataFile` says how to read it), and which is streamed if it is too large for
+            memory; None learns from online transitions alone.
         directory: A new folder for everything that the run leaves behind.
         env: Where to evaluate the policy, and to train online: what `floq.make_env` takes, an
             environment, or a function that returns one and can be imported. None does neither.
@@ -122,7 +121,8 @@ def train(
     check_devices(config, seeds, online, offline_steps=steps)
     task = check_task_of(task, env)
     check_policies(schedule, name, spec)
-    dataset, noted = read_dataset(dataset)
+    in_memory = online is not None and online.buffer != "online"
+    dataset, noted = read_dataset(dataset, is_streamed=False if in_memory else None)
     fingerprint = None if dataset is None else dataset.fingerprint()
     dataset = None if dataset is None else as_decisions(dataset, config)
     environment = None if spec is None else check_environment(spec, dataset, processes=processes)
@@ -143,6 +143,7 @@ def train(
         statistics=statistics,
         data=noted.data,
         reading=noted.reading,
+        parts=dataset.parts(config.batch_size) if isinstance(dataset, StreamedDataset) else None,
         action_bounds=(
             environment.bounds if dataset is None and environment else action_bounds(dataset)
         ),
@@ -159,7 +160,7 @@ def train(
 def resume(
     directory: str | Path,
     *,
-    dataset: Dataset | DataFile | str | Path | None = None,
+    dataset: Data | DataFile | str | Path | None = None,
     env: Environment | None = None,
     steps: int | None = None,
     online_steps: int | None = None,
@@ -220,7 +221,7 @@ def resume(
             dataset = as_decisions(dataset, config.config)
         if files.writes:
             config = with_environment(config, env, processes=processes)
-        assert dataset is None or isinstance(dataset, Dataset)
+        assert dataset is None or isinstance(dataset, Data)
         files.check_versions(step)
         files.write_config(config)
         if checkpoint is not None and files.writes:
@@ -241,7 +242,7 @@ def resume(
 def go_through_phases(
     files: RunDirectory,
     config: RunConfig,
-    dataset: Dataset | None,
+    dataset: Data | None,
     *,
     checkpoint: Checkpoint | None = None,
     done: Collection[str] = (),
@@ -298,7 +299,8 @@ def go_through_phases(
         if checkpoint is None or not checkpoint.is_online:
             if config.steps and dataset is not None:
                 offline = OfflinePhase(config, dataset, checkpoint)
-                state = run_phase(offline, done, is_saved=checkpoint is not None)
+                with contextlib.closing(offline):
+                    state = run_phase(offline, done, is_saved=checkpoint is not None)
                 done = config.rows_per_step
             checkpoint = None
         if config.online is None:
@@ -307,6 +309,7 @@ def go_through_phases(
             algorithm = find_algorithm(config.algorithm)
             state = initial_states(algorithm, config.config, config.statistics, config.seeds)
         data = None if config.online.buffer == "online" else dataset
+        assert not isinstance(data, StreamedDataset)
         with OnlinePhase(
             *(files, config, data, state),
             checkpoint=checkpoint,

@@ -1,0 +1,147 @@
+"""Data of files: all of it in memory, or streamed where it is larger."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from floq.data.bounds import ActionBounds
+from floq.data.dataset import Dataset
+from floq.data.formats import Source
+from floq.data.formats.ogbench import shards
+from floq.data.memory import filled, zeros
+from floq.data.npz import available_memory, find_members
+from floq.data.sharded import ShardedRows
+from floq.data.streamed import Data, StreamedDataset
+
+STREAMED = 1
+"""A memory that no data fits into, for what is cut into parts already."""
+_FLOAT = 4
+_UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+
+
+def load_rows(rows: ShardedRows, device_memory: str | int | None) -> Data:
+    """The data of files: all of it in memory, or streamed where it is more than that.
+
+    Args:
+        rows: The files.
+        device_memory: What it may take on the device; "auto" for what fits, and None for all.
+
+    Raises:
+        ValueError: A fault of the data, with its field and first row, or of the size.
+    """
+    memory = _part_memory(rows, device_memory)
+    return whole(rows) if memory is None else StreamedDataset.of(rows, memory)
+
+
+def streamed_source(
+    sources: Sequence[Source],
+    device_memory: str | int | None,
+    bounds: ActionBounds | None,
+) -> StreamedDataset | None:
+    """Data of one's own, if it is to be streamed.
+
+    Args:
+        sources: Its sources.
+        device_memory: What it may take on the device; "auto" for what fits, and None for all.
+        bounds: What its actions lie within, if somebody has said.
+
+    Raises:
+        ValueError: It cannot be, a fault of the data, or of the size.
+    """
+    source = sources[0]
+    can_be = len(sources) == 1 and source.format in ("npz", "ogbench")
+    is_open = device_memory in (None, "auto")
+    if is_open and (device_memory is None or not can_be or not _is_large(source.path)):
+        return None
+    if not can_be:
+        raise ValueError(
+            f"{', '.join(map(str, sources))}: data of this format is not streamed, which "
+            "device_memory asks for: write it anew with `floq data convert`"
+        )
+    rows = ShardedRows.open(source.path)
+    found = rows.recorded
+    recorded = ActionBounds(found["action_low"], found["action_high"]) if found else None
+    if bounds is not None and (recorded is None or not bounds.equals(recorded)):
+        raise ValueError(
+            f"{source.path}: it says that its actions lie within {recorded or 'no bounds'}, and "
+            f"{bounds} was given: leave the bounds out"
+        )
+    memory = _part_memory(rows, device_memory)
+    return None if memory is None else StreamedDataset.of(rows, memory)
+
+
+def _is_large(path: Path) -> bool:
+    """Whether a file, or those of a folder, would take more than half of the memory."""
+    members = [
+        member
+        for file in (shards(path) if path.is_dir() else [path])
+        for member in find_members(file, required=("observations", "actions")).values()
+    ]
+    return sum(member.nbytes for member in members) > _free_memory() // 2
+
+
+def _part_memory(rows: ShardedRows, device_memory: str | int | None) -> int | None:
+    """Bytes of a part of files' data; None where all of it is loaded."""
+    if device_memory is None:
+        return None
+    if device_memory == "auto":
+        free = _free_memory()
+        return None if nbytes(rows) <= free // 2 else free // 4
+    limit = as_bytes(device_memory)
+    return None if nbytes(rows) <= limit else limit
+
+
+def _free_memory() -> int:
+    """Bytes that both the host and the device have free."""
+    found = jax.local_devices()[0].memory_stats() or {}
+    limit = found.get("bytes_limit", np.inf) - found.get("bytes_in_use", 0)
+    return int(min(available_memory(), limit))
+
+
+def whole(rows: ShardedRows) -> Dataset:
+    """All data of files, in memory.
+
+    Raises:
+        ValueError: A fault of the data, with its field and first row, no transition at all, or more
+            data than there is memory for.
+    """
+    if nbytes(rows) > available_memory():
+        raise ValueError(
+            f"{rows.path}: its data takes {nbytes(rows) / 1e9:.1f} GB, and this machine has "
+            f"{available_memory() / 1e9:.1f} GB of memory free: stream it, by --device-memory or "
+            "device_memory=, such as 1GB"
+        )
+    count = rows.count
+    widths = dict(zip(("observations", "actions"), rows.widths, strict=True))
+    states = {field: filled((count, width), rows.pieces(field)) for field, width in widths.items()}
+    is_end = np.concatenate([piece != 0 for piece in rows.pieces("terminals")])
+    rewards, masks, first = zeros((count,)), zeros((count,)), 0
+    for some, others in rows.labels():
+        own = slice(first, first + len(some))
+        rewards[own], masks[own], first = some, others, own.stop
+    states |= {"rewards": rewards, "masks": masks}
+    return Dataset.from_rows(**states, is_end=is_end, recorded=rows.recorded, source=str(rows.path))
+
+
+def nbytes(rows: ShardedRows) -> int:
+    """Bytes of all data in memory."""
+    return _FLOAT * rows.count * (sum(rows.widths) + 3)
+
+
+def as_bytes(memory: str | float) -> int:
+    """A size in bytes, from one such as 8GB.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    found = re.fullmatch(r"([0-9.]+) ?([kMGT]?B)", str(memory).strip())
+    try:
+        size = int(float(found[1]) * _UNITS[found[2]]) if found else int(memory)
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise ValueError(f"device_memory is {memory!r}: give a size such as 8GB or 500MB")
+    return size

@@ -1,0 +1,59 @@
+"""One reading of all rows of files, which checks them and finds what is kept of them."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from floq.data.fingerprint import fingerprint
+from floq.data.memory import Flags, edges
+from floq.data.sharded import ShardedRows
+
+
+class Scan(NamedTuple):
+    """What one reading of all rows finds.
+
+    Attributes:
+        is_end: Which rows are last ones of trajectories.
+        masks: Those of all rows.
+        fingerprint: That of the same data in memory.
+    """
+
+    is_end: Flags
+    masks: Flags
+    fingerprint: str
+
+
+def scanned(rows: ShardedRows) -> Scan:
+    """Reads all rows once, checks them, and takes the fingerprint of the same data in memory."""
+    masks, is_end = Flags(rows.count), Flags(rows.count)
+    first, ends = 0, 0
+    for piece in rows.pieces("terminals"):
+        is_end.write(first, piece != 0)
+        first, ends = first + len(piece), ends + int(np.count_nonzero(piece))
+
+    def rewards() -> Iterator[np.ndarray]:
+        first = 0
+        for found, own in rows.labels():
+            masks.write(first, own != 0)
+            first += len(own)
+            yield found
+
+    def starts() -> Iterator[np.ndarray]:
+        for first, last in edges(rows.count):
+            yield first + np.flatnonzero(~is_end.read(first, last))
+
+    single, whole = np.dtype(np.float32), np.dtype(np.int32)
+    count, (observation_dim, action_dim) = rows.count, rows.widths
+    fields = [
+        ("observations", single, (count, observation_dim), rows.pieces("observations")),
+        ("actions", single, (count, action_dim), rows.pieces("actions")),
+        ("rewards", single, (count,), rewards()),
+        ("masks", single, (count,), (masks.read(*edges) for edges in edges(count))),
+        ("transitions", whole, (count - ends,), starts()),
+    ]
+    constants: Mapping[str, object] = {"chunk": 1, "lookahead": 1, **rows.recorded}
+    for name, value in constants.items():
+        values = np.ascontiguousarray(value)
+        fields.append((name, values.dtype, values.shape, iter([values])))
+    return Scan(is_end, masks, fingerprint(fields))
