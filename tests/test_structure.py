@@ -109,7 +109,15 @@ def test_arguments_have_one_name_and_one_meaning():
 def test_commands_call_arguments_as_python_does(command, function):
     """`floq train --steps` is `steps` of `floq.train`, and so on."""
     # Groups of options, the run itself, and what is no setting of the call.
-    grouped = {"where", "reading", "device_memory", "together", "config", "algorithm", "run_directory"}
+    grouped = {
+        "where",
+        "reading",
+        "device_memory",
+        "together",
+        "config",
+        "algorithm",
+        "run_directory",
+    }
     # A file is what the command line has of a `dataset`, and a number of `Online(steps=…)`.
     spelled = {"data": "dataset"} | ({"online_steps": "online"} if command is Train else {})
     names = {field.name for field in dataclasses.fields(command)} - grouped

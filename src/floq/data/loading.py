@@ -131,7 +131,7 @@ def nbytes(rows: ShardedRows) -> int:
     return _FLOAT * rows.count * (sum(rows.widths) + 3)
 
 
-def as_bytes(memory: str | float) -> int:
+def as_bytes(memory: str | int) -> int:
     """A size in bytes, from one such as 8GB.
 
     Raises:

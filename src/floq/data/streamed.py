@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from floq.data.dataset import Dataset
-from floq.data.memory import PIECE, Flags, edges, zeros
+from floq.data.memory import PIECE, Flags, edges, on_device, zeros
 from floq.data.reading import Parts
 from floq.data.scan import Scan, scanned
 from floq.data.sharded import ShardedRows
@@ -221,14 +221,14 @@ class StreamedDataset:
         found = np.empty(parts.blocks, np.int64)
         for one in np.unique(blocks // a_pass):
             own = blocks // a_pass == one
-            generator = np.random.default_rng([seed, one])
+            generator = np.random.default_rng([seed, int(one)])
             offset, order = generator.integers(self.size), generator.permutation(a_pass)
             all_firsts = pass_of(self.size, parts.block_size, int(offset))
             found[own] = all_firsts[order][blocks[own] % a_pass]
         return found
 
-    def part(self, parts: Parts, number: int, seed: int) -> Part:
-        """A part, read into the host's memory.
+    def read(self, parts: Parts, number: int, seed: int) -> dict[str, np.ndarray]:
+        """The arrays of a part, by the fields of its rows, in the host's memory.
 
         Args:
             parts: The sizes of all parts.
@@ -239,23 +239,25 @@ class StreamedDataset:
             ValueError: A file has been damaged.
         """
         size, slot = parts.block_size, parts.rows
-        observations, actions = (zeros((parts.blocks * slot, width)) for width in self.sizes)
-        rewards, masks = (zeros((parts.blocks * slot,)) for _ in range(2))
+        total = parts.blocks * slot
+        observations, actions = (zeros((total, width)) for width in self.sizes)
+        rewards, masks = zeros((total,)), zeros((total,))
         listed = np.zeros((parts.blocks, size + self.lookahead), np.int32)
         for block, start in enumerate(self.first_starts(parts, number, seed)):
             starts = self._rows_of(int(start), size + self.lookahead)
-            first, last = starts[0], starts[size - 1] + self.lookahead + self.chunk
-            found = self.rows.read(int(first), int(last))
-            own = slice(block * slot, block * slot + int(last - first))
+            first, last = int(starts[0]), int(starts[size - 1]) + self.lookahead + self.chunk
+            found = self.rows.read(first, last)
+            own = slice(block * slot, block * slot + last - first)
             observations[own], actions[own] = found["observations"], found["actions"]
             rewards[own], masks[own], _ = self._decided(first, found["rewards"], found["masks"])
             listed[block] = starts - first + block * slot
-        rows = Dataset(
-            *(observations, actions, rewards, masks, listed.reshape(-1)),  # pyright: ignore[reportArgumentType] - of the host
-            chunk=self.chunk,
-            lookahead=self.lookahead,
-        )
-        return Part(rows, size)
+        rows = {"observations": observations, "actions": actions, "rewards": rewards}
+        return rows | {"masks": masks, "transitions": listed.reshape(-1)}
+
+    def placed(self, parts: Parts, rows: dict[str, np.ndarray]) -> Part:
+        """A part on the device, from the arrays that `read` gave, which it takes over."""
+        arrays = {field: on_device(values) for field, values in rows.items()}
+        return Part(Dataset(**arrays, chunk=self.chunk, lookahead=self.lookahead), parts.block_size)
 
     def _values(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Rewards and masks over the lookahead, and whether a transition starts, piece by piece."""

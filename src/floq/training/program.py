@@ -162,7 +162,7 @@ class Program:
     def use(self, dataset: Dataset | Part) -> None:
         """Has the updates from now on draw from other data of the same shape."""
         if self._grid is None:
-            self._source: Source | None = jax.device_put(dataset)
+            self._source: Source | None = dataset
         else:
             everywhere = self._grid.place(dataset, self._grid.everywhere)
             self._source = SplitSource(everywhere, self._grid)

@@ -2,6 +2,8 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
+
 from floq.data.reading import Parts
 from floq.data.streamed import Part, StreamedDataset
 
@@ -21,7 +23,7 @@ class PartReader:
         self._dataset, self._parts, self._seed = dataset, parts, seed
         self._last = (steps - 1) // parts.updates
         self._thread = ThreadPoolExecutor(1)
-        self._number, self._next = -1, Future[Part]()
+        self._number, self._next = -1, Future[dict[str, np.ndarray]]()
 
     def number(self, step: int) -> int:
         """The part on which the update after so many others is made."""
@@ -32,30 +34,30 @@ class PartReader:
         return (number + 1) * self._parts.updates
 
     def take(self, number: int) -> Part:
-        """A part in the host's memory, which is read now unless it was asked for.
+        """A part on the device, which is read now unless it was asked for.
 
         Raises:
             OSError: If it cannot be read any more.
         """
         self.ask(number)
         try:
-            return self._next.result()
+            return self._dataset.placed(self._parts, self._next.result())
         except Exception as error:
             raise OSError(
                 f"{self._dataset.rows.path}: part {number} of the data cannot be read any more: "
                 f"{error}"
             ) from error
         finally:
-            self._number, self._next = -1, Future[Part]()
+            self._number, self._next = -1, Future[dict[str, np.ndarray]]()
 
     def ask(self, number: int) -> None:
         """Starts to read a part, if there is one."""
         if number != self._number and number <= self._last:
             arguments = (self._parts, number, self._seed)
             self._number = number
-            self._next = self._thread.submit(self._dataset.part, *arguments)
+            self._next = self._thread.submit(self._dataset.read, *arguments)
 
     def close(self) -> None:
         """Reads no more."""
-        self._number, self._next = -1, Future[Part]()
+        self._number, self._next = -1, Future[dict[str, np.ndarray]]()
         self._thread.shutdown(cancel_futures=True)

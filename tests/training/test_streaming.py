@@ -1,0 +1,138 @@
+"""Runs on data that is streamed: their order, and that they go on to the same bits."""
+
+import contextlib
+
+import jax
+import numpy as np
+import pytest
+
+import floq
+from floq.cli import main
+from floq.data.streamed import StreamedDataset
+from floq.runs.directory import read_config, read_rows
+from floq.training.program import Program
+from tests.training import tiny_algorithm
+from tests.training.tiny_algorithm import Config
+
+OPTIONS = {
+    "schedule": floq.Schedule(log_interval=20, checkpoint_interval=20),
+    "progress": False,
+    "processes": 0,
+}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A file of 200 rows, of which a part holds about 40."""
+    path = tmp_path / "own.npz"
+    tiny_algorithm.make_dataset().save(path)
+    return floq.DataFile(path, device_memory="1100B")
+
+
+def leaves(run):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(run.state)]
+
+
+def test_a_resumed_run_equals_the_uncut_one(data, tmp_path):
+    """Cut within a part and between two, it ends with the same bits and the same rows."""
+    config = Config(batch_size=4)
+    whole = floq.train(config, data, seeds=(0, 1), steps=70, directory=tmp_path / "a", **OPTIONS)
+    parts = whole.config.parts
+    assert parts is not None
+    assert 5 < parts.updates < 15
+    cut = tmp_path / "b"
+    for steps in (3, parts.updates * 2, parts.updates * 2 + 1):
+        if steps == 3:
+            floq.train(config, data, seeds=(0, 1), steps=3, directory=cut, **OPTIONS)
+        else:
+            floq.resume(cut, steps=steps, progress=False, processes=0)
+    again = floq.resume(cut, steps=70, progress=False, processes=0)
+    assert again.config.parts == parts
+    for one, other in zip(leaves(whole), leaves(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+    last = [read_rows(path / "metrics.jsonl")[-2:] for path in (tmp_path / "a", cut)]
+    assert last[0] == last[1]
+
+
+def test_parts_are_exchanged_and_compiled_once(data, tmp_path, monkeypatch):
+    """Each part comes once in its turn, and all of them run in one program."""
+    used, read = [], []
+    use, read_part = Program.use, StreamedDataset.read
+
+    def counted(self, dataset):
+        used.append(dataset)
+        use(self, dataset)
+        programs.append(self)
+
+    def noted(self, parts, number, seed):
+        read.append(number)
+        return read_part(self, parts, number, seed)
+
+    programs = []
+    monkeypatch.setattr(Program, "use", counted)
+    monkeypatch.setattr(StreamedDataset, "read", noted)
+    run = floq.train(Config(batch_size=4), data, steps=70, directory=tmp_path / "run", **OPTIONS)
+    due = -(-70 // run.config.parts.updates)
+    assert len(used) == due > 4
+    assert read == list(range(due))
+    assert programs[0]._advance._cache_size() == 1
+    rows = [set(np.asarray(part.rows.rewards).tolist()) for part in used]
+    assert all(one != other for one, other in zip(rows, rows[1:], strict=False))
+
+
+def test_what_is_learned_does_not_depend_on_streaming(data, tmp_path):
+    """The tiny rule finds the same solution from parts as from all of the data."""
+    config = Config(batch_size=16)
+    options = OPTIONS | {"schedule": floq.Schedule(log_interval=600, checkpoint_interval=600)}
+    one = floq.train(config, data, steps=600, directory=tmp_path / "a", **options)
+    all_of_it = data._replace(device_memory=None)
+    other = floq.train(config, all_of_it, steps=600, directory=tmp_path / "b", **options)
+    assert other.config.parts is None
+    assert one.config.fingerprint == other.config.fingerprint
+    np.testing.assert_allclose(one.state.average, other.state.average, atol=0.1)
+
+
+def test_a_part_that_cannot_be_read_loses_nothing(data, tmp_path, monkeypatch):
+    """The error names the file, everything before is saved, and the run goes on later."""
+    read = StreamedDataset.read
+
+    def broken(self, parts, number, seed):
+        if number == 3:
+            raise ValueError("the disk is gone")
+        return read(self, parts, number, seed)
+
+    monkeypatch.setattr(StreamedDataset, "read", broken)
+    with pytest.raises(OSError, match=r"own\.npz: part 3 of the data.*the disk is gone"):
+        floq.train(Config(batch_size=4), data, steps=70, directory=tmp_path / "run", **OPTIONS)
+    monkeypatch.undo()
+    updates = read_config(tmp_path / "run").parts.updates
+    assert floq.load_run(tmp_path / "run").step == 3 * updates
+    assert floq.resume(tmp_path / "run", progress=False, processes=0).step == 70
+
+
+def test_what_needs_all_of_the_data_says_so(data, tmp_path):
+    """Batches of offline and online transitions, and sources of other formats, are not streamed."""
+    config = Config(batch_size=4)
+    run = floq.train(config, data, steps=20, directory=tmp_path / "run", **OPTIONS)
+    with pytest.raises(ValueError, match=r"streamed.*'merged'.*buffer=\"online\""):
+        floq.finetune(run, steps=2000, env="Pendulum-v1", progress=False, processes=0)
+    with pytest.raises(ValueError, match="give its files, in place of a Dataset"):
+        floq.resume(run.directory, dataset=tiny_algorithm.make_dataset(), steps=30)
+    with pytest.raises(ValueError, match="it says that its actions lie within"):
+        floq.train(
+            config, data._replace(bounds=((-9.0,), (9.0,))), steps=2, directory=tmp_path / "other"
+        )
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_command_line_streams(data, tmp_path):
+    """`--device-memory` cuts the data into parts, which the run notes and goes on with."""
+    words = ["train", "--data", str(data.path), "--device-memory", "2kB", "--algorithm", "bc"]
+    words += ["--steps", "2", "--log-interval", "2", "--config.batch-size", "4"]
+    with contextlib.chdir(tmp_path):
+        assert main([*words, "--directory", "run"]) == 0
+        parts = read_config(tmp_path / "run").parts
+        assert parts is not None
+        assert main(["resume", "run", "--steps", "40"]) == 0
+        assert main([*words, "--directory", "other", "--device-memory", "much"]) == 2
+    assert read_config(tmp_path / "run").parts == parts
