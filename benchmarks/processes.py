@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.timing import alternate, machine, median
 from floq.algorithms import floq
 from floq.data.generation import generate
-from floq.data.replay import clip_actions
+from floq.data.memory import clip_actions
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
 from floq.evaluation import Evaluator

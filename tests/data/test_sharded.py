@@ -98,5 +98,5 @@ def test_shards_that_differ_are_refused(shards, file_arrays):
 def test_rows_that_may_be_transitions_are_refused(tmp_path, trajectories):
     """What somebody else wrote, with rewards, is streamed once it is converted."""
     np.savez(tmp_path / "x.npz", **trajectories)
-    with pytest.raises(ValueError, match="not settled.*floq data convert"):
+    with pytest.raises(ValueError, match=r"not settled.*floq data convert"):
         ShardedRows.open(tmp_path / "x.npz")

@@ -1,6 +1,7 @@
 """Runs on data that is streamed: their order, and that they go on to the same bits."""
 
 import contextlib
+import itertools
 
 import jax
 import numpy as np
@@ -77,7 +78,7 @@ def test_parts_are_exchanged_and_compiled_once(data, tmp_path, monkeypatch):
     assert read == list(range(due))
     assert programs[0]._advance._cache_size() == 1
     rows = [set(np.asarray(part.rows.rewards).tolist()) for part in used]
-    assert all(one != other for one, other in zip(rows, rows[1:], strict=False))
+    assert all(one != other for one, other in itertools.pairwise(rows))
 
 
 def test_what_is_learned_does_not_depend_on_streaming(data, tmp_path):
