@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from floq.data import memory
+from floq.data.info import check
 from floq.data.memory import ACTION_LIMIT
 from floq.data.sharded import ShardedRows
 
@@ -100,3 +101,12 @@ def test_rows_that_may_be_transitions_are_refused(tmp_path, trajectories):
     np.savez(tmp_path / "x.npz", **trajectories)
     with pytest.raises(ValueError, match=r"not settled.*floq data convert"):
         ShardedRows.open(tmp_path / "x.npz")
+
+
+def test_checks_read_shards_in_pieces(shards, file_arrays, monkeypatch):
+    """`floq data check` of a folder finds a fault of any shard, and never holds all of it."""
+    monkeypatch.setattr("floq.data.info.check_file", lambda *_: pytest.fail("all was read"))
+    assert check(f"ogbench:{shards}") == {shards: None}
+    file_arrays["qvel"][2, 1] = np.inf
+    np.savez(shards / "a-002.npz", **file_arrays)
+    assert "a-002.npz: qvel must be finite" in str(check(f"ogbench:{shards}")[shards])

@@ -1,6 +1,7 @@
 """One reading of all rows of files, which checks them and finds what is kept of them."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from floq.data.fingerprint import fingerprint
 from floq.data.memory import Flags, edges
 from floq.data.sharded import ShardedRows
+from floq.progress import ProgressDisplay
 
 
 class Scan(NamedTuple):
@@ -24,11 +26,35 @@ class Scan(NamedTuple):
     fingerprint: str
 
 
+class _Progress:
+    """How far the reading is, with each field a share of it."""
+
+    def __init__(self, display: ProgressDisplay, total: int):
+        self._display, self._total, self._done = display, total, 0
+        self._started = time.perf_counter()
+
+    def through(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for piece in pieces:
+            yield piece
+            self._done += len(piece)
+            rate = self._done / (time.perf_counter() - self._started)
+            self._display.update(self._done, rate)
+            if self._done < self._total:  # What is read at once needs no line.
+                self._display.log(self._done, rate)
+
+
 def scanned(rows: ShardedRows) -> Scan:
     """Reads all rows once, checks them, and takes the fingerprint of the same data in memory."""
+    total = 4 * rows.count
+    with ProgressDisplay(total, bar=True, unit="rows") as display:
+        display.note(f"checking {rows.path.name}")
+        return _scanned(rows, _Progress(display, total))
+
+
+def _scanned(rows: ShardedRows, progress: _Progress) -> Scan:
     masks, is_end = Flags(rows.count), Flags(rows.count)
     first, ends = 0, 0
-    for piece in rows.pieces("terminals"):
+    for piece in progress.through(rows.pieces("terminals")):
         is_end.write(first, piece != 0)
         first, ends = first + len(piece), ends + int(np.count_nonzero(piece))
 
@@ -46,9 +72,14 @@ def scanned(rows: ShardedRows) -> Scan:
     single, whole = np.dtype(np.float32), np.dtype(np.int32)
     count, (observation_dim, action_dim) = rows.count, rows.widths
     fields = [
-        ("observations", single, (count, observation_dim), rows.pieces("observations")),
-        ("actions", single, (count, action_dim), rows.pieces("actions")),
-        ("rewards", single, (count,), rewards()),
+        (
+            "observations",
+            single,
+            (count, observation_dim),
+            progress.through(rows.pieces("observations")),
+        ),
+        ("actions", single, (count, action_dim), progress.through(rows.pieces("actions"))),
+        ("rewards", single, (count,), progress.through(rewards())),
         ("masks", single, (count,), (masks.read(*edges) for edges in edges(count))),
         ("transitions", whole, (count - ends,), starts()),
     ]

@@ -113,14 +113,8 @@ class ShardedRows:
             ValueError: At the end of a file with a fault.
         """
         for members in self.shards:
-            member = members[field]
-            check = FieldCheck(
-                *(field, member.shape, member.dtype), source=str(member.path), bounds=self.bounds
-            )
-            for piece in member.pieces():
-                check.look(piece)
+            for piece in _checked(field, members[field], self.bounds):
                 yield self._finished(field, piece)
-            check.settle()
 
     def labels(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rewards and masks of all rows, float32, some at a time, checked.
@@ -171,3 +165,13 @@ class ShardedRows:
         if self.bounds is not None:
             piece = self.bounds.to_unit(piece)
         return clip_actions(piece)
+
+
+def _checked(field: str, member: Member, bounds: ActionBounds | None) -> Iterator[np.ndarray]:
+    """The rows of a field of a file, some at a time; at their end its fault is raised."""
+    source = str(member.path)
+    check = FieldCheck(field, member.shape, member.dtype, source=source, bounds=bounds)
+    for piece in member.pieces():
+        check.look(piece)
+        yield piece
+    check.settle()
