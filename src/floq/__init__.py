@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from floq.data.files import DatasetFile as DatasetFile
     from floq.data.formats import register_format as register_format
     from floq.data.reading import Reading as Reading
+    from floq.data.streamed import StreamedDataset as StreamedDataset
     from floq.envs.make import make_env as make_env
     from floq.evaluation import Evaluation as Evaluation
     from floq.evaluation import Evaluator as Evaluator
@@ -120,6 +121,7 @@ _HOMES = {
     "ScalarCriticConfig": "floq.critics.scalar",
     "Schedule": "floq.runs.settings",
     "Statistics": "floq.types",
+    "StreamedDataset": "floq.data.streamed",
     "ema_update": "floq.losses",
     "evaluate": "floq.evaluation",
     "finetune": "floq.training.finetune",
