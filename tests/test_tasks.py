@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from floq.data.dataset import ACTION_LIMIT
+from floq.data.streamed import StreamedDataset
 from floq.envs.make import make_env
 from floq.tasks import load_task, task_names, task_sizes
 
@@ -89,6 +90,29 @@ def test_rewards_are_those_of_ogbench(tmp_path, task, dataset, goal_states):
     assert len(np.unique(batch.rewards)) >= (2 if "maze" in task else 3)
     assert env.spec.id == environment
     env.close()
+
+
+def test_shards_are_one_dataset(tmp_path):
+    """A folder of shards, in memory or streamed, is the file that holds all of their rows."""
+    task, name = "pointmaze-medium-navigate-singletask-v0", "pointmaze-medium-navigate-v0"
+    path, folder = tmp_path / f"{name}.npz", tmp_path / "shards"
+    collect(task.replace("-navigate", ""), goal_states=maze_goal, path=path)
+    (folder / name).mkdir(parents=True)
+    with np.load(path) as file:
+        for number in range(2):
+            rows = {field: file[field][8 * number : 8 * number + 8] for field in file}
+            np.savez(folder / name / f"{name}-00{number}.npz", **rows)
+            np.savez(folder / name / f"{name}-00{number}-val.npz", **rows)
+    one, _ = load_task(task, directory=tmp_path)
+    other, _ = load_task(task, directory=folder)
+    streamed, _ = load_task(task, directory=folder, device_memory="400B")
+    assert isinstance(streamed, StreamedDataset)
+    assert one.size == other.size == streamed.size == 14
+    assert one.fingerprint() == other.fingerprint() == streamed.fingerprint()
+    assert one.statistics == streamed.statistics
+    parts = streamed.parts(batch_size=2)
+    rewards = [streamed.read(parts, number, 0)["rewards"] for number in range(6)]
+    assert {0.0, -1.0} == set(np.concatenate(rewards).tolist())
 
 
 def test_known_tasks_are_those_of_ogbench():

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floq.data import memory
 from floq.data.dataset import Dataset
 from floq.data.loading import as_bytes, load_rows
 from floq.data.reading import Parts
@@ -174,13 +173,3 @@ def test_data_that_fits_is_loaded(streamed):
     assert isinstance(load_rows(streamed.rows, "auto"), Dataset)
     assert isinstance(load_rows(streamed.rows, "1MB"), Dataset)
     assert isinstance(load_rows(streamed.rows, "1kB"), StreamedDataset)
-
-
-def test_flags_are_read_where_they_were_written():
-    """Flags of any rows, whose bytes they share with others, come back."""
-    values = np.random.default_rng(0).integers(0, 2, 61).astype(bool)
-    flags = memory.Flags(61)
-    for first, last in ((0, 5), (5, 23), (23, 24), (24, 61)):
-        flags.write(first, values[first:last])
-    for first, last in ((0, 61), (3, 9), (8, 16), (17, 18), (60, 61)):
-        np.testing.assert_array_equal(flags.read(first, last), values[first:last])
