@@ -108,17 +108,17 @@ class Member(NamedTuple):
         Raises:
             ValueError: If it is damaged.
         """
+        start = self.header + first * self._row_bytes
+        if self.entry.compress_type == zipfile.ZIP_STORED and not self.is_by_column:
+            with self.path.open("rb") as file:
+                file.seek(self.entry.header_offset)
+                # The name and what else stands before the content are as long as it says.
+                lengths = struct.unpack("<26x2H", self._take(file, 30))
+                file.seek(sum(lengths) + start, os.SEEK_CUR)
+                return self._rows_of(file, last - first)
         with _open(self.path) as archive:
             if self.is_by_column:
                 return self.read(archive)[first:last]
-            start = self.header + first * self._row_bytes
-            if self.entry.compress_type == zipfile.ZIP_STORED:
-                with self.path.open("rb") as file:
-                    file.seek(self.entry.header_offset)
-                    # The name and what else stands before the content are as long as it says.
-                    lengths = struct.unpack("<26x2H", self._take(file, 30))
-                    file.seek(sum(lengths) + start, os.SEEK_CUR)
-                    return self._rows_of(file, last - first)
             with archive.open(self.entry) as file:
                 self._skip(file, start)
                 return self._rows_of(file, last - first)
