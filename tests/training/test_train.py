@@ -244,11 +244,12 @@ def test_the_data_of_a_task_is_loaded_again(tmp_path, monkeypatch):
     run_tiny(tmp_path / "run", steps=50, env=None, task=task)
     loaded = []
 
-    def load_task(name, *, directory):
+    def load_task(name, *, directory, device_memory):
+        assert device_memory is None  # As all of it was in memory before.
         loaded.append(name)
         return DATASET, make_env("Pendulum-v1")
 
-    monkeypatch.setattr("floq.training.preparation.load_task", load_task)
+    monkeypatch.setattr("floq.training.sources.load_task", load_task)
     run = resume(tmp_path / "run", steps=60, progress=False)
     assert loaded == [task]
     assert run.state.step.tolist() == [60, 60]
