@@ -8,6 +8,7 @@ import tyro
 
 from floq.commands.training import (
     EnvironmentOptions,
+    LoggerName,
     OnlineOptions,
     data_file,
     online_options,
@@ -29,6 +30,7 @@ class Finetune:
         data: The file that holds the run's data, if it has moved or the run does not know it.
         where: The environment, if it is not the run's.
         processes: Processes that step environments; by default one for each core.
+        logger: Where else the rows of the run are shown: tensorboard, wandb, or both.
         schedule: What happens at which environment steps.
     """
 
@@ -39,6 +41,7 @@ class Finetune:
     data: Path | None = None
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
+    logger: tuple[LoggerName, ...] = ()
     schedule: tyro.conf.OmitArgPrefixes[Schedule] = Schedule()
 
     def run(self) -> int:
@@ -54,5 +57,6 @@ class Finetune:
                 env=self.where.spec(),
                 schedule=self.schedule,
                 processes=self.processes,
+                loggers=self.logger,
             )
         )

@@ -37,7 +37,7 @@ class Inspect:
 
     def run(self) -> int:
         """Writes the page."""
-        from floq.reports.inspection import inspect
+        from floq.inspecting import inspect
 
         page = inspect(
             self.directory,

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import tyro
 
-from floq.commands.training import EnvironmentOptions, HostOptions, data_file, say_done
+from floq.commands.training import (
+    EnvironmentOptions,
+    HostOptions,
+    LoggerName,
+    data_file,
+    say_done,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +25,7 @@ class Resume:
         data: The file that holds the run's data, if it has moved or the run does not know it.
         where: Its environment, if it has moved or changed.
         processes: Processes that step environments; by default one for each core.
+        logger: Where else the rows of the run are shown: tensorboard, wandb, or both.
         together: How processes find each other that train this run together.
     """
 
@@ -28,6 +35,7 @@ class Resume:
     data: Path | None = None
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
+    logger: tuple[LoggerName, ...] = ()
     together: tyro.conf.OmitArgPrefixes[HostOptions] = HostOptions()
 
     def run(self) -> int:
@@ -43,5 +51,6 @@ class Resume:
                     steps=self.steps,
                     online_steps=self.online_steps,
                     processes=self.processes,
+                    loggers=self.logger,
                 )
             )
