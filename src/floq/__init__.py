@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from floq.evaluation import Evaluation as Evaluation
     from floq.evaluation import Evaluator as Evaluator
     from floq.evaluation import evaluate as evaluate
+    from floq.inspecting import inspect as inspect
     from floq.interrupted import Interrupted as Interrupted
     from floq.loggers import Logger as Logger
     from floq.losses import ema_update as ema_update
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from floq.presets.methods import small as small
     from floq.recording import Recording as Recording
     from floq.recording import record as record
-    from floq.inspecting import inspect as inspect
     from floq.reports.report import report as report
     from floq.runs.actor import Actor as Actor
     from floq.runs.run import Run as Run

@@ -17,7 +17,7 @@ from floq.training import load_run
 SECTIONS = [
     "Learning curves",
     "The learned value",
-    "A rollout",
+    "Rollouts",
     "The flow, from noise to value",
     "Losses and values",
     "Results",
@@ -50,7 +50,7 @@ def test_page_has_each_part(written, finished):
     """All sections show their pictures, and nothing is said to be missing."""
     page = read(written)
     assert page.titles == SECTIONS
-    frames = [source for source in page.images if source.startswith("data:image/png")]
+    frames = [one for one in page.images if not one.startswith("data:image/svg+xml")]
     assert ("class", "missing") not in page.attributes or "No pictures" in page.text
     # Curves, map, value along the rollout, flow, losses; frames where the machine renders.
     assert len(page.images) - len(frames) == 5
@@ -175,7 +175,8 @@ def test_several_runs_share_a_page(copy, tmp_path):
     changed = json.loads((copy("one") / "config.json").read_text())["schedule"]
     copy("two", schedule=changed | {"keep": 3})
     page = read(report([tmp_path], output=tmp_path / "report.html"))
-    assert [page.words.count(name) for name in ("one", "two")] == [5, 5]
+    assert [page.words.count(name) for name in ("one", "two")] == [6, 6]
+    assert "What the runs differ in:" in page.text
     assert page.attributes.count(("class", "differs")) == 1
     told = json.loads((tmp_path / "summary.json").read_text())
     assert list(told) == ["one", "two"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from floq.loggers.common import Logger
+from floq.loggers.logger import Logger
 from floq.runs.directory import EPISODES, EVALUATIONS, METRICS, TIMINGS, RowTail, read_config
 from floq.runs.run import Run, load_run
 from floq.settings import to_json
@@ -110,7 +110,7 @@ def _never_stopping(what: str, then: str = "the rest of them is left out.") -> I
 
 
 def _pictures(run: Run) -> Iterator[tuple[str, np.ndarray]]:
-    from floq.reports.pictures import pictures
+    from floq.reports.rollout import pictures
 
     return pictures(run)
 
@@ -122,9 +122,7 @@ def _by_step(rows: Sequence[Mapping[str, Any]]) -> dict[int, list[Mapping[str, A
     return found
 
 
-def _figures(
-    rows: Sequence[Mapping[str, Any]], prefix: str, algorithm: str
-) -> dict[str, float]:
+def _figures(rows: Sequence[Mapping[str, Any]], prefix: str, algorithm: str) -> dict[str, float]:
     """The figures of a file's rows of one step: means over rows, and seeds apart if several."""
     values: dict[str, list[float]] = defaultdict(list)
     seeds = {row["seed"] for row in rows if "seed" in row}

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from floq.loggers.common import Logger
-from floq.reports.video import encoded
+from floq.loggers.logger import Logger
 
 
 class TensorBoard(Logger):
@@ -38,7 +37,9 @@ class TensorBoard(Logger):
         if len(frames) == 1:
             self._writer.add_image(name, frames[0], step, dataformats="HWC")
         else:
-            from tensorboardX.proto.summary_pb2 import Summary
+            from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore
+
+            from floq.reports.video import encoded
 
             _, height, width, colours = frames.shape
             video = Summary.Image(height=height, width=width, colorspace=colours)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from floq.loggers.common import Logger
-from floq.reports.video import encoded
+from floq.loggers.logger import Logger
 
 _FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([A-Za-z0-9_]{1,64})")
 
@@ -53,6 +52,8 @@ class Wandb(Logger):
         if len(frames) == 1:
             shown: Any = wandb.Image(frames[0])
         else:
+            from floq.reports.video import encoded
+
             shown = wandb.Video(io.BytesIO(encoded(frames, "gif")), format="gif")
         self._run.log({name: shown}, step=max(step, self._known))
 

@@ -1,17 +1,13 @@
-"""What a logger is, and those that have a name."""
+"""What a logger is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from floq.extras import require_extra
 
-LOGGERS = ("tensorboard", "wandb")
-"""Those that have a name, which is that of their extra, too."""
-
-
+@runtime_checkable
 class Logger(Protocol):
     """Somewhere to show a run while it trains. Derive from it, and fill what is of use.
 
@@ -58,36 +54,3 @@ class Logger(Protocol):
 
     def close(self) -> None:
         """Ends; nothing follows."""
-
-
-def find_loggers(loggers: Sequence[Logger | str]) -> list[Logger]:
-    """The loggers, those with a name made.
-
-    Raises:
-        ValueError: If there is no such name, or something is no logger.
-        MissingExtraError: If the packages of one are not installed.
-    """
-    return [_find(one) for one in ([loggers] if isinstance(loggers, str) else loggers)]
-
-
-def _find(logger: Logger | str) -> Logger:
-    if isinstance(logger, str):
-        if logger not in LOGGERS:
-            known = " and ".join(LOGGERS)
-            raise ValueError(f"no logger is called {logger!r}: there are {known}.")
-        require_extra(logger)
-        if logger == "wandb":
-            from floq.loggers.wandb import Wandb
-
-            return Wandb()
-        from floq.loggers.tensorboard import TensorBoard
-
-        return TensorBoard()
-    missing = [name for name in ("start", "log", "show", "close") if not hasattr(logger, name)]
-    if missing or isinstance(logger, type):
-        lacks = f"it has no {missing[0]}" if missing else "it is a class"
-        raise ValueError(
-            f"{logger!r} is no logger, since {lacks}: give an instance of a class derived from "
-            f"floq.Logger, or a name ({', '.join(LOGGERS)})."
-        )
-    return logger
