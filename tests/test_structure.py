@@ -18,7 +18,8 @@ ROOMS = """
 types settings shell plugins interrupted streams extras progress disk compiled workers
 flow_matching losses networks critics policies algorithms
 data envs tasks presets intervals acting evaluation recording compute runs
-inspection reports loggers training inspecting sweeps studies demo doctor commands cli
+inspection reports sharing watching loggers training inspecting
+sweeps studies demo doctor commands cli
 """.split()
 """Each may import from those before it, and from the package itself, which holds the version."""
 

@@ -25,7 +25,11 @@ class Kept(floq.Logger):
         self.rows, self.config = [], config
 
     def log(self, step, row):
-        self.rows.append((step, dict(row)))
+        if self.rows and self.rows[-1][0] == step:
+            assert not self.rows[-1][1].keys() & row.keys()
+            self.rows[-1][1].update(row)
+        else:
+            self.rows.append((step, dict(row)))
 
     def show(self, step, name, frames):
         self.shown[name] = frames

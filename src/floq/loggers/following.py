@@ -48,6 +48,11 @@ class Following:
         self._each(lambda logger: logger.close())
         self._loggers = []
 
+    @property
+    def count(self) -> int:
+        """Loggers that have not failed."""
+        return len(self._loggers)
+
     def update(self) -> None:
         """Tells what has been written since the last time, in order of steps."""
         if not self._loggers:
@@ -79,12 +84,15 @@ class Following:
             self._loggers.remove(logger)
 
 
-def replay(run: Path, loggers: Sequence[Logger]) -> None:
+def replay(run: str | Path, loggers: Sequence[Logger]) -> bool:
     """Tells loggers a whole run.
 
     Args:
         run: Its folder.
         loggers: They.
+
+    Returns:
+        Whether one has failed, which a warning says.
 
     Raises:
         FileNotFoundError: If there is no run, or it has saved nothing yet.
@@ -93,6 +101,8 @@ def replay(run: Path, loggers: Sequence[Logger]) -> None:
     loaded = load_run(run)
     with Following(loggers, loaded.directory) as following:
         following.show(loaded)
+        count = following.count
+    return count < len(loggers)
 
 
 @contextlib.contextmanager

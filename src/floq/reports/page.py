@@ -75,16 +75,23 @@ summary { cursor: pointer; font-weight: 600; font-size: 15px; }
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def page(title: str, parts: Iterable[str]) -> bytes:
-    """The whole document around its parts, which are HTML already."""
+def page(title: str, parts: Iterable[str], *, refresh: float | None = None) -> bytes:
+    """The whole document.
+
+    Args:
+        title: Its title.
+        parts: What stands in it, which is HTML already.
+        refresh: Seconds after which a browser asks for it again; None never does.
+    """
     body = "\n".join(parts)
+    again = "" if refresh is None else f'<meta http-equiv="refresh" content="{refresh:g}">\n'
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
+{again}<title>{html.escape(title)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>

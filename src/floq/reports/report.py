@@ -1,7 +1,7 @@
 """A report on runs: one page that holds everything it shows."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,10 @@ def _load(directories: Sequence[str | Path]) -> dict[str, Run]:
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
-    return {name: _load_or_begun(folder) for name, folder in zip(names, folders, strict=True)}
+    return {name: load_or_begun(folder) for name, folder in zip(names, folders, strict=True)}
 
 
-def _load_or_begun(path: Path) -> Run:
+def load_or_begun(path: Path) -> Run:
     """The run; without a state if it has saved none yet."""
     config = read_config(path)
     try:
@@ -106,10 +106,10 @@ def _load_or_begun(path: Path) -> Run:
 def _headline(runs: dict[str, Run]) -> Iterable[str]:
     for name, run in runs.items():
         prefix = f"{name}: " if len(runs) > 1 else ""
-        last = [found[-1] for found in _ordered(run).values()]
+        last = [found[-1] for found in ordered(run).values()]
         sentence = "No evaluation yet."
         if last:
-            words = "; ".join(_in_words(result) for result in last)
+            words = "; ".join(in_words(result) for result in last)
             seeds = page.count(len(run.config.seeds), "seed")
             episodes = page.count(last[0].episodes, "episode")
             sentence = f"{words}, after {last[0].step:,} updates ({seeds}, {episodes} each)."
@@ -123,26 +123,44 @@ def _headline(runs: dict[str, Run]) -> Iterable[str]:
     yield page.paragraph(note)
 
 
-def _in_words(result: PolicyResult) -> str:
-    figure, interval = _figures_of(result)
+def in_words(result: PolicyResult) -> str:
+    """A result as a sentence."""
+    figure, interval = figures_of(result)
     spread = f" ({interval})" if interval else ""
     if result.figure == "success":
-        return f"{_policy_name(result.policy)} succeeds in {figure} of episodes{spread}"
-    return f"{_policy_name(result.policy)} has a mean return of {figure}{spread}"
+        return f"{policy_name(result.policy)} succeeds in {figure} of episodes{spread}"
+    return f"{policy_name(result.policy)} has a mean return of {figure}{spread}"
 
 
 def _curves_section(runs: dict[str, Run]) -> str:
-    found = {name: _ordered(run) for name, run in runs.items()}
+    parts = [
+        page.image(figures.to_svg(figure), description=words)
+        for figure, words in curve_figures(runs)
+    ]
+    missing = [name for name, run in runs.items() if not results(run)]
+    if missing:
+        reason = f"{_which(missing, runs)} no evaluation yet, or no environment to evaluate in."
+        parts.append(page.paragraph(reason, kind="missing"))
+    note = f"{_CURVES_NOTE} {_HOURS_NOTE}" if len(runs) > 1 else _CURVES_NOTE
+    return page.section("Learning curves", page.paragraph(note, kind="note"), *parts)
+
+
+def curve_figures(runs: dict[str, Run]) -> Iterator[tuple[Any, str]]:
+    """The learning curves of runs by name, over updates; over hours, too, if there are several.
+
+    Yields:
+        Each figure, and what it is in words.
+    """
+    found = {name: ordered(run) for name, run in runs.items()}
     listed = [result for own in found.values() for many in own.values() for result in many]
-    parts = []
-    for figure in dict.fromkeys(result.figure for result in listed):
+    for kind in dict.fromkeys(result.figure for result in listed):
         curves = {
             (name, policy): _curve(
-                " · ".join(([name] if len(runs) > 1 else []) + [_policy_name(policy)]), many
+                " · ".join(([name] if len(runs) > 1 else []) + [policy_name(policy)]), many
             )
             for name, own in found.items()
             for policy, many in own.items()
-            if many[0].figure == figure
+            if many[0].figure == kind
         }
         axes = {"updates": list(curves.values())}
         if len(runs) > 1:
@@ -153,15 +171,8 @@ def _curves_section(runs: dict[str, Run]) -> str:
             ]
             axes |= {"hours": timed} if timed else {}
         for axis, drawn in axes.items():
-            picture = figures.to_svg(figures.learning_curves(drawn, name=figure, axis=axis))
-            words = f"{figure} of each policy against {axis}"
-            parts.append(page.image(picture, description=words))
-    missing = [name for name, own in found.items() if not own]
-    if missing:
-        reason = f"{_which(missing, runs)} no evaluation yet, or no environment to evaluate in."
-        parts.append(page.paragraph(reason, kind="missing"))
-    note = f"{_CURVES_NOTE} {_HOURS_NOTE}" if len(runs) > 1 else _CURVES_NOTE
-    return page.section("Learning curves", page.paragraph(note, kind="note"), *parts)
+            words = f"{kind} of each policy against {axis}"
+            yield figures.learning_curves(drawn, name=kind, axis=axis), words
 
 
 def _curve(label: str, many: Sequence[PolicyResult]) -> figures.Curve:
@@ -175,6 +186,24 @@ def _curve(label: str, many: Sequence[PolicyResult]) -> figures.Curve:
 
 
 def _metrics_section(runs: dict[str, Run]) -> str:
+    note = (
+        "Means over the updates since the point before, on a log scale where all values are "
+        "positive. The target of the critic moves as it learns: its losses need not fall."
+    )
+    parts = [page.paragraph(note, kind="note")]
+    figure = metrics_figure(runs)
+    if figure is not None:
+        picture = figures.to_svg(figure)
+        parts.append(page.image(picture, description="losses and values against updates"))
+    missing = [name for name, run in runs.items() if not len(metrics(run)[0])]
+    if missing:
+        reason = f"{_which(missing, runs)} logged no metrics yet."
+        parts.append(page.paragraph(reason, kind="missing"))
+    return page.section("Losses and values", *parts)
+
+
+def metrics_figure(runs: dict[str, Run]) -> Any:
+    """A panel for each metric of runs by name; None if none was logged."""
     found = {name: metrics(run) for name, run in runs.items()}
     names = dict.fromkeys(metric for _, values in found.values() for metric in values)
     panels = [
@@ -188,19 +217,7 @@ def _metrics_section(runs: dict[str, Run]) -> str:
         )
         for metric in names
     ]
-    note = (
-        "Means over the updates since the point before, on a log scale where all values are "
-        "positive. The target of the critic moves as it learns: its losses need not fall."
-    )
-    parts = [page.paragraph(note, kind="note")]
-    if panels:
-        picture = figures.to_svg(figures.metric_panels(panels))
-        parts.append(page.image(picture, description="losses and values against updates"))
-    missing = [name for name, (steps, _) in found.items() if not len(steps)]
-    if missing:
-        reason = f"{_which(missing, runs)} logged no metrics yet."
-        parts.append(page.paragraph(reason, kind="missing"))
-    return page.section("Losses and values", *parts)
+    return figures.metric_panels(panels) if panels else None
 
 
 def _results_section(runs: dict[str, Run]) -> str:
@@ -209,12 +226,12 @@ def _results_section(runs: dict[str, Run]) -> str:
     header += ["return", "length"]
     rows = []
     for name, run in runs.items():
-        for policy, found in _ordered(run).items():
+        for policy, found in ordered(run).items():
             last = found[-1]
-            figure, interval = _figures_of(last)
+            figure, interval = figures_of(last)
             per_seed = ", ".join(page.figure(value, last.figure) for value in last.per_seed)
             cells = [name] if len(runs) > 1 else []
-            cells += [_policy_name(policy), f"{last.step:,}", f"{last.figure} {figure}"]
+            cells += [policy_name(policy), f"{last.step:,}", f"{last.figure} {figure}"]
             cells += [interval, per_seed, f"{len(last.per_seed)} × {last.episodes}"]
             rows.append([*cells, page.number(last.mean_return), page.number(last.mean_length)])
     note = "At the last evaluation of each run. The seeds stand in the order of the settings below."
@@ -228,12 +245,10 @@ def _settings_section(runs: dict[str, Run]) -> str:
     for name, run in runs.items():
         seconds, rate = timing(run)
         updates = f"{run.step:,} of {run.config.total_steps:,}"
-        speed.append(
-            [name, updates, _duration(seconds), "–" if rate is None else page.number(rate)]
-        )
-    settings = _rows([_flat(to_json(run.config)) for run in runs.values()])
+        speed.append([name, updates, duration(seconds), "–" if rate is None else page.number(rate)])
+    settings = _rows([flat(to_json(run.config)) for run in runs.values()])
     # The newest entry: a run that went on elsewhere has several.
-    versions = _rows([_flat(read_versions(run.directory)[-1]) for run in runs.values()])
+    versions = _rows([flat(read_versions(run.directory)[-1]) for run in runs.values()])
     parts = [
         page.table(["run", "updates", "time in all", "updates a second (of all seeds)"], speed)
     ]
@@ -256,19 +271,17 @@ def _rows(columns: Sequence[dict[str, str]]) -> list[list[str]]:
     return [[name, *(column.get(name, "–") for column in columns)] for name in names]
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+def flat(value: Any, prefix: str = "") -> dict[str, str]:
     """Nested settings as dotted names with their values in words."""
     if isinstance(value, dict):
-        inner = [
-            _flat(item, f"{prefix}.{name}" if prefix else name) for name, item in value.items()
-        ]
+        inner = [flat(item, f"{prefix}.{name}" if prefix else name) for name, item in value.items()]
         return {name: text for part in inner for name, text in part.items()}
     if isinstance(value, list):
         return {prefix: ", ".join(map(str, value))}
     return {prefix: "–" if value is None or value == "" else str(value)}
 
 
-def _ordered(run: Run) -> dict[str, list[PolicyResult]]:
+def ordered(run: Run) -> dict[str, list[PolicyResult]]:
     """The evaluations by policy, the algorithm's own first."""
     found = results(run)
     return dict(sorted(found.items(), key=lambda item: item[0] != run.config.algorithm))
@@ -278,17 +291,19 @@ def _which(names: Sequence[str], runs: dict[str, Run]) -> str:
     return "The run has" if len(runs) == 1 else f"{', '.join(names)}:"
 
 
-def _policy_name(policy: str) -> str:
+def policy_name(policy: str) -> str:
+    """What a policy is called."""
     return "behaviour cloning" if policy == "bc" else policy
 
 
-def _figures_of(result: PolicyResult) -> tuple[str, str]:
+def figures_of(result: PolicyResult) -> tuple[str, str]:
     """The figure and its interval in words; an interval that nothing bounds is empty."""
     mean, low, high = result.interval
     return page.figure(mean, result.figure), page.span(low, high, result.figure)
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """A time in words."""
     if seconds is None:
         return "–"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,21 +1,26 @@
 """Rollouts in a report: the learned value, the flow, and the episodes themselves, as a video."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from floq.critics.flow import FlowCritic
+from floq.disk import user_path
+from floq.extras import require_extra
 from floq.inspection import probe
 from floq.recording import Recording, record
 from floq.reports import figures, page
-from floq.reports.video import encoded, side_by_side
-from floq.runs.run import Run
+from floq.reports.video import FORMATS, encoded, side_by_side
+from floq.runs.files import replace_bytes
+from floq.runs.run import Run, load_run
 from floq.types import Critic
 
 ROLLOUT_SEED = 0
 _EPISODES = 3
 _FRAMES = 8
 _VIDEO_FRAMES = 100
+_MOST_EPISODES = 16
 
 _FLOW_NOTE = (
     "Each curve carries one start, drawn from the noise interval at t = 0, to a sample of the "
@@ -80,6 +85,53 @@ def film(run: Run, played: Sequence[Recording], *, policy_seed: int | None = Non
             for one, view in zip(played, views, strict=True)
         ]
     return side_by_side(played, values)
+
+
+def rollout_video(
+    directory: str | Path,
+    output: str | Path | None = None,
+    *,
+    episodes: int = 4,
+    seed: int = ROLLOUT_SEED,
+    policy_seed: int | None = None,
+) -> Path:
+    """Writes a video of a run's policy: episodes side by side, with the learned value below.
+
+    Args:
+        directory: The run.
+        output: The file, whose name ends in .webp, .gif or .mp4; by default `rollout.webp` in the
+            run's directory.
+        episodes: How many.
+        seed: Seed of the episodes: they are the first that `floq.evaluate` plays with it.
+        policy_seed: Which of the run's seeds acts; the first by default.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: If there is no run, or it has saved nothing yet.
+        MissingExtraError: If an MP4 is asked for without the extra `video`.
+        ValueError: If the file is of another kind, the run has no environment or no such seed, or
+            nothing can be rendered here.
+    """
+    path = None if output is None else user_path(output)
+    kind = "webp" if path is None else path.suffix.removeprefix(".").lower()
+    if kind not in FORMATS:
+        raise ValueError(
+            f"{path} is no video that floq writes: name a file that ends in .webp, .gif or .mp4."
+        )
+    if kind == "mp4":
+        require_extra("video")
+    if not 1 <= episodes <= _MOST_EPISODES:
+        raise ValueError(f"episodes is {episodes}: give between 1 and {_MOST_EPISODES}.")
+    run = load_run(directory)
+    played = play(run, episodes, seed=seed, policy_seed=policy_seed)
+    if played[0].frames is None:
+        raise ValueError(f"{run.directory}: {played[0].no_frames}.")
+    path = run.directory / "rollout.webp" if path is None else path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_bytes(path, encoded(film(run, played, policy_seed=policy_seed), kind))
+    return path
 
 
 def pictures(run: Run) -> Iterator[tuple[str, np.ndarray]]:

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -15,7 +14,7 @@ with drawing():
 FRAMES_PER_SECOND = 20
 _WIDTH, _GAP = 240, 6
 """Pixels of an episode, and between two."""
-Format = Literal["webp", "gif", "mp4"]
+FORMATS = ("webp", "gif", "mp4")
 
 
 def side_by_side(played: Sequence[Recording], values: Sequence[np.ndarray] | None) -> np.ndarray:
@@ -83,12 +82,12 @@ def _worded(panel: Image.Image, words: str) -> np.ndarray:
     return np.asarray(panel)
 
 
-def encoded(frames: np.ndarray, kind: Format) -> bytes:
+def encoded(frames: np.ndarray, kind: str) -> bytes:
     """A video of frames.
 
     Args:
         frames: uint8 [frames, height, width, 3].
-        kind: "webp" and "gif" are played by whatever shows pictures, again and again.
+        kind: One of `FORMATS`; what shows pictures plays "webp" and "gif", again and again.
 
     Raises:
         MissingExtraError: If the packages for it are not installed.
