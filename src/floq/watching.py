@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from floq.progress import format_rate
-from floq.runs.directory import TIMINGS, read_config, read_rows
+from floq.runs.directory import TIMINGS, RunConfig, read_config, read_rows
 from floq.runs.results import metrics, results, task_title
 from floq.runs.run import Run
 
@@ -64,6 +64,15 @@ def look(directory: Path) -> State:
         ValueError: If a file of it is not sound.
     """
     config = read_config(directory)
+    try:
+        return _state(directory, config)
+    except (KeyError, IndexError, StopIteration, TypeError) as error:
+        raise ValueError(
+            f"{directory}: a row lacks what rows have ({error!r}): one of its files is damaged."
+        ) from error
+
+
+def _state(directory: Path, config: RunConfig) -> State:
     timings = read_rows(directory / TIMINGS)
     step = timings[-1]["step"] if timings else 0
     run = Run(directory, config, step, None)

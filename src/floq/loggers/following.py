@@ -58,11 +58,14 @@ class Following:
         if not self._loggers:
             return
         found: dict[int, dict[str, float]] = defaultdict(dict)
-        for name, tail in self._tails.items():
-            for step, rows in _by_step(tail.read()).items():
-                found[step] |= _figures(rows, _PREFIXES[name], self._algorithm)
-        for step in sorted(found):
-            self._each(lambda logger, step=step: logger.log(step, found[step]))
+        with _never_stopping("Reading the rows for the loggers", "they get no more of this run."):
+            for name, tail in self._tails.items():
+                for step, rows in _by_step(tail.read()).items():
+                    found[step] |= _figures(rows, _PREFIXES[name], self._algorithm)
+            for step in sorted(found):
+                self._each(lambda logger, step=step: logger.log(step, found[step]))
+            return
+        self._loggers = []
 
     def show(self, run: Run) -> None:
         """Shows the pictures of a run's report, and a rollout; a picture that fails is left out."""

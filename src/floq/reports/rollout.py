@@ -9,7 +9,7 @@ from floq.critics.flow import FlowCritic
 from floq.disk import user_path
 from floq.extras import require_extra
 from floq.inspection import probe
-from floq.recording import Recording, record
+from floq.recording import Recording, record_episodes
 from floq.reports import figures, page
 from floq.reports.video import FORMATS, encoded, side_by_side
 from floq.runs.files import replace_bytes
@@ -38,7 +38,7 @@ _VALUE_NOTE = (
 def play(
     run: Run, episodes: int, *, seed: int = ROLLOUT_SEED, policy_seed: int | None = None
 ) -> list[Recording]:
-    """Episodes of the final policy; only the first where none can be rendered.
+    """Episodes of the final policy, without pictures where none can be rendered.
 
     Args:
         run: The run.
@@ -55,14 +55,9 @@ def play(
     if run.state is None:
         raise ValueError("The run has no checkpoint yet: there is no policy to show.")
     policy = run.policy if policy_seed is None else run.policy_of(policy_seed)
-    played: list[Recording] = []
-    for episode in range(episodes):
-        played.append(
-            record(policy, environment, seed=seed, episode=episode, max_frames=_VIDEO_FRAMES)
-        )
-        if played[-1].frames is None:
-            break
-    return played
+    return record_episodes(
+        policy, environment, seed=seed, episodes=range(episodes), max_frames=_VIDEO_FRAMES
+    )
 
 
 def film(run: Run, played: Sequence[Recording], *, policy_seed: int | None = None) -> np.ndarray:
