@@ -24,3 +24,8 @@ def test_every_start_has_the_id_of_the_first(copy, monkeypatch):
     names = [one.name for one in (path / "wandb").glob("offline-run-*")]
     ids = {re.fullmatch(r"offline-run-\d{8}_\d{6}-(\w+)", name)[1] for name in names}
     assert len(ids) == 1
+    for name in names:
+        (file,) = (path / "wandb" / name).glob("*.wandb")
+        content = file.read_bytes()
+        for figure in (b"policy/value", b"seed_5/policy/value", b"evaluation/return"):
+            assert figure in content

@@ -69,7 +69,8 @@ class Following:
 
     def show(self, run: Run) -> None:
         """Shows the pictures of a run's report, and a rollout; a picture that fails is left out."""
-        if not self._loggers or run.state is None:
+        # Rollouts take a while: nobody may want to see them.
+        if run.state is None or all(type(one).show is Logger.show for one in self._loggers):
             return
         with _never_stopping("The pictures for the loggers"):
             for name, frames in _pictures(run):

@@ -81,9 +81,10 @@ def hub_errors(name: str) -> Iterator[None]:
     Raises:
         ConnectionError: In place of the Hub's and the network's own errors.
     """
-    import httpx
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+    # The HTTP client's own error, whichever client this version of huggingface_hub has.
+    unreachable = HfHubHTTPError.__bases__[0]
     try:
         yield
     except OfflineModeIsEnabled:
@@ -97,7 +98,7 @@ def hub_errors(name: str) -> Iterator[None]:
             f"the Hugging Face Hub refuses {name} ({said[0] if said else type(error).__name__}): "
             "is the name right, and do you have access? `hf auth login` says who you are."
         ) from None
-    except httpx.HTTPError as error:
+    except unreachable as error:
         raise ConnectionError(
             f"the Hugging Face Hub cannot be reached ({type(error).__name__}: {error}): there is "
             "no network, or HF_ENDPOINT names a wrong host."
