@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from floq.extras import require_extra
 
@@ -84,7 +85,7 @@ def hub_errors(name: str) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     # The HTTP client's own error, whichever client this version of huggingface_hub has.
-    unreachable = HfHubHTTPError.__bases__[0]
+    unreachable: Any = HfHubHTTPError.__bases__[0]
     try:
         yield
     except OfflineModeIsEnabled:
