@@ -85,8 +85,8 @@ def _state(directory: Path, config: RunConfig) -> State:
     return State(
         run,
         step,
-        timings[-1]["updates_per_second"] if timings else 0.0,
-        timings[-1]["seconds"] if timings else 0.0,
+        float(timings[-1]["updates_per_second"]) if timings else 0.0,
+        float(timings[-1]["seconds"]) if timings else 0.0,
         left,
         own[-1].figure if own else "success",
         {one.step: one.interval.mean for one in own},

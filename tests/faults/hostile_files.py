@@ -190,9 +190,8 @@ CASES: dict[str, Case] = {
     "watching: timings of texts": _watched(
         "timings.jsonl", _written(b'{"step":1,"seconds":"a","updates_per_second":[]}\n' * 2)
     ),
-    "watching: evaluations of nothing": _watched("evaluations.jsonl", _written(b'{"step":1}\n')),
-    "watching: metrics that are lists": _watched(
-        "metrics.jsonl", _written(b'{"step":1,"seed":0,"x":[[]]}\n')
+    "watching: metrics that are texts": _watched(
+        "metrics.jsonl", _written(b'{"step":1,"seed":0,"x":"text"}\n')
     ),
     "watching: a pipe in place of timings": _watched("timings.jsonl", _pipe),
     "watching: timings of a terabyte": _watched("timings.jsonl", _sparse),

@@ -20,6 +20,7 @@ ROLLOUT_SEED = 0
 _EPISODES = 3
 _FRAMES = 8
 _VIDEO_FRAMES = 100
+_VIDEO_POINTS = 64
 _MOST_EPISODES = 16
 
 _FLOW_NOTE = (
@@ -73,7 +74,11 @@ def film(run: Run, played: Sequence[Recording], *, policy_seed: int | None = Non
     if critic is not None:
         discount = run.config.config.discount
         views = [
-            probe.rollout_view(critic, run.policy_of(own), one, discount=discount) for one in played
+            # A strip of the film shows no more of them.
+            probe.rollout_view(
+                critic, run.policy_of(own), one, discount=discount, points=_VIDEO_POINTS
+            )
+            for one in played
         ]
         values = [
             np.interp(np.arange(len(one.actions)), view.steps, view.values)
