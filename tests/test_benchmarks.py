@@ -103,7 +103,6 @@ def test_two_trees_take_turns():
     assert found["ratio_range"][0] <= found["ratio"] <= found["ratio_range"][1]
 
 
-
 @pytest.mark.slow
 def test_processes_are_timed_beside_the_serial_form(tmp_path):
     """Evaluation and generation each have both forms and their ratio."""

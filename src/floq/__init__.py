@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from floq.evaluation import Evaluation as Evaluation
     from floq.evaluation import Evaluator as Evaluator
     from floq.evaluation import evaluate as evaluate
+    from floq.inspecting import inspect as inspect
     from floq.interrupted import Interrupted as Interrupted
+    from floq.loggers import Logger as Logger
     from floq.losses import ema_update as ema_update
     from floq.losses import td_target as td_target
     from floq.networks.mlp import MLP as MLP
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
     from floq.presets.methods import small as small
     from floq.recording import Recording as Recording
     from floq.recording import record as record
-    from floq.reports.inspection import inspect as inspect
     from floq.reports.report import report as report
     from floq.runs.actor import Actor as Actor
     from floq.runs.run import Run as Run
@@ -103,6 +104,7 @@ _HOMES = {
     "IFQLConfig": "floq.algorithms.ifql",
     "IQLConfig": "floq.algorithms.iql",
     "Interrupted": "floq.interrupted",
+    "Logger": "floq.loggers",
     "MLP": "floq.networks.mlp",
     "Metrics": "floq.types",
     "NetworkConfig": "floq.networks.mlp",
@@ -123,7 +125,7 @@ _HOMES = {
     "ema_update": "floq.losses",
     "evaluate": "floq.evaluation",
     "finetune": "floq.training.finetune",
-    "inspect": "floq.reports.inspection",
+    "inspect": "floq.inspecting",
     "load_run": "floq.runs.run",
     "load_task": "floq.tasks",
     "make_env": "floq.envs.make",

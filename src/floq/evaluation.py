@@ -270,7 +270,13 @@ def evaluate(
 
 
 def shown(
-    evaluator: Evaluator, policy: Policy, *, episodes: int, seed: int, progress: bool = True
+    evaluator: Evaluator,
+    policy: Policy,
+    *,
+    episodes: int,
+    seed: int,
+    progress: bool = True,
+    on_step: Callable[[Moment], None] | None = None,
 ) -> Evaluation:
     """Play episodes by a policy, and show how far they are; see `evaluate`."""
     with ProgressDisplay(episodes, bar=progress, unit="episodes") as display:
@@ -282,6 +288,7 @@ def shown(
             on_episode=lambda done: display.update(
                 done, done / max(time.monotonic() - started, 1e-9)
             ),
+            on_step=on_step,
             display=display,
         )
     assert result is not None

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import http.server
 import io
+import itertools
 import os
 import re
 import shutil
@@ -252,7 +253,9 @@ def run_command(line: str, desk: Path) -> None:
     with contextlib.redirect_stderr(said):
         assert main(words) == 0, f"{line}: {said.getvalue()}"
     if words[0] in PLACES:
-        assert (desk / words[1] / PLACES[words[0]]).exists()
+        # Of several runs, in the folder that holds them all.
+        named = itertools.takewhile(lambda word: not word.startswith("-"), words[1:])
+        assert (desk / os.path.commonpath([*named]) / PLACES[words[0]]).exists()
     if words[:3] == ["data", "generate", "cube-double-play-v0"]:
         path = desk / "data" / "cube-double-play-v0.npz"
         put_cubes_on_their_goals(path, "cube-double-play-singletask-v0")

@@ -20,6 +20,7 @@ from floq.runs.directory import read_config, read_rows, read_versions
 from floq.runs.files import json_bytes
 from floq.runs.shards import fingerprint
 from floq.runs.states import states_template
+from floq.watching import look
 
 
 class Run:
@@ -175,12 +176,25 @@ def _rows(harm: Callable[[Path], Any]) -> Case:
     )
 
 
+def _watched(name: str, harm: Callable[[Path], Any]) -> Case:
+    return lambda run: harm(run.path / name), lambda run: look(run.path)
+
+
 def _written(content: bytes) -> Callable[[Path], Any]:
     return lambda path: path.write_bytes(content)
 
 
 _DEEP = b"[" * 10**6
 CASES: dict[str, Case] = {
+    "watching: timings without their figures": _watched("timings.jsonl", _written(b'{"step":1}\n')),
+    "watching: timings of texts": _watched(
+        "timings.jsonl", _written(b'{"step":1,"seconds":"a","updates_per_second":[]}\n' * 2)
+    ),
+    "watching: metrics that are texts": _watched(
+        "metrics.jsonl", _written(b'{"step":1,"seed":0,"x":"text"}\n')
+    ),
+    "watching: a pipe in place of timings": _watched("timings.jsonl", _pipe),
+    "watching: timings of a terabyte": _watched("timings.jsonl", _sparse),
     "npz: a pickle in place of the archive": _data(_written(_PICKLE)),
     "npz: a pickle in an entry": _data(lambda path: _archive(path, **{"actions.npy": _PICKLE})),
     "npz: an array of objects": _data(lambda path: _archive(path, **{"actions.npy": _objects()})),

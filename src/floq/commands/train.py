@@ -11,6 +11,7 @@ from floq.commands.arguments import parse, split
 from floq.commands.training import (
     EnvironmentOptions,
     HostOptions,
+    LoggerName,
     OnlineOptions,
     Sources,
     data_file,
@@ -46,6 +47,7 @@ class Train:
         directory: New folder of the run; runs/TASK-ALGORITHM by default, or the data file's name
             in place of the task.
         processes: Processes that step environments; by default one for each core.
+        logger: Where else the rows of the run are shown: tensorboard, wandb, or both.
         schedule: What happens at which steps.
         together: How processes find each other that train this run together.
         config: Settings of the algorithm; the defaults are the task's.
@@ -63,6 +65,7 @@ class Train:
     reward_range: tuple[float, float] | None = None
     directory: Path | None = None
     processes: int | None = None
+    logger: tuple[LoggerName, ...] = ()
     schedule: tyro.conf.OmitArgPrefixes[Schedule] = Schedule()
     together: tyro.conf.OmitArgPrefixes[HostOptions] = HostOptions()
     config: Any = None
@@ -97,6 +100,7 @@ class Train:
                 directory=self.directory or Path("runs") / f"{name}-{self.algorithm}",
                 schedule=self.schedule,
                 processes=self.processes,
+                loggers=self.logger,
             )
             return say_done(run)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from floq.critics.flow import FlowCriticConfig
-from floq.evaluation import BATCH, Evaluation, Evaluator
+from floq.evaluation import BATCH, Evaluation, Evaluator, shown
 from floq.inspection.probe import decision_values
 from floq.inspection.returns import (
     Decisions,
@@ -144,9 +144,9 @@ def read_at_steps(
                 read = at_integration_steps(run, count)
                 policies = [read.policy_of(own) for own in decisions]
                 found = [
-                    evaluator.evaluate(policy, episodes=episodes, seed=seed) for policy in policies
+                    shown(evaluator, policy, episodes=episodes, seed=seed) for policy in policies
                 ]
-                results[count], figure = _result([one for one in found if one is not None])
+                results[count], figure = _result(found)
         if not acting:
             results = dict.fromkeys(counts, results[trained])
     values = {count: _values_at(run, count, decisions) for count in counts}

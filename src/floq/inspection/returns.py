@@ -12,7 +12,7 @@ import scipy.stats
 
 from floq.data.dataset import Dataset
 from floq.envs.make import EnvironmentSpec
-from floq.evaluation import Evaluator, Moment
+from floq.evaluation import Evaluator, Moment, shown
 from floq.intervals import CONFIDENCE, Interval
 from floq.runs.run import Run
 from floq.types import Policy
@@ -117,7 +117,7 @@ def played_decisions(
             moments[episode].append(row)
 
     with Evaluator(_with_longer_limit(environment, horizon - 1), processes=processes) as evaluator:
-        evaluator.evaluate(policy, episodes=episodes, seed=seed, on_step=keep)
+        shown(evaluator, policy, episodes=episodes, seed=seed, on_step=keep)
     found = []
     for episode, rows in sorted(moments.items()):
         observations, actions, rewards, ended = map(np.array, zip(*rows, strict=True))

@@ -1,8 +1,9 @@
 """The folder that a run leaves behind."""
 
 import json
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,6 +93,7 @@ class RunDirectory:
         path: The folder.
         checkpoints: Where its checkpoints lie.
         writes: Whether this process writes: of several that train together the first one does.
+        listeners: Called after rows were written.
     """
 
     def __init__(self, path: Path, *, writes: bool = True):
@@ -107,6 +109,7 @@ class RunDirectory:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.writes = writes
+        self.listeners: list[Callable[[], None]] = []
         self._lock = hold(path, what="training") if writes else None
         if writes:
             clean_up(self.checkpoints)
@@ -183,6 +186,8 @@ class RunDirectory:
             file.write("".join(lines))
             file.flush()
             sync(file.fileno())
+        for listener in self.listeners:
+            listener()
 
     def rewind(self, expected: Mapping[str, int], step: int) -> set[str]:
         """Removes the rows that a checkpoint at `step` knows nothing of.
@@ -227,26 +232,49 @@ def complete_files(path: Path, expected: Mapping[str, int], step: int) -> set[st
     }
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of one JSON object a line; none if it does not exist.
+class RowTail:
+    """Reads a file of one JSON object a line, each time what is new since the last.
 
-    A last line that a killed process left unfinished is passed over.
+    A last line that a killed process left unfinished, or another one is writing, is passed over. A
+    file that has become shorter, as a resume makes it, is read from its start again.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._offset, self._lines = 0, 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """The rows that have come since the last call; none if there is no file.
+
+        Raises:
+            ValueError: If another line than the last is not a row, or this is no regular file.
+        """
+        path = self._path
+        if not path.exists():
+            return []
+        if not path.is_file():
+            raise ValueError(f"{path} is not a regular file: it is not what floq wrote.")
+        rows = []
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self._offset:
+                self._offset, self._lines = 0, 0
+            file.seek(self._offset)
+            # One line at a time, so that a file without line ends cannot fill the memory.
+            for line in iter(lambda: file.readline(_ROW_BYTES), b""):
+                if line.endswith(b"\n") or len(line) == _ROW_BYTES:
+                    self._lines += 1
+                    rows.append(_parse_row(line, f"{path}, line {self._lines}"))
+                    self._offset += len(line)
+        return rows
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """All rows of a file, as `RowTail.read` has them.
 
     Raises:
-        ValueError: If another line is not a row, or this is no regular file.
+        ValueError: If a line is not a row, or this is no regular file.
     """
-    if not path.exists():
-        return []
-    if not path.is_file():
-        raise ValueError(f"{path} is not a regular file: it is not what floq wrote.")
-    rows = []
-    with path.open("rb") as file:
-        # One line at a time, so that a file without line ends cannot fill the memory.
-        lines = iter(lambda: file.readline(_ROW_BYTES), b"")
-        for number, line in enumerate(lines, start=1):
-            if line.endswith(b"\n") or len(line) == _ROW_BYTES:
-                rows.append(_parse_row(line, f"{path}, line {number}"))
-    return rows
+    return RowTail(path).read()
 
 
 def _parse_row(line: bytes, name: str) -> dict[str, Any]:

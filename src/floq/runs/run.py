@@ -17,6 +17,7 @@ from floq.plugins import command
 from floq.runs.actor import Actor
 from floq.runs.checkpoint import newest_checkpoint
 from floq.runs.directory import EVALUATIONS, METRICS, RunConfig, read_config, read_rows
+from floq.runs.hub import fetch, is_shared
 from floq.runs.states import states_template
 from floq.types import Algorithm, Policy
 
@@ -122,12 +123,17 @@ def load_run(directory: str | Path) -> Run:
 
     Nothing is written, and the run may be going on meanwhile.
 
+    Args:
+        directory: The run; or `hf:OWNER/NAME`, one that is shared on the Hugging Face Hub, which is
+            fetched.
+
     Raises:
+        ConnectionError: If the Hub cannot be reached, or does not give the run.
         FileNotFoundError: If there is no run, or it has saved nothing yet.
         RuntimeError: If all its checkpoints are damaged.
         ValueError: If a file does not say what it should.
     """
-    path = user_path(directory)
+    path = fetch(directory) if is_shared(directory) else user_path(directory)
     config = read_config(path)
     template = states_template(
         find_algorithm(config.algorithm), config.config, config.statistics, config.seeds

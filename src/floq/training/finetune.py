@@ -7,6 +7,7 @@ from floq.algorithms import find_algorithm
 from floq.data.dataset import Dataset
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
+from floq.loggers import Logger, find_loggers
 from floq.plugins import command
 from floq.runs.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from floq.runs.directory import (
@@ -51,6 +52,7 @@ def finetune(
     processes: int | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger | str] = (),
 ) -> Run:
     """Goes on with an offline run in its environment, in a new directory.
 
@@ -72,6 +74,7 @@ def finetune(
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint, as in `train`.
+        loggers: Told what the new directory's files hold, as in `train`.
 
     Returns:
         The new run.
@@ -87,6 +90,7 @@ def finetune(
             steps; everything before is saved.
     """
     source = run.directory if isinstance(run, Run) else user_path(run)
+    loggers = find_loggers(loggers)
     former = read_config(source)
     if former.online is not None:
         raise ValueError(
@@ -124,6 +128,7 @@ def finetune(
             processes=processes,
             progress=progress,
             callbacks=callbacks,
+            loggers=loggers,
         )
 
 

@@ -11,6 +11,7 @@ from floq.data.dataset import Dataset
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
 from floq.evaluation import Evaluator
+from floq.loggers import Following, Logger, find_loggers
 from floq.plugins import command
 from floq.progress import ProgressDisplay
 from floq.runs.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
@@ -68,6 +69,7 @@ def train(
     processes: int | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger | str] = (),
 ) -> Run:
     """Trains a policy: on a dataset, then in the environment if it is told to.
 
@@ -97,6 +99,8 @@ def train(
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint; see
             `floq.Event`. What one raises ends the training, and all is saved.
+        loggers: "tensorboard", "wandb", or instances of classes that derive from `floq.Logger`:
+            told what the run's files hold. One that fails is warned of, and left alone.
 
     Returns:
         The run, with its state and policy.
@@ -114,6 +118,7 @@ def train(
     """
     path = user_path(directory)
     refuse_existing(path)
+    loggers = find_loggers(loggers)
     name, algorithm = algorithm_of(config)
     seeds = (seed,) if seeds is None else tuple(seeds)
     spec = None if env is None else spec_of(env)
@@ -151,7 +156,11 @@ def train(
     check_agreement(config_bytes(run_config), what="settings or data")
     with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:
         return go_through_phases(
-            files, run_config, dataset, processes=processes, progress=progress, callbacks=callbacks
+            *(files, run_config, dataset),
+            processes=processes,
+            progress=progress,
+            callbacks=callbacks,
+            loggers=loggers,
         )
 
 
@@ -166,6 +175,7 @@ def resume(
     processes: int | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger | str] = (),
 ) -> Run:
     """Goes on with a run from its newest intact checkpoint, to the same bits as an uncut run.
 
@@ -180,6 +190,8 @@ def resume(
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint; see
             `floq.Event`. What one raises ends the training, and all is saved.
+        loggers: "tensorboard", "wandb", or instances of classes that derive from `floq.Logger`:
+            told what the run's files hold. One that fails is warned of, and left alone.
 
     Returns:
         The run. If it was finished before, nothing is done.
@@ -195,6 +207,7 @@ def resume(
             steps; everything before is saved.
     """
     path = user_path(directory)
+    loggers = find_loggers(loggers)
     former = read_config(path)
     config = _extended(path, former, steps, online_steps)
     check_numbers(config.seeds, config.steps, config.online, processes=processes)
@@ -235,6 +248,7 @@ def resume(
             processes=processes,
             progress=progress,
             callbacks=callbacks,
+            loggers=loggers,
         )
 
 
@@ -248,6 +262,7 @@ def go_through_phases(
     processes: int | None,
     progress: bool,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
 ) -> Run:
     """Goes through what is left of a run's phases, offline and online.
 
@@ -261,6 +276,7 @@ def go_through_phases(
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint; see
             `floq.Event`. What one raises ends the training, and all is saved.
+        loggers: Told what the run's files hold.
 
     Returns:
         The finished run.
@@ -283,10 +299,12 @@ def go_through_phases(
         evaluator = Evaluator(config.environment, processes=processes)
     start = 0 if checkpoint is None else checkpoint.step
     with (
+        Following(loggers if files.writes else (), files.path) as following,
         evaluator or contextlib.nullcontext(),
         ProgressDisplay(config.total_steps, start=start, bar=progress and files.writes) as display,
         interruptions() as stop,
     ):
+        files.listeners.append(following.update)
 
         def run_phase(phase: Phase, done: Collection[str], *, is_saved: bool) -> Any:
             """The state after the phase."""
@@ -302,7 +320,7 @@ def go_through_phases(
                 done = config.rows_per_step
             checkpoint = None
         if config.online is None:
-            return Run(files.path, config, config.total_steps, state)
+            return _finished(files, config, state, following)
         if state is None:
             algorithm = find_algorithm(config.algorithm)
             state = initial_states(algorithm, config.config, config.statistics, config.seeds)
@@ -316,7 +334,14 @@ def go_through_phases(
             is_saved = checkpoint is not None or config.steps > 0
             state = run_phase(online, done, is_saved=is_saved)
             online.check_learned()
-    return Run(files.path, config, config.total_steps, state)
+        return _finished(files, config, state, following)
+
+
+def _finished(files: RunDirectory, config: RunConfig, state: Any, following: Following) -> Run:
+    """The run, which loggers show."""
+    run = Run(files.path, config, config.total_steps, state)
+    following.show(run)
+    return run
 
 
 def _open(take: Callable[[], RunDirectory], path: Path) -> RunDirectory:
