@@ -25,7 +25,9 @@ class _Extra(NamedTuple):
 
 EXTRAS = {
     "ogbench": _Extra("ogbench", "OGBench's tasks and datasets"),
+    "export": _Extra("jax2onnx", "Policies as ONNX"),
     "plot": _Extra("matplotlib", "Reports and figures"),
+    "serve": _Extra("websockets", "The policy server and its client"),
 }
 """Each extra of floq that one of its functions may find missing."""
 

@@ -1,0 +1,165 @@
+"""The networks of a policy that floq exported, by numpy alone: no other package is needed.
+
+`program(network, weights)` is a function from (observations, *noise) to actions in [-1, 1]. All
+arrays are float32; `network` is that of `policy.json`, `weights` the arrays by their names.
+"""
+
+import math
+
+import numpy as np
+
+_erf = np.frompyfunc(math.erf, 1, 1)  # numpy itself has none.
+
+
+def program(network, weights):
+    """Actions of (observations [batch, obs], *noise), [batch, chunk * act] in [-1, 1]."""
+    policy, name = network["policy"], network["policy"]["name"]
+
+    def flow(observations, noise):
+        """Carries noise to actions by Euler steps (arXiv 2502.02538)."""
+        point, steps = noise, policy["flow_steps"]
+        for step in range(steps):
+            time = np.full((len(point), 1), step / steps, np.float32)
+            inputs = np.concatenate([observations, point, time], axis=-1)
+            point = point + mlp(policy, weights, name, inputs) * np.float32(1 / steps)
+        return np.clip(point, -1, 1)
+
+    def one_step(observations, noise):
+        inputs = np.concatenate([observations, noise], axis=-1)
+        return np.clip(mlp(policy, weights, name, inputs), -1, 1)
+
+    def mean(observations):
+        actions = mlp(policy, weights, name, observations)
+        return np.clip(np.tanh(actions) if policy["squash"] else actions, -1, 1)
+
+    def best(observations, noise, value_noise=None):
+        batch, candidates, size = noise.shape
+        states = np.repeat(observations, candidates, axis=0)
+        actions = flow(states, noise.reshape(-1, size))
+        starts = None if value_noise is None else np.repeat(value_noise, candidates, axis=0)
+        values = critic_values(network["critic"], weights, states, actions, starts)
+        chosen = values.reshape(batch, candidates).argmax(axis=1)
+        return actions.reshape(noise.shape)[np.arange(batch), chosen]
+
+    kinds = {"one step": one_step, "behaviour flow": flow, "mean": mean, "best of candidates": best}
+    return kinds[network["kind"]]
+
+
+def mlp(network, weights, name, inputs):
+    """Dense layers, each followed by GELU (tanh form) and, if there is one, a layer norm."""
+    return continued(network, weights, name, dense(weights, f"{name}.first", inputs))
+
+
+def continued(network, weights, name, hidden):
+    """The network from the first layer's output before its activation."""
+    block = network["block_size"]
+    hidden = block_input = activate(weights, f"{name}.norms.0", hidden)
+    for index in range(1, network["layers"]):
+        hidden = dense(weights, f"{name}.layers.{index - 1}", hidden)
+        hidden = activate(weights, f"{name}.norms.{index}", hidden)
+        if block and index % block == 0:
+            hidden = block_input = block_input + hidden
+    return dense(weights, f"{name}.head", hidden)
+
+
+def dense(weights, name, inputs):
+    """y = x W + b."""
+    return inputs @ weights[f"{name}.kernel"] + weights[f"{name}.bias"]
+
+
+def activate(weights, norm, x):
+    """GELU in its tanh form, then the layer norm if the network has any."""
+    inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * (x * x * x))
+    x = x * (np.float32(0.5) * (1 + np.tanh(inner)))
+    if f"{norm}.scale" not in weights:
+        return x
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = np.square(centred).mean(axis=-1, keepdims=True)
+    scale = weights[f"{norm}.scale"] / np.sqrt(variance + np.float32(1e-6))
+    return centred * scale + weights[f"{norm}.bias"]
+
+
+def critic_values(critic, weights, states, actions, noise):
+    """Q(s, a) of each row: aggregated over the members, then the mean over samples."""
+    pairs = np.concatenate([states, actions], axis=-1)
+    samples = []
+    for member in range(critic["members"]):
+        own = {name[15:]: array[member] for name, array in weights.items() if name[0] == "c"}
+        samples.append(_SAMPLES[critic["kind"]](critic, own, pairs, noise))
+    together = np.min if critic["aggregation"] == "min" else np.mean
+    return together(np.stack(samples), axis=0).mean(axis=-1)
+
+
+def scalar_samples(critic, weights, pairs, noise):
+    """A network's value."""
+    return mlp(critic, {f"q.{name}": array for name, array in weights.items()}, "q", pairs)
+
+
+def categorical_samples(critic, weights, pairs, noise):
+    """The mean of the histogram whose logits the outputs are."""
+    logits = scalar_samples(critic, weights, pairs, noise)
+    masses = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    edges = np.linspace(critic["low"], critic["high"], critic["points"]).astype(np.float32)
+    means = (masses @ ((edges[1:] + edges[:-1]) / 2)) / masses.sum(axis=-1)
+    return means[:, None]
+
+
+def quantile_samples(critic, weights, pairs, noise):
+    """The return at each level of `noise`."""
+    shape = (*noise.shape, pairs.shape[-1])
+    inputs = [np.broadcast_to(pairs[:, None], shape), embed_time(critic, noise)]
+    return scalar_samples(critic, weights, np.concatenate(inputs, axis=-1), noise)[..., 0]
+
+
+def flow_samples(critic, weights, pairs, noise):
+    """The ends of the flow from `noise` to values (arXiv 2509.06863)."""
+    kernel, split = weights["network.first.kernel"], pairs.shape[-1]
+    condition = (pairs @ kernel[:split] + weights["network.first.bias"])[:, None]
+
+    def velocity(time, value):
+        inputs = [embed_value(critic, value), embed_time(critic, np.full_like(value, time))]
+        hidden = condition + np.concatenate(inputs, axis=-1) @ kernel[split:]
+        found = continued(critic, weights, "network", hidden)[..., 0]
+        return (found - value) / np.float32(1 - time) if critic["endpoint"] else found
+
+    value, size = noise, np.float32(1 / critic["steps"])
+    for step in range(critic["steps"]):
+        time, half = step / critic["steps"], size / 2
+        move = first = velocity(time, value)
+        if critic["method"] != "euler":
+            move = middle = velocity(time + half, value + first * half)
+        if critic["method"] == "rk4":
+            again = velocity(time + half, value + middle * half)
+            last = velocity(time + size, value + again * size)
+            move = (first + 2 * middle + 2 * again + last) / 6
+        value = value + move * size
+    return value
+
+
+def embed_value(critic, value):
+    """Bin masses of a normal distribution around each value, or the value scaled."""
+    low, high = critic["low"], critic["high"]
+    if critic["value_embedding"] == "scalar":
+        scaled = (value - np.float32(low)) / np.float32(high - low)
+        return np.clip(scaled, -1e3, 1 + 1e3)[..., None]
+    edges = np.linspace(low, high, critic["points"]).astype(np.float32)
+    width = max(edges[1] - edges[0], np.spacing(np.abs(edges).max()))
+    scale = np.float32(math.sqrt(2)) * np.float32(critic["sigma"]) * width
+    bounded = np.clip(value, edges[0] - 2 * scale, edges[-1] + 2 * scale)[..., None]
+    cumulative = _erf((edges - bounded) / scale).astype(np.float32)
+    total = cumulative[..., -1:] - cumulative[..., :1]
+    return np.diff(cumulative, axis=-1) / np.maximum(total, np.finfo(np.float32).tiny)
+
+
+def embed_time(critic, time):
+    """A time, or a level, as the network reads it."""
+    if critic["time_embedding"] == "identity":
+        return time[..., None]
+    if critic["time_embedding"] == "cosine":
+        return np.cos(time)[..., None]
+    turns = np.arange(1, critic["frequencies"] + 1, dtype=np.float32) * time[..., None]
+    return np.cos(np.pi * turns.astype(np.float64)).astype(np.float32)
+
+
+_SAMPLES = {"scalar": scalar_samples, "categorical": categorical_samples,
+            "quantile": quantile_samples, "flow": flow_samples}  # fmt: skip
