@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from floq.evaluation import Evaluation as Evaluation
     from floq.evaluation import Evaluator as Evaluator
     from floq.evaluation import evaluate as evaluate
+    from floq.export.floq_policy import load_policy as load_policy
     from floq.interrupted import Interrupted as Interrupted
     from floq.losses import ema_update as ema_update
     from floq.losses import td_target as td_target
@@ -117,6 +118,7 @@ _HOMES = {
     "evaluate": "floq.evaluation",
     "finetune": "floq.training.finetune",
     "inspect": "floq.reports.inspection",
+    "load_policy": "floq.export.floq_policy",
     "load_run": "floq.runs.run",
     "load_task": "floq.tasks",
     "make_env": "floq.envs.make",

@@ -16,11 +16,13 @@ from floq.commands.data import Check, Download, Generate, Info
 from floq.commands.demo import Demo
 from floq.commands.doctor import Doctor
 from floq.commands.evaluate import Evaluate
+from floq.commands.export import Export
 from floq.commands.finetune import Finetune
 from floq.commands.inspect import Inspect
 from floq.commands.presets import Presets
 from floq.commands.report import Report
 from floq.commands.resume import Resume
+from floq.commands.serve import Serve
 from floq.commands.signals import signals_before_training
 from floq.commands.study import Study
 from floq.commands.sweep import Sweep
@@ -178,12 +180,14 @@ _COMMANDS: dict[str, Any] = {
     "evaluate": Evaluate,
     "report": Report,
     "inspect": Inspect,
+    "export": Export,
+    "serve": Serve,
     "study": Study,
     "sweep": Sweep,
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
     "doctor": Doctor,
 }
-_COMPILING = {Demo, Train, Finetune, Resume, Evaluate, Report, Inspect, Study, Sweep}
+_COMPILING = {Demo, Train, Finetune, Resume, Evaluate, Report, Inspect, Export, Serve, Study, Sweep}
 
 
 if __name__ == "__main__":

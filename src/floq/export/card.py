@@ -43,7 +43,7 @@ def card(record: dict[str, Any]) -> str:
         "```python",
         "import floq_policy  # in this folder",
         "",
-        'policy = floq_policy.load(".", seed=0)',
+        'policy = floq_policy.load_policy(".", seed=0)',
         "policy.reset()",
         "action = policy.act(observation)",
         "```",

@@ -1,4 +1,4 @@
-"""A policy that floq exported: `load(folder)`, then `reset()` and `act(observation)`.
+"""A policy that floq exported: `load_policy(folder)`, then `reset()` and `act(observation)`.
 
 It needs numpy, and jax or onnxruntime where the program is theirs; nothing of floq.
 """
@@ -74,7 +74,7 @@ def draw_noise(record, rows, seed):
     return arrays
 
 
-def load(folder, *, seed=0, threads=1):
+def load_policy(folder, *, seed=0, threads=1):
     """The policy of a folder, after every byte of it was compared with the manifest.
 
     `seed` is that of the noise, `threads` those of onnxruntime. The manifest finds damage, not

@@ -12,7 +12,7 @@ import numpy as np
 from floq.disk import sync_path, user_path, writing
 from floq.export.card import card
 from floq.export.decision import Decision, decision_of, in_float32, named_weights, program_of
-from floq.export.floq_policy import Policy, draw_noise, fingerprint, load, manifest
+from floq.export.floq_policy import Policy, draw_noise, fingerprint, load_policy, manifest
 from floq.export.formats import FORMATS, WRITERS, Format
 from floq.types import Algorithm, Statistics
 
@@ -145,7 +145,7 @@ def _difference(folder: Path, decision: Decision, record: dict[str, Any]) -> flo
     Raises:
         ValueError: If it is too large.
     """
-    policy = load(folder)
+    policy = load_policy(folder)
     random = np.random.default_rng(1)
     (size,) = record["observations"]["shape"]
     observations = random.normal(size=(_CHECKED, size)).astype(np.float32)
