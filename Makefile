@@ -13,16 +13,21 @@ CHECK = $(PYTHON) -c "import sys; v = sys.version_info[:2]; \
 	sys.stderr.write('' if (3, 11) <= v <= (3, 13) else words); sys.exit(v < (3, 11))"
 SMOKE = .venv-$(shell $(PYTHON) -c "import sys; print('%d.%d' % sys.version_info[:2])")
 
-.PHONY: demo test test-all test-faults test-sweep smoke bench docs lint clean again
+.PHONY: demo test test-all test-extras test-faults test-sweep smoke bench docs lint clean again
 
 demo: $(READY)
 	$(BIN)/floq demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not extras"
 
 test-all: $(READY)
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2 -m "not extras"
+
+# What some formats, loggers and places need takes half a gigabyte: only this target installs it.
+test-extras: $(READY)
+	$(BIN)/python $(INSTALL) -e ".[export]"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "extras and not slow"
 
 test-faults: $(READY)
 	$(BIN)/python -m tests.faults --trials full --workers 2 --output docs/faults.json --page docs/log/faults.md

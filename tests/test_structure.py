@@ -15,10 +15,10 @@ from floq.commands.train import Train
 
 SOURCE = Path(floq.__file__).parent
 ROOMS = """
-types settings shell plugins interrupted streams extras progress disk compiled workers
+types settings shell plugins interrupted streams extras progress disk compiled workers client
 flow_matching losses networks critics policies algorithms
-data envs tasks presets intervals acting evaluation recording compute runs training
-inspection reports sweeps studies demo doctor commands cli
+data envs tasks presets intervals acting evaluation recording compute
+export runs training inspection reports sweeps studies demo doctor commands cli
 """.split()
 """Each may import from those before it, and from the package itself, which holds the version."""
 

@@ -48,7 +48,9 @@ class PolicyClient:
 
     def act(self, observation: Any) -> np.ndarray:
         """The next action, in the environment's own units."""
-        return self.infer({"observation": np.asarray(observation, np.float32), "step": True})["action"]
+        return self.infer({"observation": np.asarray(observation, np.float32), "step": True})[
+            "action"
+        ]
 
     def infer(self, request: dict[str, Any]) -> dict[str, Any]:
         """What the server answers; {"observation": …} gives the actions of a whole chunk.
@@ -68,7 +70,10 @@ class PolicyClient:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         """Ends the session."""
         self.close()

@@ -175,7 +175,6 @@ def best_of_behaviour(
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
     """Of `candidates` actions of the behaviour flow at each state, the one of the largest value."""
-
     noise = candidate_noise(critic, behaviour, candidates, keys)
     return best_of_noise(critic, behaviour, observations, *noise)
 

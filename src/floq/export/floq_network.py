@@ -16,7 +16,6 @@ def program(network, weights):
     policy, name = network["policy"], network["policy"]["name"]
 
     def flow(observations, noise):
-        """Carries noise to actions by Euler steps (arXiv 2502.02538)."""
         point, steps = noise, policy["flow_steps"]
         for step in range(steps):
             time = np.full((len(point), 1), step / steps, np.float32)
@@ -41,30 +40,28 @@ def program(network, weights):
         chosen = values.reshape(batch, candidates).argmax(axis=1)
         return actions.reshape(noise.shape)[np.arange(batch), chosen]
 
-    kinds = {"one step": one_step, "behaviour flow": flow, "mean": mean, "best of candidates": best}
-    return kinds[network["kind"]]
+    return {"one step": one_step, "behaviour flow": flow, "mean": mean, "best of candidates": best}[
+        network["kind"]
+    ]
 
 
-def mlp(network, weights, name, inputs):
-    """Dense layers, each followed by GELU (tanh form) and, if there is one, a layer norm."""
-    return continued(network, weights, name, dense(weights, f"{name}.first", inputs))
+def mlp(network, weights, name, inputs, hidden=None):
+    """Dense layers, each followed by GELU (tanh form) and, if there is one, a layer norm.
 
+    `hidden`, if given, is the first layer's output before its activation.
+    """
 
-def continued(network, weights, name, hidden):
-    """The network from the first layer's output before its activation."""
-    block = network["block_size"]
+    def dense(layer, inputs):
+        return inputs @ weights[f"{name}.{layer}.kernel"] + weights[f"{name}.{layer}.bias"]
+
+    block, hidden = network["block_size"], dense("first", inputs) if hidden is None else hidden
     hidden = block_input = activate(weights, f"{name}.norms.0", hidden)
     for index in range(1, network["layers"]):
-        hidden = dense(weights, f"{name}.layers.{index - 1}", hidden)
+        hidden = dense(f"layers.{index - 1}", hidden)
         hidden = activate(weights, f"{name}.norms.{index}", hidden)
         if block and index % block == 0:
             hidden = block_input = block_input + hidden
-    return dense(weights, f"{name}.head", hidden)
-
-
-def dense(weights, name, inputs):
-    """y = x W + b."""
-    return inputs @ weights[f"{name}.kernel"] + weights[f"{name}.bias"]
+    return dense("head", hidden)
 
 
 def activate(weights, norm, x):
@@ -100,8 +97,7 @@ def categorical_samples(critic, weights, pairs, noise):
     logits = scalar_samples(critic, weights, pairs, noise)
     masses = np.exp(logits - logits.max(axis=-1, keepdims=True))
     edges = np.linspace(critic["low"], critic["high"], critic["points"]).astype(np.float32)
-    means = (masses @ ((edges[1:] + edges[:-1]) / 2)) / masses.sum(axis=-1)
-    return means[:, None]
+    return masses @ ((edges[1:] + edges[:-1]) / 2)[:, None] / masses.sum(axis=-1, keepdims=True)
 
 
 def quantile_samples(critic, weights, pairs, noise):
@@ -119,7 +115,7 @@ def flow_samples(critic, weights, pairs, noise):
     def velocity(time, value):
         inputs = [embed_value(critic, value), embed_time(critic, np.full_like(value, time))]
         hidden = condition + np.concatenate(inputs, axis=-1) @ kernel[split:]
-        found = continued(critic, weights, "network", hidden)[..., 0]
+        found = mlp(critic, weights, "network", None, hidden)[..., 0]
         return (found - value) / np.float32(1 - time) if critic["endpoint"] else found
 
     value, size = noise, np.float32(1 / critic["steps"])

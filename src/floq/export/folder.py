@@ -116,7 +116,9 @@ def _decision(trained: Trained) -> tuple[Decision, dict[str, Any]]:
     observations = random.normal(size=shape).astype(np.float32)
     keys = jax.random.split(jax.random.key(0), _CHECKED)
     noise = decision.draw(keys)
-    act = jax.jit(lambda state: trained.algorithm.act(trained.config, state, observations, keys=keys))
+    act = jax.jit(
+        lambda state: trained.algorithm.act(trained.config, state, observations, keys=keys)
+    )
     weights = named_weights(decision.modules)
 
     def decided(one: Decision) -> np.ndarray:
