@@ -12,7 +12,6 @@ Example:
 
 import math
 import re
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -48,9 +47,8 @@ class PolicyClient:
 
     def act(self, observation: Any) -> np.ndarray:
         """The next action, in the environment's own units."""
-        return self.infer({"observation": np.asarray(observation, np.float32), "step": True})[
-            "action"
-        ]
+        request = {"observation": np.asarray(observation, np.float32), "step": True}
+        return self.infer(request)["action"]
 
     def infer(self, request: dict[str, Any]) -> dict[str, Any]:
         """What the server answers; {"observation": …} gives the actions of a whole chunk.
@@ -69,12 +67,7 @@ class PolicyClient:
         """The client itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Ends the session."""
         self.close()
 

@@ -86,7 +86,6 @@ class Batcher:
         # Sizes are powers of two, since a program is compiled for each.
         rows = batch + batch[:1] * ((1 << (len(batch) - 1).bit_length()) - len(batch))
         observations = np.stack([waiting.observation for waiting in rows])
-        noise = [
-            np.concatenate(one) for one in zip(*(waiting.noise for waiting in rows), strict=True)
-        ]
+        arrays = zip(*(waiting.noise for waiting in rows), strict=True)
+        noise = [np.concatenate(one) for one in arrays]
         return self._policy.plan(observations, noise)[: len(batch)]

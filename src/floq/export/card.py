@@ -33,8 +33,8 @@ def card(record: dict[str, Any]) -> str:
         f"- Actions: {actions} numbers between {_numbers(record['actions']['low'])} and "
         f"{_numbers(record['actions']['high'])}, in the environment's own units; the program gives "
         f"{record['chunk']} of them at once, in [-1, 1].",
-        f"- Noise: {'; '.join(noise) or 'none'}. It is an input of the program; `act` draws it from "
-        "a seed, the number of the episode and the step.",
+        f"- Noise: {'; '.join(noise) or 'none'}. It is an input of the program; `act` draws it "
+        "from a seed, the number of the episode and the step.",
         f"- Largest difference from the policy in training: "
         f"{record.get('check', {}).get('largest_difference', 0):.2g}.",
         "",
@@ -48,8 +48,8 @@ def card(record: dict[str, Any]) -> str:
         "action = policy.act(observation)",
         "```",
         "",
-        f"{_PROGRAMS[kind]} `policy.json` says everything about spaces, noise, versions and figures, "
-        "and `manifest.json` has a SHA-256 of each file.",
+        f"{_PROGRAMS[kind]} `policy.json` says all about spaces, noise, versions and figures, and "
+        "`manifest.json` has a SHA-256 of each file.",
     ]
     if figures := record.get("figures"):
         lines += ["", "| evaluation | |", "|---|---|"]

@@ -1,4 +1,4 @@
-"""A trained policy as a function of observations and noise, with no more parameters than it reads."""
+"""A trained policy as a function of observations and noise, with what it reads alone."""
 
 import copy
 from collections.abc import Callable

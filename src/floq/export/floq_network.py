@@ -24,8 +24,8 @@ def program(network, weights):
         return np.clip(point, -1, 1)
 
     def one_step(observations, noise):
-        inputs = np.concatenate([observations, noise], axis=-1)
-        return np.clip(mlp(policy, weights, name, inputs), -1, 1)
+        actions = mlp(policy, weights, name, np.concatenate([observations, noise], axis=-1))
+        return np.clip(actions, -1, 1)
 
     def mean(observations):
         actions = mlp(policy, weights, name, observations)
@@ -40,26 +40,22 @@ def program(network, weights):
         chosen = values.reshape(batch, candidates).argmax(axis=1)
         return actions.reshape(noise.shape)[np.arange(batch), chosen]
 
-    return {"one step": one_step, "behaviour flow": flow, "mean": mean, "best of candidates": best}[
-        network["kind"]
-    ]
+    kinds = {"one step": one_step, "behaviour flow": flow, "mean": mean}
+    return kinds.get(network["kind"], best)
 
 
 def mlp(network, weights, name, inputs, hidden=None):
-    """Dense layers, each followed by GELU (tanh form) and, if there is one, a layer norm.
-
-    `hidden`, if given, is the first layer's output before its activation.
-    """
+    """Dense layers; `hidden`, if given, is the first one's output before its activation."""
 
     def dense(layer, inputs):
         return inputs @ weights[f"{name}.{layer}.kernel"] + weights[f"{name}.{layer}.bias"]
 
-    block, hidden = network["block_size"], dense("first", inputs) if hidden is None else hidden
+    hidden = dense("first", inputs) if hidden is None else hidden
     hidden = block_input = activate(weights, f"{name}.norms.0", hidden)
     for index in range(1, network["layers"]):
         hidden = dense(f"layers.{index - 1}", hidden)
         hidden = activate(weights, f"{name}.norms.{index}", hidden)
-        if block and index % block == 0:
+        if network["block_size"] and index % network["block_size"] == 0:
             hidden = block_input = block_input + hidden
     return dense("head", hidden)
 
@@ -71,31 +67,28 @@ def activate(weights, norm, x):
     if f"{norm}.scale" not in weights:
         return x
     centred = x - x.mean(axis=-1, keepdims=True)
-    variance = np.square(centred).mean(axis=-1, keepdims=True)
-    scale = weights[f"{norm}.scale"] / np.sqrt(variance + np.float32(1e-6))
-    return centred * scale + weights[f"{norm}.bias"]
+    deviation = np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(1e-6))
+    return centred * (weights[f"{norm}.scale"] / deviation) + weights[f"{norm}.bias"]
 
 
 def critic_values(critic, weights, states, actions, noise):
     """Q(s, a) of each row: aggregated over the members, then the mean over samples."""
     pairs = np.concatenate([states, actions], axis=-1)
-    samples = []
+    kinds = {"quantile": quantile_samples, "flow": flow_samples}
+    samples_of, samples = kinds.get(critic["kind"], network_samples), []
     for member in range(critic["members"]):
         own = {name[15:]: array[member] for name, array in weights.items() if name[0] == "c"}
-        samples.append(_SAMPLES[critic["kind"]](critic, own, pairs, noise))
+        samples.append(samples_of(critic, own, pairs, noise))
     together = np.min if critic["aggregation"] == "min" else np.mean
     return together(np.stack(samples), axis=0).mean(axis=-1)
 
 
-def scalar_samples(critic, weights, pairs, noise):
-    """A network's value."""
-    return mlp(critic, {f"q.{name}": array for name, array in weights.items()}, "q", pairs)
-
-
-def categorical_samples(critic, weights, pairs, noise):
-    """The mean of the histogram whose logits the outputs are."""
-    logits = scalar_samples(critic, weights, pairs, noise)
-    masses = np.exp(logits - logits.max(axis=-1, keepdims=True))
+def network_samples(critic, weights, pairs, noise):
+    """A network's value, or the mean of the histogram whose logits its outputs are."""
+    outputs = mlp(critic, {f"q.{name}": array for name, array in weights.items()}, "q", pairs)
+    if critic["kind"] != "categorical":
+        return outputs
+    masses = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
     edges = np.linspace(critic["low"], critic["high"], critic["points"]).astype(np.float32)
     return masses @ ((edges[1:] + edges[:-1]) / 2)[:, None] / masses.sum(axis=-1, keepdims=True)
 
@@ -104,7 +97,7 @@ def quantile_samples(critic, weights, pairs, noise):
     """The return at each level of `noise`."""
     shape = (*noise.shape, pairs.shape[-1])
     inputs = [np.broadcast_to(pairs[:, None], shape), embed_time(critic, noise)]
-    return scalar_samples(critic, weights, np.concatenate(inputs, axis=-1), noise)[..., 0]
+    return network_samples(critic, weights, np.concatenate(inputs, axis=-1), noise)[..., 0]
 
 
 def flow_samples(critic, weights, pairs, noise):
@@ -136,8 +129,7 @@ def embed_value(critic, value):
     """Bin masses of a normal distribution around each value, or the value scaled."""
     low, high = critic["low"], critic["high"]
     if critic["value_embedding"] == "scalar":
-        scaled = (value - np.float32(low)) / np.float32(high - low)
-        return np.clip(scaled, -1e3, 1 + 1e3)[..., None]
+        return np.clip((value - np.float32(low)) / np.float32(high - low), -1e3, 1001)[..., None]
     edges = np.linspace(low, high, critic["points"]).astype(np.float32)
     width = max(edges[1] - edges[0], np.spacing(np.abs(edges).max()))
     scale = np.float32(math.sqrt(2)) * np.float32(critic["sigma"]) * width
@@ -155,7 +147,3 @@ def embed_time(critic, time):
         return np.cos(time)[..., None]
     turns = np.arange(1, critic["frequencies"] + 1, dtype=np.float32) * time[..., None]
     return np.cos(np.pi * turns.astype(np.float64)).astype(np.float32)
-
-
-_SAMPLES = {"scalar": scalar_samples, "categorical": categorical_samples,
-            "quantile": quantile_samples, "flow": flow_samples}  # fmt: skip

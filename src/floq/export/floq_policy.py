@@ -96,7 +96,7 @@ def load_policy(folder, *, seed=0, threads=1):
 
 
 def verified(folder):
-    """The content of every file that is read, by name; ValueError if one is not what was written."""
+    """The content of every file that is read, by name; ValueError if one is not as written."""
     path = folder / "manifest.json"
     if not path.exists():
         raise FileNotFoundError(f"{folder} holds no exported policy: it has no manifest.json.")
@@ -136,12 +136,15 @@ def check_record(record):
     """What `policy.json` says, if a policy can act by it."""
     low, high = record["actions"]["low"], record["actions"]["high"]
     sizes = [*record["observations"]["shape"], record["chunk"]]
+    parts = [part for part in record.get("network", {}).values() if isinstance(part, dict)]
+    counts = [value for part in parts for value in part.values() if isinstance(value, int)]
     for spec in record["noise"]:
-        sizes += spec["shape"]
+        sizes += [*spec["shape"], math.prod(spec["shape"])]
         if spec["distribution"] not in ("normal", "uniform"):
             raise ValueError(f"noise of the distribution {spec['distribution']!r} is unknown")
     good = record["format"] == 1 and record["program"] in FILES and len(sizes) >= 2
     good = good and all(type(size) is int and 0 < size < 2**20 for size in sizes)
+    good = good and all(value < 10_000 for value in counts)
     good = good and 0 < len(low) == len(high) and all(map(math.isfinite, [*low, *high]))
     if not good:
         raise ValueError("policy.json is not what this version of floq writes")

@@ -116,15 +116,14 @@ def _decision(trained: Trained) -> tuple[Decision, dict[str, Any]]:
     observations = random.normal(size=shape).astype(np.float32)
     keys = jax.random.split(jax.random.key(0), _CHECKED)
     noise = decision.draw(keys)
-    act = jax.jit(
-        lambda state: trained.algorithm.act(trained.config, state, observations, keys=keys)
-    )
+    act, config = trained.algorithm.act, trained.config
+    acted = jax.jit(lambda state: act(config, state, observations, keys=keys))(trained.state)
     weights = named_weights(decision.modules)
 
     def decided(one: Decision) -> np.ndarray:
         return np.asarray(jax.jit(program_of(one))(weights, observations, *noise))
 
-    if not _close(decided(decision), np.asarray(act(trained.state))):
+    if not _close(decided(decision), np.asarray(acted)):
         raise ValueError(refusal)
     exact = decision._replace(modules=in_float32(decision.modules))
     if jax.tree.structure(exact.modules) == jax.tree.structure(decision.modules):

@@ -63,9 +63,7 @@ class Session:
         known = [name for name in _OBSERVATIONS if name in message]
         unknown = set(message) - {*_OBSERVATIONS, *_OTHERS}
         if unknown:
-            raise ValueError(
-                f"unknown entries {sorted(map(repr, unknown))[:5]}: give 'observation'"
-            )
+            raise ValueError(f"unknown: {sorted(map(repr, unknown))[:5]}; give 'observation'")
         if message.get("reset"):
             self._begin(message.get("seed"))
             return Request(None, [], step=False, reset=True)

@@ -91,7 +91,7 @@ class Run:
     def export(
         self, directory: str | Path, *, format: Format = "jax", policy_seed: int | None = None
     ) -> Path:
-        """Writes the learned policy as a folder that acts without floq; `floq.load_policy` reads it.
+        """Writes the policy as a folder that acts without floq; `floq.load_policy` reads it.
 
         Args:
             directory: A folder that does not exist yet, or is empty.
