@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from floq.disk import sync_path, user_path, writing
@@ -113,7 +114,7 @@ def _decision(trained: Trained) -> tuple[Decision, dict[str, Any]]:
         raise ValueError(refusal)
     random = np.random.default_rng(0)
     shape = _CHECKED, trained.statistics.observation_dim
-    observations = random.normal(size=shape).astype(np.float32)
+    observations = jnp.asarray(random.normal(size=shape), np.float32)
     keys = jax.random.split(jax.random.key(0), _CHECKED)
     noise = decision.draw(keys)
     act, config = trained.algorithm.act, trained.config
