@@ -10,6 +10,7 @@ Example:
     ...     action = policy.act(observation)
 """
 
+import contextlib
 import math
 import re
 from typing import Any
@@ -36,9 +37,10 @@ class PolicyClient:
 
         headers = {"Authorization": f"Api-Key {token}"}
         self._timeout = timeout
-        self._socket = connect(
-            url, additional_headers=headers, compression=None, max_size=2**26, proxy=None
-        )
+        options: Any = {"compression": None, "max_size": 2**26, "proxy": None}
+        connection = connect(url, additional_headers=headers, open_timeout=timeout, **options)
+        self._end = contextlib.ExitStack()
+        self._socket = self._end.enter_context(connection)
         self.metadata = self._received()
 
     def reset(self, *, seed: int | None = None) -> None:
@@ -61,7 +63,7 @@ class PolicyClient:
 
     def close(self) -> None:
         """Ends the session."""
-        self._socket.close()
+        self._end.close()
 
     def __enter__(self) -> "PolicyClient":
         """The client itself."""
@@ -82,7 +84,8 @@ def pack(value: Any) -> bytes:
     """The bytes of numbers, texts, lists, dictionaries and arrays of numbers."""
     import msgpack
 
-    return msgpack.packb(value, default=_packed)
+    packed: Any = msgpack.packb(value, default=_packed)
+    return packed
 
 
 def unpack(content: bytes) -> Any:

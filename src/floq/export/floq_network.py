@@ -114,7 +114,7 @@ def flow_samples(critic, weights, pairs, noise):
     value, size = noise, np.float32(1 / critic["steps"])
     for step in range(critic["steps"]):
         time, half = step / critic["steps"], size / 2
-        move = first = velocity(time, value)
+        move = middle = first = velocity(time, value)
         if critic["method"] != "euler":
             move = middle = velocity(time + half, value + first * half)
         if critic["method"] == "rk4":
@@ -134,7 +134,7 @@ def embed_value(critic, value):
     width = max(edges[1] - edges[0], np.spacing(np.abs(edges).max()))
     scale = np.float32(math.sqrt(2)) * np.float32(critic["sigma"]) * width
     bounded = np.clip(value, edges[0] - 2 * scale, edges[-1] + 2 * scale)[..., None]
-    cumulative = _erf((edges - bounded) / scale).astype(np.float32)
+    cumulative = np.asarray(_erf((edges - bounded) / scale), np.float32)
     total = cumulative[..., -1:] - cumulative[..., :1]
     return np.diff(cumulative, axis=-1) / np.maximum(total, np.finfo(np.float32).tiny)
 
