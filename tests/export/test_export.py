@@ -110,7 +110,7 @@ def shapes_unchecked():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-@pytest.mark.parametrize("name", ["best by a flow", "rebrac"])
+@pytest.mark.parametrize("name", ["best by a flow", "ifql", "rebrac"])
 def test_jax_acts_alike_in_any_batch(name, tmp_path, shapes_unchecked):
     """jax.export's program takes batches of any size, and gives the policy's actions."""
     trained = untrained(CONFIGS[name])

@@ -101,7 +101,8 @@ def _best_of(critic: Any, behaviour: BehaviourFlow, candidates: int) -> Decision
     uniform = {"name": "value_noise", "shape": [size], "distribution": "uniform"}
 
     def actions(modules: Any, observations: Any, noise: Any, *value_noise: Any) -> Any:
-        starts = value_noise[0] if is_read else jnp.zeros((len(observations), size))
+        # The batch may be a symbol, which has no len().
+        starts = value_noise[0] if is_read else jnp.zeros((observations.shape[0], size))
         return best_of_noise(modules["critic"], modules["policy"], observations, noise, starts)
 
     return Decision(

@@ -16,7 +16,7 @@ from floq.export.decision import Decision, named_weights, program_of
 from floq.extras import require_extra
 
 Format = Literal["jax", "onnx", "numpy"]
-FORMATS = ("jax", "onnx", "numpy")
+FORMATS: tuple[Format, ...] = ("jax", "onnx", "numpy")
 
 
 class Program(NamedTuple):
@@ -57,8 +57,7 @@ def to_onnx(decision: Decision, observation_dim: int) -> Program:
     require_extra("export")
     import jax2onnx
 
-    weights = {name: np.asarray(array) for name, array in named_weights(decision.modules).items()}
-    program = program_of(decision)
+    weights, program = named_weights(decision.modules), program_of(decision)
     shapes = [("batch", observation_dim), *(("batch", *one["shape"]) for one in decision.noise)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # jax2onnx's own, about jax.
