@@ -32,9 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
     seconds = parser.parse_args().seconds
-    formats = [
-        kind for kind in ("jax", "onnx", "numpy") if kind != "onnx" or is_installed("export")
-    ]
+    formats = [kind for kind in FORMATS if kind != "onnx" or is_installed("export")]
     print(f"| policy | batch | in training | {' | '.join(formats)} |")
     print("|---|---|---|" + "---|" * len(formats))
     for name, config in _CONFIGS.items():
@@ -71,7 +69,8 @@ def _training(trained: Trained, rows: np.ndarray, seconds: float) -> float:
 
 def _median(call: Callable[[], Any], seconds: float) -> float:
     """Seconds of a call, after two that may compile."""
-    call(), call()
+    for _ in range(2):
+        call()
     times, end = [], time.perf_counter() + seconds
     while len(times) < 5 or time.perf_counter() < end:
         started = time.perf_counter()
