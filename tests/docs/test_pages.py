@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 import gymnasium
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -249,6 +250,8 @@ def run_command(line: str, desk: Path) -> None:
             file.rename(desk / "mirror" / file.name)
     words = shrunk(words)
     said = io.StringIO()
+    # Shapes as types do not know the symbolic sizes that programs are exported with.
+    jaxtyping.config.update("jaxtyping_disable", words[0] == "export")
     with contextlib.redirect_stderr(said):
         assert main(words) == 0, f"{line}: {said.getvalue()}"
     if words[0] in PLACES:
