@@ -252,8 +252,11 @@ def run_command(line: str, desk: Path) -> None:
     said = io.StringIO()
     # Shapes as types do not know the symbolic sizes that programs are exported with.
     jaxtyping.config.update("jaxtyping_disable", words[0] == "export")
-    with contextlib.redirect_stderr(said):
-        assert main(words) == 0, f"{line}: {said.getvalue()}"
+    try:
+        with contextlib.redirect_stderr(said):
+            assert main(words) == 0, f"{line}: {said.getvalue()}"
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
     if words[0] in PLACES:
         assert (desk / words[1] / PLACES[words[0]]).exists()
     if words[:3] == ["data", "generate", "cube-double-play-v0"]:
