@@ -16,7 +16,7 @@ import floq
 from floq.algorithms import algorithm_of
 from floq.export import Trained, export_policy, load_policy
 from floq.export.floq_policy import draw_noise
-from floq.export.formats import FORMATS
+from floq.export.formats import FORMATS, Format
 from floq.extras import is_installed
 from floq.types import Statistics
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
     seconds = parser.parse_args().seconds
-    formats = [kind for kind in FORMATS if kind != "onnx" or is_installed("export")]
+    formats: list[Format] = [kind for kind in FORMATS if kind != "onnx" or is_installed("export")]
     print(f"| policy | batch | in training | {' | '.join(formats)} |")
     print("|---|---|---|" + "---|" * len(formats))
     for name, config in _CONFIGS.items():

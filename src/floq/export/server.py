@@ -80,7 +80,7 @@ class PolicyServer:
                 UserWarning,
                 stacklevel=2,
             )
-        self.address = host, port
+        self.address: tuple[str, int] = (host, port)
         self._policy, self._most, self._rate = policy, sessions, rate
         self._batcher = Batcher(policy)
         self._sessions: dict[Any, Session] = {}
