@@ -15,9 +15,9 @@ from floq.commands.train import Train
 
 SOURCE = Path(floq.__file__).parent
 ROOMS = """
-types settings shell plugins interrupted streams extras progress disk compiled workers
+types settings shell plugins interrupted streams extras progress disk compiled workers client
 processor flow_matching losses networks critics policies algorithms
-data envs tasks presets intervals acting evaluation recording compute runs
+data envs tasks presets intervals acting evaluation recording compute export runs
 inspection reports sharing watching loggers training inspecting
 sweeps studies demo doctor commands cli
 """.split()

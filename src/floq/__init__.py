@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from floq.evaluation import Evaluation as Evaluation
     from floq.evaluation import Evaluator as Evaluator
     from floq.evaluation import evaluate as evaluate
+    from floq.export.floq_policy import load_policy as load_policy
     from floq.inspecting import inspect as inspect
     from floq.interrupted import Interrupted as Interrupted
     from floq.loggers import Logger as Logger
@@ -126,6 +127,7 @@ _HOMES = {
     "evaluate": "floq.evaluation",
     "finetune": "floq.training.finetune",
     "inspect": "floq.inspecting",
+    "load_policy": "floq.export.floq_policy",
     "load_run": "floq.runs.run",
     "load_task": "floq.tasks",
     "make_env": "floq.envs.make",

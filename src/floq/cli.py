@@ -16,6 +16,7 @@ from floq.commands.data import Check, Convert, Download, Generate, Info
 from floq.commands.demo import Demo
 from floq.commands.doctor import Doctor
 from floq.commands.evaluate import Evaluate
+from floq.commands.export import Export
 from floq.commands.finetune import Finetune
 from floq.commands.inspect import Inspect
 from floq.commands.log import Log
@@ -24,6 +25,7 @@ from floq.commands.push import Push
 from floq.commands.record import Record
 from floq.commands.report import Report
 from floq.commands.resume import Resume
+from floq.commands.serve import Serve
 from floq.commands.signals import signals_before_training
 from floq.commands.study import Study
 from floq.commands.sweep import Sweep
@@ -192,6 +194,8 @@ _COMMANDS: dict[str, Any] = {
     "log": Log,
     "push": Push,
     "inspect": Inspect,
+    "export": Export,
+    "serve": Serve,
     "study": Study,
     "sweep": Sweep,
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
@@ -208,6 +212,8 @@ _COMPILING = {
     Log,
     Push,
     Inspect,
+    Export,
+    Serve,
     Study,
     Sweep,
 }

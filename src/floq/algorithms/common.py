@@ -175,20 +175,46 @@ def best_of_behaviour(
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
     """Of `candidates` actions of the behaviour flow at each state, the one of the largest value."""
+    noise = candidate_noise(critic, behaviour, candidates, keys)
+    return best_of_noise(critic, behaviour, observations, *noise)
 
-    def best(observation: Float[Array, " obs"], key: Key[Array, ""]) -> Float[Array, " act"]:
+
+def candidate_noise(
+    critic: Critic, behaviour: BehaviourFlow, candidates: int, keys: Key[Array, " batch"]
+) -> tuple[Float[Array, "batch candidates act"], Float[Array, "batch samples"]]:
+    """The starts of `candidates` actions at each state, and what the critic reads there."""
+
+    def draw(key: Key[Array, ""]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         action_key, value_key = jax.random.split(key)
-        actions = behaviour.candidates(observation, candidates, key=action_key)
-        # The same noise for all, so that candidates differ by their actions alone.
-        noise = critic.sample_noise((1, critic.noise_samples), key=value_key)
-        values = critic.values(
-            jnp.broadcast_to(observation, (candidates, observation.size)),
-            actions,
-            jnp.repeat(noise, candidates, axis=0),
-        )
-        return actions[jnp.argmax(values)]
+        actions = jax.random.normal(action_key, (candidates, behaviour.action_dim))
+        return actions, critic.sample_noise((1, critic.noise_samples), key=value_key)[0]
 
-    return jax.vmap(best)(observations, keys)
+    return jax.vmap(draw)(keys)
+
+
+def best_of_noise(
+    critic: Critic,
+    behaviour: BehaviourFlow,
+    observations: Float[Array, "batch obs"],
+    noise: Float[Array, "batch candidates act"],
+    value_noise: Float[Array, "batch samples"],
+) -> Float[Array, "batch act"]:
+    """Of the actions that the behaviour flow makes of `noise`, those of the largest value.
+
+    All candidates are valued with the same noise, so that they differ by their actions alone.
+    """
+    batch, candidates, size = noise.shape
+
+    def each(rows: Float[Array, "batch size"]) -> Float[Array, "rows size"]:
+        shape = (batch, candidates, rows.shape[-1])
+        return jnp.broadcast_to(rows[:, None], shape).reshape(-1, rows.shape[-1])
+
+    states = each(observations)
+    actions = behaviour.actions(states, noise.reshape(-1, size))
+    values = critic.values(states, actions, each(value_noise)).reshape(batch, candidates)
+    # A mask in place of a gather, which exported programs have no good form of.
+    chosen = jnp.argmax(values, axis=1)[:, None] == jnp.arange(candidates)
+    return jnp.sum(jnp.where(chosen[..., None], actions.reshape(noise.shape), 0), axis=1)
 
 
 def policy_next_actions(

@@ -138,13 +138,6 @@ class BehaviourFlow(eqx.Module):
         """Actions in [−1, 1], each drawn with the key of its own row."""
         return self.actions(observations, self.action_noise(keys))
 
-    def candidates(
-        self, observation: Float[Array, " obs"], count: int, *, key: Key[Array, ""]
-    ) -> Float[Array, "candidates act"]:
-        """Actions in [−1, 1] at one state."""
-        noise = jax.random.normal(key, (count, self.action_dim))
-        return self.actions(jnp.broadcast_to(observation, (count, observation.size)), noise)
-
 
 class FlowPolicy(eqx.Module):
     """Two networks: a flow that clones the data's actions, and its one-step student."""

@@ -13,12 +13,15 @@ from floq.algorithms import find_algorithm
 from floq.disk import user_path
 from floq.envs.make import SCALING
 from floq.envs.preflight import Bounds, meaning
+from floq.export import Format, Trained, export_policy
 from floq.plugins import command
 from floq.runs.actor import Actor
 from floq.runs.checkpoint import newest_checkpoint
 from floq.runs.directory import EVALUATIONS, METRICS, RunConfig, read_config, read_rows
 from floq.runs.hub import fetch, is_shared
 from floq.runs.states import states_template
+from floq.runs.versions import versions
+from floq.settings import to_json
 from floq.types import Algorithm, Policy
 
 
@@ -84,6 +87,61 @@ class Run:
             action_low=np.array(low, np.float32),
             action_high=np.array(high, np.float32),
             seed=seed,
+        )
+
+    def export(
+        self, directory: str | Path, *, format: Format = "jax", policy_seed: int | None = None
+    ) -> Path:
+        """Writes the policy as a folder that acts without floq; `floq.load_policy` reads it.
+
+        Args:
+            directory: A folder that does not exist yet, or is empty.
+            format: "jax", "onnx" or "numpy".
+            policy_seed: Which of the run's seeds acts; the first by default.
+
+        Returns:
+            The folder.
+
+        Raises:
+            FileExistsError: If there is something in the folder.
+            ValueError: If the run has no such seed, or its policy cannot be exported.
+
+        Example:
+            >>> import floq
+            >>> floq.load_run("runs/pen").export("pen-policy", format="onnx")  # doctest: +SKIP
+        """
+        return export_policy(self.trained(policy_seed), directory, format=format)
+
+    def trained(self, policy_seed: int | None = None) -> Trained:
+        """One seed's policy and all that its export says of it.
+
+        Raises:
+            ValueError: If the run has no such seed.
+        """
+        config, (low, high) = self.config, self.action_bounds
+        seed = config.seeds[0] if policy_seed is None else policy_seed
+        environment = config.environment
+        rows = [row for row in self.evaluations if row["seed"] == seed and row["policy"] != "bc"]
+        facts = {
+            "run": {
+                "task": config.task,
+                "environment": environment and str(environment.id),
+                "seed": seed,
+                "step": self.step,
+                "settings": to_json(config.config),
+            },
+            "versions": versions(),
+            "figures": rows[-1] if rows else {},
+        }
+        return Trained(
+            self.algorithm,
+            config.algorithm,
+            config.config,
+            self.state_of(seed),
+            config.statistics,
+            low,
+            high,
+            facts,
         )
 
     @property
