@@ -1,6 +1,7 @@
 """What critics of all kinds have in common: their inputs, and what they know of targets."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -31,6 +32,23 @@ class CriticConfig:
             ValueError: If the discount or the range of rewards leaves no room for the critic.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how its critic is made.")
+
+
+def check_ensemble(config: Any) -> None:
+    """Refuses an empty ensemble, and a pessimism that is none or would count twice.
+
+    Raises:
+        ValueError: If so.
+    """
+    if config.members < 1:
+        raise ValueError(f"members is {config.members}: give a whole number, 1 or more.")
+    if not config.pessimism >= 0:
+        raise ValueError(f"pessimism is {config.pessimism}: give 0 or more.")
+    if config.pessimism and config.aggregation == "min":
+        raise ValueError(
+            f'pessimism is {config.pessimism} and aggregation is "min", which is pessimistic by '
+            'itself: set aggregation to "mean", or pessimism to 0.'
+        )
 
 
 # Added on either side of the range of rewards before it becomes a range of returns.

@@ -8,7 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from floq.critics.common import CriticConfig, check_target_samples, value_support
+from floq.critics.common import (
+    CriticConfig,
+    check_ensemble,
+    check_target_samples,
+    value_support,
+)
 from floq.critics.velocity_field import VelocityField, VelocityFieldConfig
 from floq.flow_matching import Method, integrate, interpolate, target_velocity, trajectory
 from floq.losses import td_target_samples
@@ -31,6 +36,8 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
         noise_coverage: Width κ of the noise interval, as a share of the range of returns.
         members: Velocity fields in the ensemble.
         aggregation: How the members' values become one.
+        pessimism: ρ: a mean of the members counts as mean − ρ · standard deviation, start by
+            start. 0 is the paper's form; arXiv 2601.14234 has .5 with 10 members.
         method: The integration rule; midpoint reads the field twice a step, RK4 four times.
         supervision: "path" trains the field at every t, "start" at t = 0 only (the paper's
             ablation).
@@ -47,6 +54,7 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
     noise_coverage: float = 0.1
     members: int = 2
     aggregation: Aggregation = "mean"
+    pessimism: float = 0.0
     method: Method = "euler"
     supervision: Literal["path", "start"] = "path"
     backup: Literal["expected", "distributional"] = "expected"
@@ -56,7 +64,8 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
     def __post_init__(self) -> None:
         """Refuses settings that no flow can have."""
         super().__post_init__()
-        for name in ("integration_steps", "noise_samples", "members"):
+        check_ensemble(self)
+        for name in ("integration_steps", "noise_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
@@ -233,8 +242,8 @@ class FlowCritic(eqx.Module):
     def aggregate(
         self, samples: Float[Array, "ensemble batch samples"]
     ) -> Float[Array, "batch samples"]:
-        """One value a sample from those of the members: their mean, or their minimum."""
-        return aggregate(samples, self.config.aggregation)
+        """One value a sample from those of the members, as the settings say."""
+        return aggregate(samples, self.config.aggregation, self.config.pessimism)
 
     def values(
         self,

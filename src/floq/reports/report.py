@@ -12,6 +12,7 @@ from floq.disk import user_path
 from floq.inspection import probe
 from floq.recording import Recording, record
 from floq.reports import figures, page
+from floq.reports.readings import of_members
 from floq.runs.directory import CONFIG, read_config, read_versions
 from floq.runs.files import json_bytes, replace_bytes
 from floq.runs.results import PolicyResult, metrics, results, summary, task_title, timing
@@ -222,7 +223,7 @@ def _flow_section(title: str, run: Run, critic: FlowCritic, recording: Recording
     steps = page.count(critic.config.integration_steps, "integration step")
     note = (
         f"{_FLOW_NOTE} Here there are {steps}, and Q(s, a) is the mean over starts of the members' "
-        f"{critic.config.aggregation}. The command floq inspect looks further into it."
+        f"{of_members(critic.config)}. The command floq inspect looks further into it."
     )
     return page.section(
         title,

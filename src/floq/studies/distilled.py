@@ -56,7 +56,7 @@ class DistilledCriticConfig(CriticConfig):
 
 def monolith(flow: FlowCriticConfig) -> ScalarCriticConfig:
     """The plain critic with a flow's network and members."""
-    return ScalarCriticConfig(flow.members, flow.aggregation, flow.network)
+    return ScalarCriticConfig(flow.members, flow.aggregation, flow.pessimism, flow.network)
 
 
 class DistilledCritic(FlowCritic):
