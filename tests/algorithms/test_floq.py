@@ -262,6 +262,21 @@ def test_distillation_can_take_fewer_samples_and_steps(state, batch, draws):
         dataclasses.replace(CONFIG, distillation_samples=4)
 
 
+def test_the_spread_is_that_of_each_members_ends_beside_the_starts(state, batch, draws):
+    """Its square is a ratio of variances; a field that is 0 has 1, and one sample has none."""
+    _, metrics = floq.critic_loss(CONFIG, state.parameters, state.targets, batch, draws)
+    noise = draws.critic.initial_noise
+    ends = state.parameters.critic.return_samples(batch.observations, batch.actions, noise)
+    ratio = np.var(ends, axis=-1).mean() / np.var(noise, axis=-1).mean()
+    np.testing.assert_allclose(metrics["critic/spread"], np.sqrt(ratio), rtol=1e-4)
+    silent = jax.tree.map(jnp.zeros_like, state.parameters)
+    _, metrics = floq.critic_loss(CONFIG, silent, state.targets, batch, draws)
+    np.testing.assert_allclose(metrics["critic/spread"], 1, rtol=1e-5)
+    config = dataclasses.replace(CONFIG, distillation_samples=1)
+    _, metrics = floq.critic_loss(config, state.parameters, state.targets, batch, draws)
+    assert "critic/spread" not in metrics
+
+
 def test_targets_take_one_step_in_the_coarse_updates_alone(state, batch, draws):
     """The first of them are made with K = 1, all others with the critic's K."""
     config = dataclasses.replace(CONFIG, coarse_updates=3)

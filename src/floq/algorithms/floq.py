@@ -167,7 +167,7 @@ def critic_loss(
         draws.critic,
         integration_steps=target_steps,
     )
-    distilled_loss, samples = distillation_loss(
+    distilled_loss, ends, starts = distillation_loss(
         config,
         critic,
         parameters.distilled,
@@ -175,6 +175,7 @@ def critic_loss(
         batch.actions,
         draws.critic,
     )
+    samples = jnp.mean(ends, axis=0)
     values = jnp.mean(samples, axis=-1)
     metrics = {
         "critic/flow_loss": flow_loss,
@@ -183,6 +184,10 @@ def critic_loss(
         "critic/td_error": jnp.mean(jnp.square(values - jnp.mean(targets, axis=-1))),
         "critic/sample_variance": jnp.mean(jnp.var(samples, axis=-1)),
     }
+    if starts.shape[1] > 1:
+        least = jnp.finfo(starts.dtype).tiny  # Of an interval so narrow that starts round to one.
+        width = jnp.maximum(jnp.mean(jnp.var(starts, axis=-1)), least)
+        metrics["critic/spread"] = jnp.sqrt(jnp.mean(jnp.var(ends, axis=-1)) / width)
     return flow_loss + distilled_loss, metrics
 
 
@@ -193,8 +198,8 @@ def distillation_loss(
     observations: Float[Array, "batch obs"],
     actions: Float[Array, "batch act"],
     draws: FlowCriticDraws,
-) -> tuple[Float[Array, ""], Float[Array, "batch samples"]]:
-    """The distilled critic's loss against the flow's values, and the samples they average.
+) -> tuple[Float[Array, ""], Float[Array, "ensemble batch samples"], Float[Array, "batch samples"]]:
+    """The distilled critic's loss against the flow's values, the ends they average, their starts.
 
     The flow is only read here and gets no gradient.
     """
@@ -203,9 +208,8 @@ def distillation_loss(
     flow_values = jax.lax.stop_gradient(
         critic.return_samples(observations, actions, noise, integration_steps=steps)
     )
-    samples = jnp.mean(flow_values, axis=0)
-    values = jnp.mean(samples, axis=-1)
-    return distilled.loss(observations, actions, values[:, None]), samples
+    values = jnp.mean(jnp.mean(flow_values, axis=0), axis=-1)
+    return distilled.loss(observations, actions, values[:, None]), flow_values, noise
 
 
 def policy_loss(

@@ -10,8 +10,10 @@ from jaxtyping import Array, Float, Int, Key
 
 from floq.critics.common import (
     CriticConfig,
+    Sampling,
     check_ensemble,
     check_target_samples,
+    sample_interval,
     value_support,
 )
 from floq.critics.velocity_field import VelocityField, VelocityFieldConfig
@@ -45,6 +47,9 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
             "distributional" gives each sample a target of its own (the paper's ablation).
         coupling: "shared" starts the target's flow from the same noise as the sample that it is
             the target of (arXiv 2605.08253); it needs the distributional backup.
+        sampling: "independent" draws each start and time by itself, as published; "strata" one of
+            a state's m from each of m equal parts of their interval, which is as unbiased and
+            varies less.
         control_variate: λ of shared noise: the share of the next state's sampled velocity that is
             replaced by the target field's own, which is less noisy but biased. 0 is unbiased.
     """
@@ -59,6 +64,7 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
     supervision: Literal["path", "start"] = "path"
     backup: Literal["expected", "distributional"] = "expected"
     coupling: Literal["independent", "shared"] = "independent"
+    sampling: Sampling = "independent"
     control_variate: float = 0.0
 
     def __post_init__(self) -> None:
@@ -174,9 +180,8 @@ class FlowCritic(eqx.Module):
         return self.config.noise_samples
 
     def sample_noise(self, shape: tuple[int, ...], *, key: Key[Array, ""]) -> Float[Array, "..."]:
-        """Starts z₀ of the flow, uniform over the noise interval."""
-        low, high = self.noise_interval
-        return jax.random.uniform(key, shape, minval=low, maxval=high)
+        """Starts z₀ of the flow, uniform over the noise interval, as `sampling` says."""
+        return sample_interval(shape, *self.noise_interval, self.config.sampling, key=key)
 
     def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> FlowCriticDraws:
         """All random numbers that `loss` and `td_loss` need for a batch."""
@@ -185,7 +190,7 @@ class FlowCritic(eqx.Module):
         if self.config.supervision == "start":
             time = jnp.zeros(shape)
         else:
-            time = jax.random.uniform(time_key, shape)
+            time = sample_interval(shape, 0.0, 1.0, self.config.sampling, key=time_key)
         noise = self.sample_noise(shape, key=noise_key)
         if self.config.coupling == "shared":
             return FlowCriticDraws(noise, time, noise)

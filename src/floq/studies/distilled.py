@@ -103,7 +103,7 @@ class DistilledCritic(FlowCritic):
     ) -> Float[Array, ""]:
         """The flow's loss against given targets, and the distillation's."""
         flow_loss = super().loss(observations, actions, targets, draws, **more)
-        distillation_loss, _ = floq.distillation_loss(
+        distillation_loss, *_ = floq.distillation_loss(
             self.settings, self, self.distilled, observations, actions, draws
         )
         return flow_loss + distillation_loss
