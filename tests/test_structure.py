@@ -16,7 +16,7 @@ from floq.commands.train import Train
 SOURCE = Path(floq.__file__).parent
 ROOMS = """
 types settings shell plugins interrupted streams extras progress disk compiled workers
-flow_matching losses networks critics policies algorithms
+flow_matching diffusion losses networks critics policies algorithms
 data envs tasks presets intervals acting evaluation recording compute runs training
 inspection reports sweeps studies demo doctor commands cli
 """.split()
