@@ -328,6 +328,20 @@ METHODS = {
         ifql.Config(),
         "tune candidates in 8, 32, 128",
     ),
+    "iql-flow": Method(
+        "IQL with a flow critic for Q: no policy in the target",
+        "no published settings",
+        {},
+        iql.Config(critic=FlowCriticConfig()),
+        "tune inverse_temperature in .3, 1, 3, 10 and expectile in .7, .9",
+    ),
+    "ifql-flow": Method(
+        "IFQL with a flow critic for Q: no policy in the target, best of N by the flow",
+        "no published settings",
+        {},
+        ifql.Config(critic=FlowCriticConfig()),
+        "tune candidates in 8, 32, 128 and expectile in .7, .9",
+    ),
     "bc": Method(
         "behaviour cloning by flow matching",
         "no published settings",
