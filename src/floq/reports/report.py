@@ -206,7 +206,7 @@ def _picture_sections(run: Run) -> list[str]:
     recording, reason = _rollout(run)
     if recording is None:
         return [page.section(title, page.paragraph(reason, kind="missing")) for title in titles]
-    critic = probe.critic_of(run, run.config.seeds[0])
+    critic = probe.judge_of(run, run.config.seeds[0])
     frames = _frames_section(titles[1], recording)
     if critic is None:
         missing = page.paragraph(f"{run.config.algorithm} has no critic.", kind="missing")
