@@ -247,6 +247,19 @@ def test_targets_can_take_the_best_of_the_behaviour_flow(module, config, metric,
     assert critic_loss(chosen, state.parameters) != critic_loss(config, state.parameters)
 
 
+def test_the_judge_of_targets_is_the_one_that_is_set(state, batch, draws):
+    """Another distilled critic changes the targets that it judges, and not those of the flow."""
+    distilled = jax.tree.map(jnp.negative, state.parameters.distilled)
+    other = dataclasses.replace(state.parameters, distilled=distilled)
+    for judge in ("distilled", "flow"):
+        config = dataclasses.replace(CONFIG, target_candidates=8, target_judge=judge)
+        one, changed = (
+            loss(config, parameters, state.targets, batch, draws)[1]["critic/flow_loss"]
+            for parameters in (state.parameters, other)
+        )
+        assert (one == changed) == (judge == "flow")
+
+
 def test_distillation_can_take_fewer_samples_and_steps(state, batch, draws):
     """The distilled critic's aim is then the mean over those samples, at those steps."""
     config = dataclasses.replace(CONFIG, distillation_samples=2, distillation_steps=1)

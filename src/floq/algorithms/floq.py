@@ -18,7 +18,6 @@ from floq.algorithms.common import (
     act_by_behaviour_flow,
     act_by_flow_policy,
     check_not_negative,
-    data_chunk,
     feature_norm,
     gradient_step,
     initial_state,
@@ -171,7 +170,9 @@ def _averaged(config: Config, parameters: Parameters) -> FlowCritic | ScalarCrit
 
 def _planned_size(config: Config, action_dim: int) -> int:
     """Entries of what the policy plans, of the data's decisions with `action_dim` entries."""
-    return action_dim // data_chunk(config) * config.action_chunk
+    if not config.is_decoupled:
+        return action_dim
+    return action_dim // config.critic_chunk * config.action_chunk
 
 
 def planned_actions(
