@@ -111,7 +111,9 @@ def test_commands_call_arguments_as_python_does(command, function):
     # Groups of options, the run itself, and what is no setting of the call.
     grouped = {"where", "together", "config", "algorithm", "run_directory"}
     # A file is what the command line has of a `dataset`, and a number of `Online(steps=…)`.
-    spelled = {"data": "dataset"} | ({"online_steps": "online"} if command is Train else {})
+    # A task's rewards come with its `dataset`.
+    spelled = {"data": "dataset", "reward": "dataset"}
+    spelled |= {"online_steps": "online"} if command is Train else {}
     names = {field.name for field in dataclasses.fields(command)} - grouped
     assert {spelled.get(name, name) for name in names} <= inspect.signature(
         function
