@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gymnasium
 
@@ -132,7 +132,7 @@ def load_task(
     """
     path = require_task(name, directory=directory)
     arrays = read_ogbench(path, simulation=simulation_fields(name))
-    changes = {} if reward == "dense" else {"reward": reward}
+    changes: dict[str, Any] = {} if reward == "dense" else {"reward": reward}
     env = make_env(name, success_timing=success_timing, **changes)
     rewards, masks = relabel(arrays, env=env, task_name=name, source=str(path))
     if reward == "sparse":

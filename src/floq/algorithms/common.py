@@ -257,8 +257,8 @@ def act_by_flow_policy(
     policy: FlowPolicy = state.parameters.policy
     if config.candidates == 0:
         return policy.actions(observations, policy.behaviour.action_noise(keys))
-    judge = state.parameters.critic if judge is None else judge
-    return best_of_behaviour(judge, policy.behaviour, config.candidates, observations, keys)
+    chooser: Critic = state.parameters.critic if judge is None else judge
+    return best_of_behaviour(chooser, policy.behaviour, config.candidates, observations, keys)
 
 
 def act_by_behaviour_flow(
