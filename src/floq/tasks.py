@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gymnasium
 
@@ -10,7 +10,7 @@ from floq.data.dataset import Dataset
 from floq.data.info import require_file
 from floq.data.ogbench_files import read_ogbench, relabel, simulation_fields
 from floq.data.paths import dataset_files, dataset_name
-from floq.envs.make import make_env
+from floq.envs.make import make_env, sparse_reward
 from floq.extras import require_extra
 
 
@@ -111,6 +111,7 @@ def load_task(
     *,
     directory: Path | None = None,
     success_timing: Literal["pre", "post"] = "pre",
+    reward: Literal["dense", "sparse"] = "dense",
 ) -> tuple[Dataset, gymnasium.Env]:
     """The training data of a benchmark task, with its rewards, and its environment.
 
@@ -120,6 +121,9 @@ def load_task(
         directory: The folder of the dataset files, `floq.data.paths.data_directory()` by default.
         success_timing: Whether the environment's reward and termination follow from the state
             before ("pre", as the rewards of the data do) or after ("post") each step.
+        reward: "dense" as OGBench has it, or "sparse": -1 until the task is solved, 0 then, in the
+            data and in the environment alike, as arXiv 2507.07969 has scene and puzzle. When a task
+            is solved and ends is the same in both.
 
     Raises:
         ValueError: There is no such task, or its data file is unsound.
@@ -128,8 +132,11 @@ def load_task(
     """
     path = require_task(name, directory=directory)
     arrays = read_ogbench(path, simulation=simulation_fields(name))
-    env = make_env(name, success_timing=success_timing)
+    changes: dict[str, Any] = {} if reward == "dense" else {"reward": reward}
+    env = make_env(name, success_timing=success_timing, **changes)
     rewards, masks = relabel(arrays, env=env, task_name=name, source=str(path))
+    if reward == "sparse":
+        rewards = sparse_reward(rewards)
     dataset = Dataset.from_trajectories(
         arrays["observations"],
         arrays["actions"],

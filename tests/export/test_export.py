@@ -34,6 +34,9 @@ def flow(**settings):
 CONFIGS = {
     "one step": floq.FloqConfig(policy=POLICY, critic=flow()),
     "best by a flow": floq.FloqConfig(policy=POLICY, critic=flow(), candidates=4),
+    "best by a pessimist": floq.FloqConfig(
+        policy=POLICY, critic=flow(pessimism=0.5, sampling="strata"), candidates=4
+    ),
     "best by another flow": floq.FQLConfig(
         policy=POLICY,
         critic=flow(
@@ -65,13 +68,13 @@ CONFIGS = {
 }
 
 
-def untrained(config):
+def untrained(config, statistics=STATISTICS):
     """A policy as it is before the first update; its actions differ from state to state."""
     name = floq.algorithms.algorithm_of(config)[0]
     algorithm = find_algorithm(name)
-    state = algorithm.init(config, STATISTICS, key=jax.random.key(0))
+    state = algorithm.init(config, statistics, key=jax.random.key(0))
     facts = {"run": {}, "figures": {}, "versions": {}}
-    return Trained(algorithm, name, config, state, STATISTICS, (-1.0, 0.0), (1.0, 4.0), facts)
+    return Trained(algorithm, name, config, state, statistics, (-1.0, 0.0), (1.0, 4.0), facts)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,36 @@ def test_numpy_acts_as_every_policy(name, tmp_path):
     np.testing.assert_allclose(policy.program(rows, *noise), wanted, atol=1e-5)
     assert float(np.std(np.asarray(wanted))) > 1e-3
     assert policy.record["check"]["largest_difference"] <= 1e-5
+
+
+def test_the_critic_of_what_is_planned_chooses(tmp_path):
+    """Where the flow critic reads two steps and one is planned, the distilled critic chooses."""
+    config = floq.FloqConfig(policy=POLICY, critic=flow(), candidates=4, critic_chunk=2)
+    data = STATISTICS._replace(action_dim=2 * STATISTICS.action_dim)
+    trained = untrained(config, data)
+    policy = load_policy(export_policy(trained, tmp_path / "out", format="numpy"))
+    keys, rows = jax.random.split(jax.random.key(3), 6), observations()
+    wanted = trained.algorithm.act(trained.config, trained.state, jnp.asarray(rows), keys=keys)
+    decision = decision_of(trained.config, trained.state.parameters)
+    assert decision is not None
+    noise = [np.asarray(one) for one in decision.draw(keys)]
+    np.testing.assert_allclose(policy.program(rows, *noise), wanted, atol=1e-5)
+    assert policy.record["chunk"] == 1
+
+
+def test_starts_come_from_strata_where_the_critic_s_do():
+    """Of four starts one lies in each quarter of the interval."""
+    spec = {"shape": [4], "distribution": "strata", "low": -8.0, "high": 0.0}
+    (drawn,) = draw_noise({"noise": [spec]}, 50, [0])
+    np.testing.assert_array_equal(np.sort(np.floor(drawn / 2), axis=1), [[-4, -3, -2, -1]] * 50)
+    assert len(np.unique(np.argsort(drawn, axis=1), axis=0)) > 10
+
+
+def test_numpy_refuses_a_diffusion(tmp_path):
+    """Its program has flows alone; the error names what has diffusions."""
+    policy = floq.FlowPolicyConfig(network=NET, flow_steps=2, path="variance_preserving")
+    with pytest.raises(ValueError, match="no diffusion: export it with --format jax"):
+        export_policy(untrained(floq.BCConfig(policy=policy)), tmp_path / "out", format="numpy")
 
 
 @pytest.fixture

@@ -57,6 +57,25 @@ def test_settings_are_the_published_ones():
     assert (len(resnet.hidden_sizes), resnet.residual_blocks) == (2, 4)
 
 
+@pytest.mark.parametrize("base", ["floq", "fql"])
+@pytest.mark.parametrize(
+    ("form", "changes"),
+    [
+        ("bfn", {"candidates": 4, "target_candidates": 4}),
+        ("qc", {"candidates": 32, "target_candidates": 32, "action_chunk": 5}),
+        ("nstep", {"candidates": 4, "target_candidates": 4, "n_step": 5}),
+    ],
+)
+def test_what_another_paper_adds_is_all_that_differs(base, form, changes):
+    """For every task and any other, so that both critics are compared under the same policy."""
+    method, added = METHODS[base], METHODS[f"{base}-{form}"]
+    assert set(added.configs) == set(DOMAINS)
+    for dataset, config in method.configs.items():
+        assert added.configs[dataset] == dataclasses.replace(config, **changes)
+    assert added.start == dataclasses.replace(method.start, **changes)
+    assert "2507.07969" in added.source
+
+
 def test_other_tasks_get_a_starting_point_that_says_so():
     """Without published settings: normalised Q, α from the advised grid, and how to tune."""
     for method in METHODS:

@@ -65,7 +65,12 @@ class TDConfig:
     @property
     def decision_discount(self) -> float:
         """The discount from a transition's observation to its next one."""
-        return self.discount ** (self.action_chunk * self.n_step)
+        return self.discount ** (data_chunk(self) * self.n_step)
+
+
+def data_chunk(config: Any) -> int:
+    """Steps of a decision as the data has it: the policy's, unless a critic reads longer ones."""
+    return getattr(config, "critic_chunk", 0) or config.action_chunk
 
 
 def check_not_negative(config: Any, *names: str) -> None:
@@ -112,6 +117,30 @@ def initial_state(config: TDConfig, parameters: Any, averaged: Any) -> State:
     )
 
 
+def feature_norm(critic: Critic, batch: Batch) -> Float[Array, ""]:
+    """The mean norm of a critic's last hidden layer: what grows as plasticity is lost.
+
+    On a few rows, so that it costs nothing beside the update (arXiv 2603.04333).
+    """
+    observations, actions = batch.observations[:_NORM_ROWS], batch.actions[:_NORM_ROWS]
+    # The same noise in every update: the norm changes with the parameters alone.
+    noise = critic.sample_noise((len(actions), 1), key=jax.random.key(0))
+    features = critic.features(observations, actions, noise)
+    return jnp.mean(jnp.linalg.norm(features, axis=-1))
+
+
+def feature_norms(parameters: Any, batch: Batch) -> Metrics:
+    """The norm of each critic's features."""
+    critics = {
+        field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)
+    }
+    return {
+        f"{name}/feature_norm": feature_norm(critic, batch)
+        for name, critic in critics.items()
+        if isinstance(critic, Critic)
+    }
+
+
 def gradient_step(
     loss: Loss,
     config: TDConfig,
@@ -120,6 +149,7 @@ def gradient_step(
     draws: Any,
     *,
     averaged: Callable[[Any], Any],
+    norms: Callable[[Any, Batch], Metrics] = feature_norms,
 ) -> tuple[State, Metrics]:
     """One Adam step on a loss, given every random number of it.
 
@@ -132,32 +162,16 @@ def gradient_step(
         batch: Transitions.
         draws: The loss's random numbers.
         averaged: Selects the part of the parameters that has a moving average.
+        norms: The norms of the critics' features.
     """
     gradients, metrics = jax.grad(loss, argnums=1, has_aux=True)(
         config, state.parameters, state.targets, batch, draws
     )
-    metrics |= feature_norms(state.parameters, batch)
+    metrics |= norms(state.parameters, batch)
     updates, optimizer = _optimizer(config).update(gradients, state.optimizer)
     parameters = jax.tree.map(jnp.add, state.parameters, updates)
     targets = ema_update(state.targets, averaged(state.parameters), config.target_rate)
     return State(parameters, targets, optimizer, state.step + 1), metrics
-
-
-def feature_norms(parameters: Any, batch: Batch) -> Metrics:
-    """The mean norm of each critic's last hidden layer: what grows as plasticity is lost.
-
-    On a few rows, so that it costs nothing beside the update (arXiv 2603.04333).
-    """
-    observations, actions = batch.observations[:_NORM_ROWS], batch.actions[:_NORM_ROWS]
-    norms = {}
-    for field in dataclasses.fields(parameters):
-        critic = getattr(parameters, field.name)
-        if isinstance(critic, Critic):
-            # The same noise in every update: the norm changes with the parameters alone.
-            noise = critic.sample_noise((len(actions), 1), key=jax.random.key(0))
-            features = critic.features(observations, actions, noise)
-            norms[f"{field.name}/feature_norm"] = jnp.mean(jnp.linalg.norm(features, axis=-1))
-    return norms
 
 
 def repeat_for_samples(
@@ -252,6 +266,7 @@ def act_by_flow_policy(
     observations: Float[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
+    judge: Critic | None = None,
 ) -> Float[Array, "batch act"]:
     """Actions in [−1, 1]: of the one-step policy, or the best of the behaviour flow's.
 
@@ -263,13 +278,13 @@ def act_by_flow_policy(
         state: Its parameters have a `critic` and a flow `policy`.
         observations: States.
         keys: One for each of them.
+        judge: The critic that chooses, if not `critic`.
     """
     policy: FlowPolicy = state.parameters.policy
     if config.candidates == 0:
         return policy.actions(observations, policy.behaviour.action_noise(keys))
-    return best_of_behaviour(
-        state.parameters.critic, policy.behaviour, config.candidates, observations, keys
-    )
+    chooser: Critic = state.parameters.critic if judge is None else judge
+    return best_of_behaviour(chooser, policy.behaviour, config.candidates, observations, keys)
 
 
 def act_by_behaviour_flow(

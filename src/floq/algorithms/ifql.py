@@ -17,11 +17,10 @@ from floq.algorithms.common import (
     gradient_step,
     initial_state,
 )
-from floq.algorithms.implicit import ImplicitConfig, critic_loss
-from floq.critics.scalar import ScalarCritic
+from floq.algorithms.implicit import ImplicitConfig, ImplicitDraws, critic_loss, sample_draws_of
 from floq.networks import MLP
 from floq.policies.flow import BehaviourDraws, BehaviourFlow, FlowPolicyConfig
-from floq.types import Batch, Metrics, Statistics
+from floq.types import Batch, Critic, Metrics, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Config(ImplicitConfig):
 class Parameters(eqx.Module):
     """Everything that the optimizer moves."""
 
-    critic: ScalarCritic
+    critic: Critic
     value: MLP
     behaviour: BehaviourFlow
 
@@ -56,9 +55,11 @@ class Draws(NamedTuple):
 
     Attributes:
         behaviour: Noise and times of the behaviour flow's loss.
+        values: The random numbers of the losses of Q and V.
     """
 
     behaviour: BehaviourDraws
+    values: ImplicitDraws = ImplicitDraws()
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
@@ -71,7 +72,7 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
     """
     critic_key, value_key, behaviour_key = jax.random.split(key, 3)
     parameters = Parameters(
-        ScalarCritic(statistics, config.critic, key=critic_key),
+        config.critic.create(statistics, discount=config.decision_discount, key=critic_key),
         MLP(statistics.observation_dim, 1, config.value_network, key=value_key),
         BehaviourFlow(statistics, config.policy, key=behaviour_key),
     )
@@ -80,14 +81,17 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
 
 def sample_draws(parameters: Parameters, batch_size: int, *, key: Key[Array, ""]) -> Draws:
     """All random numbers of an update on `batch_size` transitions."""
-    return Draws(parameters.behaviour.sample_draws(batch_size, key=key))
+    return Draws(
+        parameters.behaviour.sample_draws(batch_size, key=key),
+        sample_draws_of(parameters.critic, batch_size, key=jax.random.fold_in(key, 0)),
+    )
 
 
 def loss(
-    config: Config, parameters: Parameters, target_critic: ScalarCritic, batch: Batch, draws: Draws
+    config: Config, parameters: Parameters, target_critic: Critic, batch: Batch, draws: Draws
 ) -> tuple[Float[Array, ""], Metrics]:
     """The whole loss of an update, a deterministic function of its arguments."""
-    critic_term, metrics = critic_loss(config, parameters, target_critic, batch)
+    critic_term, metrics = critic_loss(config, parameters, target_critic, batch, draws.values)
     behaviour_term = parameters.behaviour.loss(batch.observations, batch.actions, draws.behaviour)
     return critic_term + behaviour_term, metrics | {"policy/bc_flow_loss": behaviour_term}
 

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -42,6 +42,8 @@ class Train:
         steps: Updates on the task's data alone; 0 starts in the environment at once.
         online_steps: Steps in the environment, of each seed, that follow.
         online: How it learns there.
+        reward: The task's own rewards, or sparse: -1 until it is solved and 0 then, in data and
+            environment alike, as arXiv 2507.07969 has scene and puzzle.
         reward_range: Least and greatest reward of a step, which set noise interval and histogram;
             by default those of the data. Needed where none is used.
         directory: New folder of the run; runs/TASK-ALGORITHM by default, or the data file's name
@@ -62,6 +64,7 @@ class Train:
     steps: Annotated[int, tyro.conf.arg(aliases=["--offline-steps"])] = 2_000_000
     online_steps: int = 0
     online: OnlineOptions = online_options()  # pyright: ignore[reportInvalidTypeForm]
+    reward: Literal["dense", "sparse"] = "dense"
     reward_range: tuple[float, float] | None = None
     directory: Path | None = None
     processes: int | None = None
@@ -72,6 +75,7 @@ class Train:
 
     def run(self) -> int:
         """Trains, and says where everything lies."""
+        from floq.envs.make import with_arguments
         from floq.tasks import load_task
         from floq.training import train
 
@@ -80,18 +84,27 @@ class Train:
                 f"{self.task} is a task with data of its own: leave it out beside --data, and name "
                 "the environment by --env."
             )
+        spec = self.where.spec(self.task or None)
+        if self.reward == "sparse":
+            if not self.task or self.where.env:
+                raise ValueError(
+                    "--reward sparse is for a task's own data and environment: leave it out beside "
+                    "--data and --env, whose rewards are what you give them."
+                )
+            assert spec is not None
+            spec = with_arguments(spec, reward="sparse")
         name = self.task or (Path(self.data[0].rpartition(":")[2]).stem if self.data else "")
         online = online_settings(self.online, self.online_steps) if self.online_steps else None
         with self.together.joined():
             dataset = data_file(self.data, self.reading, self.where.bounds)
             needs_data = self.steps or online is None or online.buffer != "online"
             if needs_data and dataset is None:
-                dataset, env = load_task(self.task)
+                dataset, env = load_task(self.task, reward=self.reward)
                 env.close()
             run = train(
                 self.config,
                 dataset,
-                env=self.where.spec(self.task or None),
+                env=spec,
                 task=self.task or None,
                 seeds=self.seeds,
                 steps=self.steps,

@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from floq.critics.common import CriticConfig, check_target_samples, value_support
+from floq.critics.common import (
+    CriticConfig,
+    Sampling,
+    check_ensemble,
+    check_target_samples,
+    sample_interval,
+    value_support,
+)
 from floq.critics.velocity_field import VelocityField, VelocityFieldConfig
 from floq.flow_matching import Method, integrate, interpolate, target_velocity, trajectory
 from floq.losses import td_target_samples
@@ -31,6 +38,8 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
         noise_coverage: Width κ of the noise interval, as a share of the range of returns.
         members: Velocity fields in the ensemble.
         aggregation: How the members' values become one.
+        pessimism: ρ: a mean of the members counts as mean − ρ · standard deviation, start by
+            start. 0 is the paper's form; arXiv 2601.14234 has .5 with 10 members.
         method: The integration rule; midpoint reads the field twice a step, RK4 four times.
         supervision: "path" trains the field at every t, "start" at t = 0 only (the paper's
             ablation).
@@ -38,6 +47,9 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
             "distributional" gives each sample a target of its own (the paper's ablation).
         coupling: "shared" starts the target's flow from the same noise as the sample that it is
             the target of (arXiv 2605.08253); it needs the distributional backup.
+        sampling: "independent" draws each start and time by itself, as published; "strata" one of
+            a state's m from each of m equal parts of their interval, which is as unbiased and
+            varies less.
         control_variate: λ of shared noise: the share of the next state's sampled velocity that is
             replaced by the target field's own, which is less noisy but biased. 0 is unbiased.
     """
@@ -47,16 +59,19 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
     noise_coverage: float = 0.1
     members: int = 2
     aggregation: Aggregation = "mean"
+    pessimism: float = 0.0
     method: Method = "euler"
     supervision: Literal["path", "start"] = "path"
     backup: Literal["expected", "distributional"] = "expected"
     coupling: Literal["independent", "shared"] = "independent"
+    sampling: Sampling = "independent"
     control_variate: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses settings that no flow can have."""
         super().__post_init__()
-        for name in ("integration_steps", "noise_samples", "members"):
+        check_ensemble(self)
+        for name in ("integration_steps", "noise_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
@@ -165,9 +180,8 @@ class FlowCritic(eqx.Module):
         return self.config.noise_samples
 
     def sample_noise(self, shape: tuple[int, ...], *, key: Key[Array, ""]) -> Float[Array, "..."]:
-        """Starts z₀ of the flow, uniform over the noise interval."""
-        low, high = self.noise_interval
-        return jax.random.uniform(key, shape, minval=low, maxval=high)
+        """Starts z₀ of the flow, uniform over the noise interval, as `sampling` says."""
+        return sample_interval(shape, *self.noise_interval, self.config.sampling, key=key)
 
     def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> FlowCriticDraws:
         """All random numbers that `loss` and `td_loss` need for a batch."""
@@ -176,7 +190,7 @@ class FlowCritic(eqx.Module):
         if self.config.supervision == "start":
             time = jnp.zeros(shape)
         else:
-            time = jax.random.uniform(time_key, shape)
+            time = sample_interval(shape, 0.0, 1.0, self.config.sampling, key=time_key)
         noise = self.sample_noise(shape, key=noise_key)
         if self.config.coupling == "shared":
             return FlowCriticDraws(noise, time, noise)
@@ -233,8 +247,8 @@ class FlowCritic(eqx.Module):
     def aggregate(
         self, samples: Float[Array, "ensemble batch samples"]
     ) -> Float[Array, "batch samples"]:
-        """One value a sample from those of the members: their mean, or their minimum."""
-        return aggregate(samples, self.config.aggregation)
+        """One value a sample from those of the members, as the settings say."""
+        return aggregate(samples, self.config.aggregation, self.config.pessimism)
 
     def values(
         self,

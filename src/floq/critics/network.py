@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from floq.critics.common import CriticConfig, pair_inputs
+from floq.critics.common import CriticConfig, check_ensemble, pair_inputs
 from floq.losses import td_target_samples
 from floq.networks import MLP, Aggregation, NetworkConfig, aggregate, create_members, map_members
 from floq.settings import normalise
@@ -21,18 +21,20 @@ class NetworkCriticConfig(CriticConfig):
     Attributes:
         members: Networks in the ensemble.
         aggregation: How the members' values become one.
+        pessimism: ρ: a mean of the members counts as mean − ρ · standard deviation. 0 is the
+            published form; arXiv 2601.14234 has .5 with 10 members.
         network: The network of a member.
     """
 
     members: int = 2
     aggregation: Aggregation = "mean"
+    pessimism: float = 0.0
     network: NetworkConfig = NetworkConfig(layer_norm=True)
 
     def __post_init__(self) -> None:
-        """Refuses an empty ensemble."""
+        """Refuses an ensemble that says nothing."""
         normalise(self)
-        if self.members < 1:
-            raise ValueError(f"members is {self.members}: give a whole number, 1 or more.")
+        check_ensemble(self)
 
 
 class NoDraws(NamedTuple):
@@ -123,6 +125,10 @@ class NetworkCritic(eqx.Module):
         inputs = self.inputs(observations, actions, noise)
         return map_members(lambda member: member.features(member.first(inputs)), self.members)
 
+    def aggregate(self, values: Float[Array, "ensemble *shape"]) -> Float[Array, "*shape"]:
+        """One value from those of the members, as the settings say."""
+        return aggregate(values, self.config.aggregation, self.config.pessimism)
+
     def return_samples(
         self,
         observations: Float[Array, "batch obs"],
@@ -141,7 +147,7 @@ class NetworkCritic(eqx.Module):
     ) -> Float[Array, " batch"]:
         """Q(s, a): aggregated over the members, then the mean over samples or a state's actions."""
         samples = self.samples_of(self.outputs(observations, actions, noise))
-        return jnp.mean(aggregate(samples, self.config.aggregation), axis=-1)
+        return jnp.mean(self.aggregate(samples), axis=-1)
 
     def loss(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.wrappers import RescaleAction, TimeLimit
+from gymnasium.wrappers import RescaleAction, TimeLimit, TransformReward
 
 from floq.envs.actions import (
     as_json,
@@ -122,7 +122,8 @@ def make_env(
         rescale_actions: Two bounds, each a number or one for each entry: the environment is then
             `gymnasium.wrappers.RescaleAction(env, *rescale_actions)`, and its own units are those.
         **kwargs: Passed to `gymnasium.make`, or to the function; `max_episode_steps`, which a
-            function need not take, is the time limit.
+            function need not take, is the time limit. An OGBench singletask also takes `reward`:
+            "sparse" for -1 until it is solved and 0 then, in place of its own, "dense".
 
     Returns:
         The environment. Without a time limit of its own, it ends an episode after
@@ -202,8 +203,11 @@ def build(
 
 
 def _from_gymnasium(entry: Any, name: str, *, render_mode: str | None, **kwargs: Any) -> Any:
-    timing = kwargs.pop("success_timing", "pre")
+    timing, reward = kwargs.pop("success_timing", "pre"), "dense"
     if "success_timing" in entry.kwargs:
+        reward = kwargs.pop("reward", "dense")
+        if reward not in ("dense", "sparse"):
+            raise ValueError(f"reward is {reward!r}: it must be 'dense' or 'sparse'.")
         if timing not in ("pre", "post"):
             raise ValueError(f"success_timing is {timing!r}: it must be 'pre' or 'post'.")
         kwargs["success_timing"] = timing
@@ -216,7 +220,13 @@ def _from_gymnasium(entry: Any, name: str, *, render_mode: str | None, **kwargs:
         kwargs["render_mode"] = render_mode
     # The checker costs time in every step and warns about OGBench's own observations.
     make = functools.partial(gymnasium.make, environment_id(name), disable_env_checker=True)
-    return _made(make, name, kwargs)
+    env = _made(make, name, kwargs)
+    return TransformReward(env, sparse_reward) if reward == "sparse" else env
+
+
+def sparse_reward(rewards: Any) -> Any:
+    """−1 where the reward of an OGBench task is not 0, which it is once the task is solved."""
+    return np.where(np.asarray(rewards) != 0, np.float32(-1), np.float32(0))[()]
 
 
 def _from_function(

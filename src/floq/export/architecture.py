@@ -14,7 +14,7 @@ def architecture(decision: Decision) -> dict[str, Any]:
     """The networks of a decision, JSON-able.
 
     Raises:
-        ValueError: If its critic is none that numpy's program knows.
+        ValueError: If its critic is none that numpy's program knows, or its policy a diffusion.
     """
     policy = decision.modules["policy"]
     found: dict[str, Any] = {"kind": decision.kind, "policy": _policy(policy)}
@@ -26,6 +26,8 @@ def architecture(decision: Decision) -> dict[str, Any]:
 def _policy(policy: Any) -> dict[str, Any]:
     if isinstance(policy, MLP):
         return {"name": "policy", "squash": False, **_mlp(policy)}
+    if getattr(policy.config, "path", "straight") != "straight":
+        raise ValueError("numpy's program knows no diffusion: export it with --format jax or onnx.")
     own = {"flow_steps": getattr(policy.config, "flow_steps", 0)}
     own |= {"squash": getattr(policy.config, "squash", False)}
     return {"name": "policy.network", **own, **_mlp(policy.network)}
@@ -38,6 +40,7 @@ def _mlp(network: MLP) -> dict[str, Any]:
 def _critic(critic: Any) -> dict[str, Any]:
     config = critic.config
     shared = {"members": config.members, "aggregation": config.aggregation}
+    shared |= {"pessimism": config.pessimism}
     match critic:
         case FlowCritic():
             low, high = critic.members.support

@@ -49,7 +49,10 @@ def decision_of(config: Any, parameters: Any) -> Decision | None:
     match policy:
         case FlowPolicy() | BehaviourFlow() if candidates:
             behaviour = policy.behaviour if isinstance(policy, FlowPolicy) else policy
-            return _best_of(parameters.critic, behaviour, candidates)
+            # Where the critic reads more actions than are planned, the distilled one chooses.
+            is_decoupled = getattr(config, "is_decoupled", False)
+            judge = parameters.distilled if is_decoupled else parameters.critic
+            return _best_of(judge, behaviour, candidates)
         case FlowPolicy():
             return Decision(
                 "one step",
@@ -88,9 +91,12 @@ def decision_of(config: Any, parameters: Any) -> Decision | None:
 def _best_of(critic: Any, behaviour: BehaviourFlow, candidates: int) -> Decision | None:
     """The best of a behaviour flow's actions, by a critic of the library."""
     size, noise = critic.noise_samples, _normal(candidates, behaviour.action_dim)
+    distribution = "uniform"
     match critic:
         case FlowCritic():
             low, high = critic.noise_interval
+            if critic.config.sampling == "strata":
+                distribution = "strata"
         case QuantileCritic():
             low, high = 0.0, 1.0
         case NetworkCritic() if type(critic).sample_noise is NetworkCritic.sample_noise:
@@ -98,17 +104,17 @@ def _best_of(critic: Any, behaviour: BehaviourFlow, candidates: int) -> Decision
         case _:
             return None
     is_read = low != high
-    uniform = {"name": "value_noise", "shape": [size], "distribution": "uniform"}
+    value_noise = {"name": "value_noise", "shape": [size], "distribution": distribution}
 
-    def actions(modules: Any, observations: Any, noise: Any, *value_noise: Any) -> Any:
+    def actions(modules: Any, observations: Any, noise: Any, *of_values: Any) -> Any:
         # The batch may be a symbol, which has no len().
-        starts = value_noise[0] if is_read else jnp.zeros((observations.shape[0], size))
+        starts = of_values[0] if is_read else jnp.zeros((observations.shape[0], size))
         return best_of_noise(modules["critic"], modules["policy"], observations, noise, starts)
 
     return Decision(
         "best of candidates",
         {"policy": behaviour, "critic": critic},
-        (noise, {**uniform, "low": low, "high": high}) if is_read else (noise,),
+        (noise, {**value_noise, "low": low, "high": high}) if is_read else (noise,),
         actions,
         lambda keys: candidate_noise(critic, behaviour, candidates, keys)[: 1 + is_read],
     )

@@ -79,8 +79,9 @@ def critic_values(critic, weights, states, actions, noise):
     for member in range(critic["members"]):
         own = {name[15:]: array[member] for name, array in weights.items() if name[0] == "c"}
         samples.append(samples_of(critic, own, pairs, noise))
-    together = np.min if critic["aggregation"] == "min" else np.mean
-    return together(np.stack(samples), axis=0).mean(axis=-1)
+    least, spread = critic["aggregation"] == "min", critic["pessimism"]
+    values = np.min(samples, axis=0) if least else np.mean(samples, axis=0)
+    return (values - np.float32(spread) * np.std(samples, axis=0)).mean(axis=-1)
 
 
 def network_samples(critic, weights, pairs, noise):

@@ -68,9 +68,14 @@ def draw_noise(record, rows, seed):
     arrays = []
     for number, spec in enumerate(record["noise"]):
         random, shape = np.random.default_rng([*seed, number]), (rows, *spec["shape"])
-        uniform = spec["distribution"] == "uniform"
-        drawn = random.uniform(spec["low"], spec["high"], shape) if uniform else None
-        arrays.append((random.normal(size=shape) if drawn is None else drawn).astype(np.float32))
+        if spec["distribution"] == "normal":
+            drawn = random.normal(size=shape)
+        else:
+            drawn = random.uniform(size=shape)
+            if spec["distribution"] == "strata":  # One in each of equal parts, in any order.
+                drawn = random.permuted((np.arange(shape[1]) + drawn) / shape[1], axis=1)
+            drawn = spec["low"] + (spec["high"] - spec["low"]) * drawn
+        arrays.append(drawn.astype(np.float32))
     return arrays
 
 
@@ -140,7 +145,7 @@ def check_record(record):
     counts = [value for part in parts for value in part.values() if isinstance(value, int)]
     for spec in record["noise"]:
         sizes += [*spec["shape"], math.prod(spec["shape"])]
-        if spec["distribution"] not in ("normal", "uniform"):
+        if spec["distribution"] not in ("normal", "uniform", "strata"):
             raise ValueError(f"noise of the distribution {spec['distribution']!r} is unknown")
     good = record["format"] == 1 and record["program"] in FILES and len(sizes) >= 2
     good = good and all(type(size) is int and 0 < size < 2**20 for size in sizes)

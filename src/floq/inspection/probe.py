@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from floq.acting import episode_seed
+from floq.algorithms.common import data_chunk
 from floq.critics.flow import FlowCritic
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
@@ -29,6 +30,14 @@ _CELL_POINTS = 4
 def critic_of(run: Run, seed: int) -> Critic | None:
     """A seed's critic; None if its algorithm has none."""
     return getattr(getattr(run.state_of(seed), "parameters", None), "critic", None)
+
+
+def judge_of(run: Run, seed: int) -> Critic | None:
+    """A seed's critic of what its policy plans: the distilled one where the other reads more."""
+    config = run.config.config
+    if data_chunk(config) > config.action_chunk:
+        return run.state_of(seed).parameters.distilled
+    return critic_of(run, seed)
 
 
 @jax.jit

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
+from floq.algorithms.common import data_chunk
 from floq.data.dataset import Dataset
 from floq.envs.make import EnvironmentSpec
 from floq.evaluation import Evaluator, Moment, shown
@@ -155,7 +156,7 @@ def run_decisions(
         episodes=episodes,
         seed=episode_seed,
         discount=config.discount,
-        action_chunk=config.action_chunk,
+        action_chunk=data_chunk(config),
         processes=processes,
     )
 

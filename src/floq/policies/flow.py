@@ -1,14 +1,19 @@
-"""FQL's policy: a behaviour flow, and a one-step policy distilled from it (arXiv 2502.02538)."""
+"""FQL's policy: a behaviour flow, and a one-step policy distilled from it (arXiv 2502.02538).
+
+The behaviour flow may be a diffusion instead, sampled without noise on the way: everything that
+is built on it reads a noise and gives an action, whichever it is.
+"""
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from floq.diffusion import denoise, diffuse
 from floq.flow_matching import integrate, interpolate, target_velocity
 from floq.networks import MLP, NetworkConfig
 from floq.settings import normalise
@@ -20,12 +25,16 @@ class FlowPolicyConfig:
     """Settings of a flow policy.
 
     Attributes:
-        flow_steps: Euler steps of the behaviour flow.
+        flow_steps: Steps of the behaviour flow: Euler's, or a diffusion's.
         network: The network of the behaviour flow, and of the one-step policy if there is one.
+        path: From noise to the data's actions. "straight" is a flow, whose network predicts the
+            velocity, as published; "variance_preserving" is a diffusion, whose network predicts the
+            noise, sampled by DDIM (arXiv 2010.02502). It makes IFQL IDQL (arXiv 2304.10573).
     """
 
     flow_steps: int = 10
     network: NetworkConfig = NetworkConfig()
+    path: Literal["straight", "variance_preserving"] = "straight"
 
     def __post_init__(self) -> None:
         """Refuses a flow without steps."""
@@ -38,7 +47,7 @@ class BehaviourDraws(NamedTuple):
     """The random numbers of a behaviour flow's loss.
 
     Attributes:
-        noise: Start of the straight path, standard normal.
+        noise: Start of the path, standard normal.
         time: Time on that path, uniform over [0, 1].
     """
 
@@ -61,7 +70,7 @@ class FlowPolicyDraws(NamedTuple):
 class BehaviourFlow(eqx.Module):
     """A velocity field that carries noise to the data's actions: behaviour cloning by a flow.
 
-    It is a `floq.types.Policy` by itself.
+    Or a diffusion that does, as the settings say. It is a `floq.types.Policy` by itself.
     """
 
     network: MLP
@@ -95,27 +104,32 @@ class BehaviourFlow(eqx.Module):
             jax.random.uniform(time_key, (batch_size,)),
         )
 
-    def velocity(
+    def predict(
         self,
         observations: Float[Array, "*shape obs"],
         actions: Float[Array, "*shape act"],
         time: Float[Array, "*shape 1"],
     ) -> Float[Array, "*shape act"]:
-        """The velocity at a point `actions` of the flow."""
+        """The velocity at a point `actions` of the flow, or the noise in one of a diffusion."""
         return self.network(jnp.concatenate([observations, actions, time], axis=-1))
 
     def actions(
         self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
     ) -> Float[Array, "*shape act"]:
         """Actions in [−1, 1]: the clipped ends of the flow from `noise`."""
-        actions = integrate(
-            lambda time, point: self.velocity(
-                observations, point, jnp.broadcast_to(time, (*point.shape[:-1], 1))
-            ),
-            noise,
-            steps=self.config.flow_steps,
-        )
-        return jnp.clip(actions, -1, 1)
+
+        def predict(
+            time: Float[Array, ""], point: Float[Array, "*shape act"]
+        ) -> Float[Array, "*shape act"]:
+            times = jnp.broadcast_to(time, (*point.shape[:-1], 1))
+            return self.predict(observations, point, times)
+
+        steps = self.config.flow_steps
+        if self.config.path == "straight":
+            ends = integrate(predict, noise, steps=steps)
+        else:
+            ends = denoise(predict, noise, steps=steps, limit=1.0)
+        return jnp.clip(ends, -1, 1)
 
     def loss(
         self,
@@ -123,10 +137,16 @@ class BehaviourFlow(eqx.Module):
         actions: Float[Array, "batch act"],
         draws: BehaviourDraws,
     ) -> Float[Array, ""]:
-        """The flow-matching loss on the data's actions."""
+        """The squared error of the velocity on the data's actions, or of a diffusion's noise.
+
+        The diffusion's is that of arXiv 2006.11239, equation 14.
+        """
         noise, time = draws.noise, draws.time[:, None]
-        predicted = self.velocity(observations, interpolate(noise, actions, time), time)
-        return jnp.mean(jnp.square(predicted - target_velocity(noise, actions)))
+        if self.config.path == "straight":
+            points, aim = interpolate(noise, actions, time), target_velocity(noise, actions)
+        else:
+            points, aim = diffuse(noise, actions, time), noise
+        return jnp.mean(jnp.square(self.predict(observations, points, time) - aim))
 
     def action_noise(self, keys: Key[Array, " batch"]) -> Float[Array, "batch act"]:
         """Noise of an action for each key."""

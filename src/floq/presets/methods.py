@@ -329,6 +329,27 @@ METHODS = {
         ifql.Config(),
         "tune candidates in 8, 32, 128",
     ),
+    "iql-flow": Method(
+        "IQL with a flow critic for Q: no policy in the target",
+        "no published settings",
+        {},
+        iql.Config(critic=FlowCriticConfig()),
+        "tune inverse_temperature in .3, 1, 3, 10 and expectile in .7, .9",
+    ),
+    "ifql-flow": Method(
+        "IFQL with a flow critic for Q: no policy in the target, best of N by the flow",
+        "no published settings",
+        {},
+        ifql.Config(critic=FlowCriticConfig()),
+        "tune candidates in 8, 32, 128 and expectile in .7, .9",
+    ),
+    "idql": Method(
+        "IFQL with a diffusion in the place of the flow (arXiv 2304.10573)",
+        "no published settings",
+        {},
+        ifql.Config(policy=FlowPolicyConfig(path="variance_preserving")),
+        "tune candidates in 8, 32, 128",
+    ),
     "bc": Method(
         "behaviour cloning by flow matching",
         "no published settings",
@@ -345,6 +366,45 @@ METHODS = {
     ),
 }
 """Every method with presets, by the name that `--algorithm` takes."""
+
+
+def _varied(method: Method, summary: str, source: str, **changes: Any) -> Method:
+    """A method with the same settings for each task, but for some that another paper adds."""
+    return Method(
+        summary,
+        f"{method.source}, with {source}",
+        {name: dataclasses.replace(config, **changes) for name, config in method.configs.items()},
+        dataclasses.replace(method.start, **changes),
+        "tune candidates and target_candidates in 4, 8, 32",
+    )
+
+
+for _name, _critic in {"floq": "the flow critic", "fql": "a plain critic"}.items():
+    METHODS |= {
+        f"{_name}-bfn": _varied(
+            METHODS[_name],
+            f"best of 4 of the behaviour flow's actions, in targets and acting, by {_critic}",
+            "best of N as in arXiv 2507.07969 (BFN)",
+            candidates=4,
+            target_candidates=4,
+        ),
+        f"{_name}-qc": _varied(
+            METHODS[_name],
+            f"chunks of 5 actions, best of 32 of them in targets and acting, by {_critic}",
+            "chunks and best of N as in arXiv 2507.07969 (QC)",
+            action_chunk=5,
+            candidates=32,
+            target_candidates=32,
+        ),
+        f"{_name}-nstep": _varied(
+            METHODS[_name],
+            f"targets of 5 steps, best of 4 of the behaviour flow's actions, by {_critic}",
+            "n-step targets and best of N as in arXiv 2507.07969 (BFN-n)",
+            n_step=5,
+            candidates=4,
+            target_candidates=4,
+        ),
+    }
 
 
 def preset(algorithm: str, task: str | None = None) -> Any:

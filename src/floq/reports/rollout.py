@@ -11,6 +11,7 @@ from floq.extras import require_extra
 from floq.inspection import probe
 from floq.recording import Recording, record_episodes
 from floq.reports import figures, page
+from floq.reports.readings import of_members
 from floq.reports.video import FORMATS, encoded, side_by_side
 from floq.runs.files import replace_bytes
 from floq.runs.run import Run, load_run
@@ -70,7 +71,7 @@ def film(run: Run, played: Sequence[Recording], *, policy_seed: int | None = Non
         policy_seed: Which of the run's seeds acted; the first by default.
     """
     own = run.config.seeds[0] if policy_seed is None else policy_seed
-    critic, values = probe.critic_of(run, own), None
+    critic, values = probe.judge_of(run, own), None
     if critic is not None:
         discount = run.config.config.discount
         views = [
@@ -139,7 +140,7 @@ def pictures(run: Run) -> Iterator[tuple[str, np.ndarray]]:
     if run.config.environment is None:
         return
     played = play(run, _EPISODES)
-    critic = probe.critic_of(run, run.config.seeds[0])
+    critic = probe.judge_of(run, run.config.seeds[0])
     if critic is not None:
         maze = _maze(run, critic, played[0])
         if maze is not None:
@@ -164,7 +165,7 @@ def rollout_sections(run: Run) -> list[str]:
         known = run.config.environment is None or run.state is None
         reason = str(error) if known else f"The policy cannot be played here: {error}"
         return [page.section(title, page.paragraph(reason, kind="missing")) for title in titles]
-    critic = probe.critic_of(run, run.config.seeds[0])
+    critic = probe.judge_of(run, run.config.seeds[0])
     frames = _frames_section(titles[1], run, played)
     if critic is None:
         missing = page.paragraph(f"{run.config.algorithm} has no critic.", kind="missing")
@@ -181,7 +182,7 @@ def _flow_section(title: str, run: Run, critic: FlowCritic, recording: Recording
     steps = page.count(critic.config.integration_steps, "integration step")
     note = (
         f"{_FLOW_NOTE} Here there are {steps}, and Q(s, a) is the mean over starts of the members' "
-        f"{critic.config.aggregation}. The command floq inspect looks further into it."
+        f"{of_members(critic.config)}. The command floq inspect looks further into it."
     )
     return page.section(
         title,
@@ -239,7 +240,7 @@ def _frames_section(title: str, run: Run, played: Sequence[Recording]) -> str:
         return page.section(title, *parts)
     words = f"{page.count(len(played), 'episode')} side by side, as they go"
     parts.append(page.video(encoded(film(run, played), "webp"), description=words))
-    if probe.critic_of(run, run.config.seeds[0]) is not None:
+    if probe.judge_of(run, run.config.seeds[0]) is not None:
         parts.append(page.paragraph("Below each episode is V(s) along it, on one scale."))
     chosen = np.unique(np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int))
     stills = [

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from floq.algorithms import find_algorithm
+from floq.algorithms.common import data_chunk
 from floq.disk import user_path
 from floq.envs.make import SCALING
 from floq.envs.preflight import Bounds, meaning
@@ -152,7 +153,7 @@ class Run:
             return config.action_bounds
         if spec is not None and not spec.kwargs.keys().isdisjoint(SCALING):
             return meaning(spec)
-        entries = config.statistics.action_dim // config.config.action_chunk
+        entries = config.statistics.action_dim // data_chunk(config.config)
         return (-1.0,) * entries, (1.0,) * entries
 
     def state_of(self, seed: int) -> Any:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from floq.algorithms import floq, fql
-from floq.algorithms.common import State, check_not_negative
+from floq.algorithms.common import State, check_not_negative, data_chunk
 from floq.losses import ema_update
 from floq.networks import is_head
 from floq.settings import normalise
@@ -43,6 +43,11 @@ class Config:
         if self.updates_per_target < 1:
             raise ValueError(
                 f"updates_per_target is {self.updates_per_target}: give a whole number, 1 or more."
+            )
+        if data_chunk(self.base) != self.base.action_chunk:
+            raise ValueError(
+                "base.critic_chunk is longer than base.action_chunk: nothing alters such a floq, "
+                "so leave critic_chunk at 0."
             )
 
     @property

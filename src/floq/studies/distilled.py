@@ -56,7 +56,7 @@ class DistilledCriticConfig(CriticConfig):
 
 def monolith(flow: FlowCriticConfig) -> ScalarCriticConfig:
     """The plain critic with a flow's network and members."""
-    return ScalarCriticConfig(flow.members, flow.aggregation, flow.network)
+    return ScalarCriticConfig(flow.members, flow.aggregation, flow.pessimism, flow.network)
 
 
 class DistilledCritic(FlowCritic):
@@ -103,7 +103,7 @@ class DistilledCritic(FlowCritic):
     ) -> Float[Array, ""]:
         """The flow's loss against given targets, and the distillation's."""
         flow_loss = super().loss(observations, actions, targets, draws, **more)
-        distillation_loss, _ = floq.distillation_loss(
+        distillation_loss, *_ = floq.distillation_loss(
             self.settings, self, self.distilled, observations, actions, draws
         )
         return flow_loss + distillation_loss

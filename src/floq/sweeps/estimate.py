@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from floq.algorithms.common import data_chunk
 from floq.compute import update_flops
 from floq.data.paths import dataset_name
 from floq.sweeps.plan import standing
@@ -91,5 +92,5 @@ def task_flops(config: Any, task: str) -> float:
     """
     observation_dim, action_dim = task_sizes(task)
     # Any range of rewards: it is a constant in the program.
-    statistics = Statistics(observation_dim, action_dim * config.action_chunk, -1.0, 0.0)
+    statistics = Statistics(observation_dim, action_dim * data_chunk(config), -1.0, 0.0)
     return update_flops(config, statistics)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from floq.algorithms import find_algorithm
+from floq.algorithms.common import data_chunk
 from floq.data.dataset import Dataset
 from floq.data.replay import ReplayBuffer, Rows
 from floq.runs.checkpoint import Checkpoint, rows_folder
@@ -27,7 +28,7 @@ from floq.training.offline_phase import (
     Window,
     restore_sums,
 )
-from floq.training.preparation import TOLERANCE, lookahead
+from floq.training.preparation import TOLERANCE, chunk_setting, lookahead
 from floq.training.program import Learner
 from floq.training.seed_groups import Learners
 
@@ -197,7 +198,7 @@ class OnlinePhase:
                 continue
             raise NothingToLearn(
                 f"None of {episodes} episodes of seed {seed} had the {lookahead(config)} steps "
-                f"that a decision looks ahead (action_chunk={config.action_chunk}, "
+                f"that a decision looks ahead ({chunk_setting(config)}, "
                 f"n_step={config.n_step}): they are too short for any update. Give a shorter "
                 "action chunk or fewer steps, or an environment with longer episodes. Everything "
                 f"up to step {self.step} is saved."
@@ -303,7 +304,7 @@ class OnlinePhase:
                 self._collector.observations[part],
                 self._collector.action_dim,
                 rows=self._online.rows_per_environment,
-                action_chunk=self._config.config.action_chunk,
+                action_chunk=data_chunk(self._config.config),
                 n_step=self._config.config.n_step,
                 discount=self._config.config.discount,
             )
@@ -342,7 +343,7 @@ class OnlinePhase:
                 heads=self._log.counts[part].astype(np.int32),
                 **{name: saved[name][index] for name in ("listed", "lowest", "highest")},
                 rows=self._online.rows_per_environment,
-                chunk=config.action_chunk,
+                chunk=data_chunk(config),
                 lookahead=lookahead(config),
                 discount=config.discount,
             )

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from floq.algorithms import find_algorithm
+from floq.algorithms.common import data_chunk
 from floq.data.dataset import Dataset
 from floq.data.formats import Source, as_sources
 from floq.data.reading import Reading
@@ -101,15 +102,12 @@ def check_online(
         )
     ticks = online.steps // online.environments
     # Updates of a step are due by those before it.
-    if (
-        online.updates_before(online.steps - online.environments) < 1
-        or ticks <= config.action_chunk
-    ):
+    if online.updates_before(online.steps - online.environments) < 1 or ticks <= data_chunk(config):
         raise ValueError(
             f"online steps are {online.steps} for {online.environments} environments, with "
             f"warmup={online.warmup}, updates_per_step={online.updates_per_step} and "
-            f"action_chunk={config.action_chunk}: no update would ever be made. Give more steps, "
-            "or less of the others."
+            f"{chunk_setting(config)}: no update would ever be made. Give more "
+            "steps, or less of the others."
         )
     online_rows = round(online.online_share * config.batch_size)
     if online.buffer == "balanced" and not 0 < online_rows < config.batch_size:
@@ -182,7 +180,7 @@ def statistics_of(
         )
     else:
         assert environment is not None
-        action_dim = environment.action_dim * config.action_chunk
+        action_dim = environment.action_dim * data_chunk(config)
         found = Statistics(environment.observation_dim, action_dim, 0.0, 0.0)
     if reward_range is None:
         return found
@@ -208,14 +206,21 @@ def statistics_of(
 
 def lookahead(config: Any) -> int:
     """Steps from a transition's observation to its next one."""
-    return config.action_chunk * config.n_step
+    return data_chunk(config) * config.n_step
+
+
+def chunk_setting(config: Any) -> str:
+    """What says how long the data's decisions are, for errors."""
+    chunk = data_chunk(config)
+    return f"{'action' if chunk == config.action_chunk else 'critic'}_chunk={chunk}"
 
 
 def as_decisions(dataset: Dataset, config: Any) -> Dataset:
     """The dataset with one transition for each decision of the algorithm."""
-    if config.action_chunk > 1 or config.n_step > 1:
+    chunk = data_chunk(config)
+    if chunk > 1 or config.n_step > 1:
         dataset = dataset.with_decisions(
-            action_chunk=config.action_chunk, n_step=config.n_step, discount=config.discount
+            action_chunk=chunk, n_step=config.n_step, discount=config.discount
         )
     starts = np.asarray(dataset.transitions)
     has_next_actions = np.isin(starts + dataset.lookahead, starts).any()
@@ -291,7 +296,7 @@ def with_environment(
         with contextlib.suppress(ValueError):
             bounds = meaning(former)
     statistics = config.statistics
-    action_dim = statistics.action_dim // config.config.action_chunk
+    action_dim = statistics.action_dim // data_chunk(config.config)
     checked = preflight(
         spec,
         sizes=(statistics.observation_dim, action_dim),
@@ -388,7 +393,9 @@ def verified_dataset(
     found, noted = read_dataset(given)
     if found is None:
         assert config.task is not None
-        found, env = load_task(config.task, directory=directory)
+        kwargs = config.environment.kwargs if config.environment else {}
+        reward = kwargs.get("reward", "dense")
+        found, env = load_task(config.task, directory=directory, reward=reward)
         env.close()
     fingerprint = found.fingerprint()
     if fingerprint != config.fingerprint:
