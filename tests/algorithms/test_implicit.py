@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from floq.algorithms import ifql, iql
+from floq.algorithms.common import candidate_noise
 from floq.critics import FlowCriticConfig, QuantileCriticConfig, ScalarCriticConfig
 from floq.networks import NetworkConfig
 from floq.policies import FlowPolicyConfig, GaussianPolicyConfig
@@ -153,9 +154,9 @@ def test_the_flow_acts_by_the_best_of_the_behaviours_actions(name):
     observations, keys = jnp.eye(STATES), jax.random.split(jax.random.key(1), STATES)
     actions = ifql.act(config, state, observations, keys=keys)
     for row in range(STATES):
-        candidates = state.parameters.behaviour.candidates(
-            observations[row], 4, key=jax.random.split(keys[row])[0]
-        )
+        behaviour = state.parameters.behaviour
+        noise, _ = candidate_noise(state.parameters.critic, behaviour, 4, keys[row : row + 1])
+        candidates = behaviour.actions(jnp.tile(observations[row], (4, 1)), noise[0])
         assert np.abs(candidates - actions[row]).max(axis=1).min() < 1e-5
     alone = ifql.act(config, state, observations[1:2], keys=keys[1:2])
     np.testing.assert_allclose(alone[0], actions[1], rtol=1e-4, atol=1e-5)

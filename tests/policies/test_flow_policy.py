@@ -59,8 +59,8 @@ def test_two_modes_are_recovered_with_their_shares(config):
 
 
 @every_path
-def test_actions_are_bounded_and_candidates_are_those_of_their_noise(config):
-    """Far-out weights lead to actions in [−1, 1]; every way to an action reads the same flow."""
+def test_actions_are_bounded_and_those_of_their_keys_noise(config):
+    """Far-out weights lead to actions in [−1, 1]; keys stand for the noise that they draw."""
     policy = BehaviourFlow(STATISTICS, config, key=jax.random.key(0))
     states = jax.random.normal(jax.random.key(1), (6, 2))
     keys = jax.random.split(jax.random.key(2), 6)
@@ -68,11 +68,6 @@ def test_actions_are_bounded_and_candidates_are_those_of_their_noise(config):
     assert np.abs(wild(states, keys)).max() <= 1
     np.testing.assert_array_equal(
         policy(states, keys), policy.actions(states, policy.action_noise(keys))
-    )
-    noise = jax.random.normal(keys[0], (5, 2))
-    candidates = policy.candidates(states[0], 5, key=keys[0])
-    np.testing.assert_allclose(
-        candidates, policy.actions(jnp.tile(states[:1], (5, 1)), noise), rtol=1e-5, atol=1e-6
     )
 
 
