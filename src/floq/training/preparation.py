@@ -346,7 +346,7 @@ def read_dataset(
     sources = [Source(one.format, one.path.resolve()) for one in as_sources(file.path)]
     low, high = (None, None) if file.bounds is None else map(np.asarray, file.bounds)
     found = Dataset.load(sources, reading=file.reading, action_low=low, action_high=high)
-    names = [str(one.path if one.format == "npz" else one) for one in sources]
+    names = [one.noted for one in sources]
     reading = file.reading if file.reading.said else None
     return found, Noted(tuple(names) if len(names) > 1 else names[0], reading)
 
