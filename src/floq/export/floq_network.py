@@ -41,7 +41,11 @@ def program(network, weights):
         return actions.reshape(noise.shape)[np.arange(batch), chosen]
 
     kinds = {"one step": one_step, "behaviour flow": flow, "mean": mean}
-    return kinds.get(network["kind"], best)
+    decide, means = kinds.get(network["kind"], best), weights.get("observations.mean")
+    if means is None:
+        return decide
+    scale = weights["observations.deviation"]
+    return lambda observations, *noise: decide((observations - means) / scale, *noise)
 
 
 def mlp(network, weights, name, inputs, hidden=None):

@@ -96,12 +96,13 @@ def do_job(text: str) -> str:
 def _train(job: dict) -> None:
     directory = Path(job["directory"])
     if job["own"] is None:
-        env = job["task"]
+        env, is_normalized = job["task"], False
         dataset, built = load_task(env, directory=Path(job["data"]))
         built.close()
     else:
         own = from_json(OwnData, job["own"])
         env, dataset = own.env and spec_of(own.env), own.file
+        is_normalized = own.normalize_observations
     # With one core, worker processes beside the policy's would only take turns with it.
     processes = int(job["cpus"]) if job["cpus"] >= 2 else 0
     if (directory / CONFIG).exists():
@@ -117,6 +118,7 @@ def _train(job: dict) -> None:
         schedule=from_json(Schedule, job["schedule"]),
         processes=processes,
         progress=False,
+        normalize_observations=is_normalized,
     )
 
 

@@ -29,12 +29,14 @@ class OwnData:
         env: The name of the environment in which policies are evaluated; None evaluates none.
         reading: How the files are read where they leave that open.
         bounds: What -1 and 1 stand for in the actions, where the files do not say.
+        normalize_observations: Whether networks read normalised observations.
     """
 
     source: tuple[str, ...]
     env: str | None
     reading: Reading
     bounds: ActionBounds | None
+    normalize_observations: bool
 
     @property
     def file(self) -> DataFile:
@@ -67,7 +69,13 @@ class OwnData:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells runs on this data from others."""
-        return {"data": self.source, "env": self.env, "reading": self.reading, **self._bounds}
+        return {
+            "data": self.source,
+            "env": self.env,
+            "reading": self.reading,
+            "normalize_observations": self.normalize_observations,
+            **self._bounds,
+        }
 
     def identity_of(self, run: RunConfig) -> dict[str, Any]:
         """The same of a run that is there."""
@@ -77,6 +85,7 @@ class OwnData:
             "data": (run.data,) if isinstance(run.data, str) else run.data,
             "env": run.environment and run.environment.id,
             "reading": run.reading or Reading(),
+            "normalize_observations": run.normalization is not None,
             **(self._bounds if is_same else {_BOUNDS: found}),
         }
 
@@ -95,6 +104,7 @@ class _Table:
     reading: Any = dataclasses.field(default_factory=dict)
     action_low: float | tuple[float, ...] | None = None
     action_high: float | tuple[float, ...] | None = None
+    normalize_observations: bool = False
 
 
 def read_own_data(label: str, given: Any, name: str) -> OwnData:
@@ -119,7 +129,7 @@ def read_own_data(label: str, given: Any, name: str) -> OwnData:
         sources = tuple(one.noted for one in as_sources(table.source))
     with _named(f"{name}.env"):
         env = None if table.env is None else spec_of(table.env).id
-    return OwnData(sources, env, reading, bounds)
+    return OwnData(sources, env, reading, bounds, table.normalize_observations)
 
 
 @functools.cache
