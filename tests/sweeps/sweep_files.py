@@ -32,6 +32,7 @@ env = "Pendulum-v1"
 reading = {{ layout = "transitions" }}
 action_low = -2
 action_high = 2.0
+normalize_observations = true
 
 {_SCHEDULE}{_AFTER}"""
 """The same on data of one's own."""

@@ -110,6 +110,7 @@ def test_a_run_on_other_data_is_refused(folder):
         first.config,
         DataFile("swing.npz", ((-2.0,), (2.0,)), spec.data["swing"].reading),
         env="Pendulum-v1",
+        normalize_observations=True,
         steps=20,
         directory=folder / first.name,
         schedule=first.schedule,
@@ -120,6 +121,7 @@ def test_a_run_on_other_data_is_refused(folder):
     for old, new, named in (
         ("swing.npz", "other.npz", r"data was \('.*swing.npz',\), is \('.*other.npz',\)"),
         ("Pendulum-v1", "MountainCarContinuous-v0", "env was Pendulum-v1, is MountainCar"),
+        ("= true", "= false", "normalize_observations was True, is False"),
         ("-2", "-3", r"meaning of actions -1 and 1 was \[-2, 2\], is \[-3, 2\]"),
     ):
         with pytest.raises(ValueError, match=named):

@@ -1,7 +1,6 @@
 """Observations on one scale: an algorithm whose networks see them less a mean, over a deviation."""
 
 import functools
-import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -43,10 +42,11 @@ class Normalization(NamedTuple):
         return (observations - mean) / deviation
 
 
-class _Rule(types.SimpleNamespace):
-    """The parts of an algorithm; like a module it equals itself alone."""
+class _Rule:
+    """The parts of an algorithm; equal to itself alone, as a module is, for caches of programs."""
 
-    __eq__, __hash__ = object.__eq__, object.__hash__
+    def __init__(self, **parts: Any):
+        vars(self).update(parts)
 
 
 @functools.cache
