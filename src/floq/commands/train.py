@@ -46,6 +46,8 @@ class Train:
             environment alike, as arXiv 2507.07969 has scene and puzzle.
         reward_range: Least and greatest reward of a step, which set noise interval and histogram;
             by default those of the data. Needed where none is used.
+        normalize_observations: Have networks read observations less the data's mean, over its
+            deviation.
         directory: New folder of the run; runs/TASK-ALGORITHM by default, or the data file's name
             in place of the task.
         processes: Processes that step environments; by default one for each core.
@@ -66,6 +68,7 @@ class Train:
     online: OnlineOptions = online_options()  # pyright: ignore[reportInvalidTypeForm]
     reward: Literal["dense", "sparse"] = "dense"
     reward_range: tuple[float, float] | None = None
+    normalize_observations: bool = False
     directory: Path | None = None
     processes: int | None = None
     logger: tuple[LoggerName, ...] = ()
@@ -110,6 +113,7 @@ class Train:
                 steps=self.steps,
                 online=online,
                 reward_range=self.reward_range,
+                normalize_observations=self.normalize_observations,
                 directory=self.directory or Path("runs") / f"{name}-{self.algorithm}",
                 schedule=self.schedule,
                 processes=self.processes,

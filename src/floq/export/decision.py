@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from floq.algorithms.common import best_of_noise, candidate_noise
+from floq.algorithms.normalization import Normalization
 from floq.critics.flow import FlowCritic
 from floq.critics.network import NetworkCritic
 from floq.critics.quantile import QuantileCritic
@@ -86,6 +88,18 @@ def decision_of(config: Any, parameters: Any) -> Decision | None:
         lambda modules, observations: actions(modules["policy"], observations),
         lambda keys: (),
     )
+
+
+def normalizing(decision: Decision, normalization: Normalization) -> Decision:
+    """The decision of an algorithm that was trained on normalised observations, of raw ones."""
+    own = {name: jnp.array(one, np.float32) for name, one in normalization._asdict().items()}
+
+    def actions(modules: Any, observations: Any, *noise: Any) -> Any:
+        seen = modules["observations"]
+        normal = (observations - seen["mean"]) / seen["deviation"]
+        return decision.actions(modules, normal, *noise)
+
+    return decision._replace(modules={**decision.modules, "observations": own}, actions=actions)
 
 
 def _best_of(critic: Any, behaviour: BehaviourFlow, candidates: int) -> Decision | None:

@@ -24,8 +24,7 @@ def program(network, weights):
         return np.clip(point, -1, 1)
 
     def one_step(observations, noise):
-        actions = mlp(policy, weights, name, np.concatenate([observations, noise], axis=-1))
-        return np.clip(actions, -1, 1)
+        return np.clip(mlp(policy, weights, name, np.concatenate([observations, noise], -1)), -1, 1)
 
     def mean(observations):
         actions = mlp(policy, weights, name, observations)
@@ -40,8 +39,9 @@ def program(network, weights):
         chosen = values.reshape(batch, candidates).argmax(axis=1)
         return actions.reshape(noise.shape)[np.arange(batch), chosen]
 
-    kinds = {"one step": one_step, "behaviour flow": flow, "mean": mean}
-    return kinds.get(network["kind"], best)
+    decide = {"one step": one_step, "behaviour flow": flow, "mean": mean}.get(network["kind"], best)
+    shift, scale = weights.get("observations.mean", 0), weights.get("observations.deviation", 1)
+    return lambda observations, *noise: decide((observations - shift) / scale, *noise)
 
 
 def mlp(network, weights, name, inputs, hidden=None):

@@ -10,14 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from floq.algorithms.normalization import Normalization
 from floq.disk import sync_path, user_path, writing
 from floq.export.card import card
-from floq.export.decision import Decision, decision_of, in_float32, named_weights, program_of
+from floq.export.decision import (
+    Decision,
+    decision_of,
+    in_float32,
+    named_weights,
+    normalizing,
+    program_of,
+)
 from floq.export.floq_policy import Policy, draw_noise, fingerprint, load_policy, manifest
 from floq.export.formats import FORMATS, WRITERS, Format
 from floq.types import Algorithm, Statistics
 
 _CHECKED, _TOLERANCE = 256, 1e-5
+_SCALES = "nothing is normalised", "the program subtracts the mean and divides by the deviation"
 
 
 class Trained(NamedTuple):
@@ -32,6 +41,7 @@ class Trained(NamedTuple):
         low: What -1 stands for in the environment's units, for each entry of an action.
         high: What 1 stands for.
         facts: What else `policy.json` says: the run, its figures, versions.
+        normalization: How the program normalises observations; None leaves them as they are.
     """
 
     algorithm: Algorithm
@@ -42,6 +52,7 @@ class Trained(NamedTuple):
     low: Sequence[float]
     high: Sequence[float]
     facts: dict[str, Any]
+    normalization: Normalization | None = None
 
 
 def export_policy(trained: Trained, directory: str | Path, *, format: Format = "jax") -> Path:
@@ -105,6 +116,8 @@ def _decision(trained: Trained) -> tuple[Decision, dict[str, Any]]:
     """
     parameters = getattr(trained.state, "parameters", None)
     decision = decision_of(trained.config, parameters)
+    if decision is not None and trained.normalization is not None:
+        decision = normalizing(decision, trained.normalization)
     refusal = (
         f"algorithm {trained.name!r} acts in a way of its own, which cannot be exported: its state "
         "needs `parameters` with a `policy` of floq's, by which alone, or with `candidates` and a "
@@ -112,9 +125,7 @@ def _decision(trained: Trained) -> tuple[Decision, dict[str, Any]]:
     )
     if decision is None:
         raise ValueError(refusal)
-    random = np.random.default_rng(0)
-    shape = _CHECKED, trained.statistics.observation_dim
-    observations = jnp.asarray(random.normal(size=shape), np.float32)
+    observations = jnp.asarray(_like_data(_record(trained, decision), seed=0))
     keys = jax.random.split(jax.random.key(0), _CHECKED)
     noise = decision.draw(keys)
     act, config = trained.algorithm.act, trained.config
@@ -148,9 +159,7 @@ def _difference(folder: Path, decision: Decision, record: dict[str, Any]) -> flo
         ValueError: If it is too large.
     """
     policy = load_policy(folder)
-    random = np.random.default_rng(1)
-    (size,) = record["observations"]["shape"]
-    observations = random.normal(size=(_CHECKED, size)).astype(np.float32)
+    observations = _like_data(record, seed=1)
     noise = draw_noise(record, _CHECKED, [0, 0, 0])
     program, weights = jax.jit(program_of(decision)), named_weights(decision.modules)
     wanted = np.asarray(program(weights, observations, *noise))
@@ -166,10 +175,21 @@ def _difference(folder: Path, decision: Decision, record: dict[str, Any]) -> flo
     return difference
 
 
+def _like_data(record: dict[str, Any], *, seed: int) -> np.ndarray:
+    """Normal observations to check a program on, as far apart as the data's if that is known."""
+    seen = record["observations"]
+    drawn = np.random.default_rng(seed).normal(size=(_CHECKED, *seen["shape"]))
+    if seen["normalization"] is not None:
+        mean, deviation = (np.array(seen["normalization"][name]) for name in Normalization._fields)
+        drawn = mean + deviation * drawn
+    return drawn.astype(np.float32)
+
+
 def _record(trained: Trained, decision: Decision) -> dict[str, Any]:
     """What `policy.json` says of any program."""
     chunk = trained.config.action_chunk
     candidates = getattr(trained.config, "candidates", 0)
+    normalization = trained.normalization
     return {
         "format": 1,
         "algorithm": trained.name,
@@ -179,7 +199,8 @@ def _record(trained: Trained, decision: Decision) -> dict[str, Any]:
             "dtype": "float32",
             "low": None,
             "high": None,
-            "units": "those of the environment and the data; nothing is normalised",
+            "units": f"those of the environment and the data; {_SCALES[normalization is not None]}",
+            "normalization": None if normalization is None else normalization._asdict(),
         },
         "actions": {
             "shape": [len(trained.low)],

@@ -10,7 +10,7 @@ import numpy as np
 
 from floq.critics.flow import FlowCriticConfig
 from floq.evaluation import BATCH, Evaluation, Evaluator, shown
-from floq.inspection.probe import decision_values
+from floq.inspection.probe import critic_of, decision_values
 from floq.inspection.returns import (
     Decisions,
     over_episodes,
@@ -189,13 +189,12 @@ def _reading(
 
 
 def _values_at(run: Run, steps: int, decisions: Mapping[int, Decisions]) -> np.ndarray:
-    read = at_integration_steps(run, steps)
-    return np.concatenate(
-        [
-            decision_values(read.state_of(seed).parameters.critic, own.observations, own.actions)
-            for seed, own in decisions.items()
-        ]
-    )
+    read, values = at_integration_steps(run, steps), []
+    for seed, own in decisions.items():
+        critic = critic_of(read, seed)
+        assert critic is not None
+        values.append(decision_values(critic, own.observations, own.actions))
+    return np.concatenate(values)
 
 
 def _result(found: Sequence[Evaluation]) -> tuple[Interval, str]:

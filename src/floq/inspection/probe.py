@@ -10,6 +10,7 @@ import numpy as np
 
 from floq.acting import episode_seed
 from floq.algorithms.common import data_chunk
+from floq.algorithms.normalization import reading_raw
 from floq.critics.flow import FlowCritic
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
@@ -29,15 +30,22 @@ _CELL_POINTS = 4
 
 def critic_of(run: Run, seed: int) -> Critic | None:
     """A seed's critic; None if its algorithm has none."""
-    return getattr(getattr(run.state_of(seed), "parameters", None), "critic", None)
+    return _critic(run, seed, "critic")
 
 
 def judge_of(run: Run, seed: int) -> Critic | None:
     """A seed's critic of what its policy plans: the distilled one where the other reads more."""
     config = run.config.config
     if data_chunk(config) > config.action_chunk:
-        return run.state_of(seed).parameters.distilled
+        return _critic(run, seed, "distilled")
     return critic_of(run, seed)
+
+
+def _critic(run: Run, seed: int, name: str) -> Critic | None:
+    """A critic as it reads what data and environment have; None of one that nobody can make so."""
+    found = getattr(getattr(run.state_of(seed), "parameters", None), name, None)
+    normalization = run.config.normalization
+    return found if normalization is None else reading_raw(found, normalization)
 
 
 @jax.jit

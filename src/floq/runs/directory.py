@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.algorithms import find_algorithm
+from floq.algorithms.normalization import Normalization, normalized
 from floq.data.reading import Reading
 from floq.disk import sync, sync_path, writing
 from floq.envs.make import EnvironmentSpec
@@ -19,7 +20,7 @@ from floq.runs.settings import Online, Schedule
 from floq.runs.versions import differences, versions
 from floq.settings import from_json, to_json
 from floq.streams import say
-from floq.types import Statistics
+from floq.types import Algorithm, Statistics
 
 METRICS = "metrics.jsonl"
 EVALUATIONS = "evaluations.jsonl"
@@ -50,6 +51,8 @@ class RunConfig(NamedTuple):
         action_bounds: What -1 and 1 stand for in the data's actions, in the environment's own
             units; None if nobody has said.
         reading: How the sources were read where they leave that open; None if nothing was said.
+        normalization: How observations are normalised before networks read them; None leaves them
+            as they are.
     """
 
     algorithm: str
@@ -65,6 +68,13 @@ class RunConfig(NamedTuple):
     data: str | tuple[str, ...] | None = None
     action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     reading: Reading | None = None
+    normalization: Normalization | None = None
+
+    @property
+    def rule(self) -> Algorithm:
+        """The learning rule, which takes observations as data and environment have them."""
+        rule = find_algorithm(self.algorithm)
+        return rule if self.normalization is None else normalized(rule, self.normalization)
 
     @property
     def needs_dataset(self) -> bool:
@@ -355,7 +365,8 @@ def config_bytes(config: RunConfig) -> bytes:
 def _config_of(data: Any, name: str) -> RunConfig:
     if isinstance(data, dict):
         # Runs of former versions do not say these.
-        data = {"data": None, "action_bounds": None, "reading": None, **data}
+        added = ("data", "action_bounds", "reading", "normalization")
+        data = dict.fromkeys(added) | data
     config = from_json(RunConfig, data, name=name)
     try:
         algorithm = find_algorithm(config.algorithm)

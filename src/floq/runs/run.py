@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from floq.algorithms import find_algorithm
 from floq.algorithms.common import data_chunk
 from floq.disk import user_path
 from floq.envs.make import SCALING
@@ -45,7 +44,7 @@ class Run:
     @property
     def algorithm(self) -> Algorithm:
         """The learning rule."""
-        return find_algorithm(self.config.algorithm)
+        return self.config.rule
 
     @property
     def policy(self) -> Policy:
@@ -143,6 +142,7 @@ class Run:
             low,
             high,
             facts,
+            config.normalization,
         )
 
     @property
@@ -194,9 +194,7 @@ def load_run(directory: str | Path) -> Run:
     """
     path = fetch(directory) if is_shared(directory) else user_path(directory)
     config = read_config(path)
-    template = states_template(
-        find_algorithm(config.algorithm), config.config, config.statistics, config.seeds
-    )
+    template = states_template(config.rule, config.config, config.statistics, config.seeds)
     checkpoint = newest_checkpoint(path / "checkpoints", template)
     if checkpoint is None:
         raise FileNotFoundError(

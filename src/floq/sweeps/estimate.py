@@ -20,7 +20,7 @@ class Estimate:
     """The cost of all runs that differ by task within a dataset, seed and trial alone.
 
     Attributes:
-        dataset: The dataset of the tasks.
+        dataset: The dataset of the tasks, or the name of data of one's own.
         algorithm: The method.
         settings: What a grid varies, in words.
         gflops: 10⁹ operations of one update of one seed.
@@ -64,7 +64,8 @@ def estimate(spec: Spec, directory: Path) -> list[Estimate]:
         directory: Its folder, which need not exist: what is done there costs nothing any more.
 
     Raises:
-        ValueError: If a setting is not one, or a folder holds a run of other settings.
+        ValueError: If a setting is not one, a folder holds a run of other settings, or a file of
+            data of one's own, whose sizes it has, is not sound.
     """
     parts: dict[tuple[str, str, str], Estimate] = {}
     for run in forecast(spec, directory):
@@ -72,9 +73,10 @@ def estimate(spec: Spec, directory: Path) -> list[Estimate]:
         settings = ", ".join(f"{key}={spelled(value)}" for key, value in varied.items())
         if run.trial is not None:
             settings = "search"
-        key = dataset_name(run.task), run.label, settings
+        key = run.task if run.data else dataset_name(run.task), run.label, settings
         if key not in parts:
-            gflops = task_flops(run.config, run.task) / 1e9
+            sizes = run.data.sizes if run.data else task_sizes(run.task)
+            gflops = _flops(run.config, sizes) / 1e9
             parts[key] = Estimate(*key, gflops, spec.cost.gflops_per_second)
         part, found = parts[key], standing(directory, run)
         part.runs += 1
@@ -90,7 +92,11 @@ def task_flops(config: Any, task: str) -> float:
     Raises:
         ValueError: If there is no such task.
     """
-    observation_dim, action_dim = task_sizes(task)
+    return _flops(config, task_sizes(task))
+
+
+def _flops(config: Any, sizes: tuple[int, int]) -> float:
+    observation_dim, action_dim = sizes
     # Any range of rewards: it is a constant in the program.
     statistics = Statistics(observation_dim, action_dim * data_chunk(config), -1.0, 0.0)
     return update_flops(config, statistics)

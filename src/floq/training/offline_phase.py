@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 
-from floq.algorithms import find_algorithm
 from floq.data.dataset import Dataset
 from floq.runs.checkpoint import Checkpoint
 from floq.runs.directory import RunConfig
@@ -120,7 +119,7 @@ class OfflinePhase:
             ValueError: If the checkpoint's metrics are not those of this algorithm, or several
                 devices cannot share seeds and batches evenly.
         """
-        algorithm, self._interval = find_algorithm(config.algorithm), config.schedule.log_interval
+        algorithm, self._interval = config.rule, config.schedule.log_interval
         self._program = Program(
             algorithm, config.config, dataset, config.seeds, log_interval=self._interval
         )

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from floq.algorithms import find_algorithm
 from floq.algorithms.common import data_chunk
 from floq.data.dataset import Dataset
 from floq.data.replay import ReplayBuffer, Rows
@@ -367,7 +366,7 @@ class OnlinePhase:
         checkpoint: Checkpoint | None,
     ) -> Learners:
         online = self._online
-        learner = Learner(find_algorithm(self._config.algorithm), self._config.config)
+        learner = Learner(self._config.rule, self._config.config)
         carry = learner.start(state, buffers[0])
         return Learners(
             learner,

@@ -12,6 +12,7 @@ import numpy as np
 
 from floq.algorithms import find_algorithm
 from floq.algorithms.common import data_chunk
+from floq.algorithms.normalization import Normalization
 from floq.data.dataset import Dataset
 from floq.data.formats import Source, as_sources
 from floq.data.reading import Reading
@@ -142,6 +143,20 @@ def check_task_of(task: str | None, env: Any) -> str | None:
             f"task is {task!r}: give the name of one of floq's tasks, or leave it out."
         )
     return task
+
+
+def normalization_of(dataset: Dataset | None) -> Normalization:
+    """How observations like the data's are normalised.
+
+    Raises:
+        ValueError: If there is no data.
+    """
+    if dataset is None:
+        raise ValueError(
+            "normalize_observations is set and dataset is None: mean and deviation are the data's. "
+            "Give data, or unset it."
+        )
+    return Normalization.of(np.asarray(dataset.observations))
 
 
 def statistics_of(
@@ -346,7 +361,7 @@ def read_dataset(
     sources = [Source(one.format, one.path.resolve()) for one in as_sources(file.path)]
     low, high = (None, None) if file.bounds is None else map(np.asarray, file.bounds)
     found = Dataset.load(sources, reading=file.reading, action_low=low, action_high=high)
-    names = [str(one.path if one.format == "npz" else one) for one in sources]
+    names = [one.noted for one in sources]
     reading = file.reading if file.reading.said else None
     return found, Noted(tuple(names) if len(names) > 1 else names[0], reading)
 

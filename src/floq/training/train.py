@@ -42,6 +42,7 @@ from floq.training.preparation import (
     check_online,
     check_policies,
     check_task_of,
+    normalization_of,
     read_dataset,
     statistics_of,
     verified_dataset,
@@ -51,7 +52,8 @@ from floq.training.signals import interruptions
 
 
 @takes_settings(
-    *("task", "seed", "seeds", "steps", "online", "reward_range", "schedule", "processes")
+    *("task", "seed", "seeds", "steps", "online", "reward_range", "normalize_observations"),
+    *("schedule", "processes"),
 )
 def train(
     config: Any,
@@ -65,6 +67,7 @@ def train(
     steps: int = 2_000_000,
     online: Online | None = None,
     reward_range: tuple[float, float] | None = None,
+    normalize_observations: bool = False,
     schedule: Schedule = Schedule(),
     processes: int | None = None,
     progress: bool = True,
@@ -94,6 +97,9 @@ def train(
         online: What follows in the environment; None ends with the dataset.
         reward_range: Least and greatest reward of a single step, which set noise interval and
             histogram; by default those of the dataset. Needed where there is none.
+        normalize_observations: Whether networks read observations less the data's mean, over its
+            standard deviation (1 for an entry that is constant). Whoever calls the policy gives
+            them as they are; OGBench's published runs do without.
         schedule: When to log, evaluate and save.
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
@@ -128,6 +134,7 @@ def train(
     task = check_task_of(task, env)
     check_policies(schedule, name, spec)
     dataset, noted = read_dataset(dataset)
+    normalization = normalization_of(dataset) if normalize_observations else None
     fingerprint = None if dataset is None else dataset.fingerprint()
     dataset = None if dataset is None else as_decisions(dataset, config)
     environment = None if spec is None else check_environment(spec, dataset, processes=processes)
@@ -151,6 +158,7 @@ def train(
         action_bounds=(
             environment.bounds if dataset is None and environment else action_bounds(dataset)
         ),
+        normalization=normalization,
     )
     # From here on a signal saves: also one that comes before the first update is compiled.
     check_agreement(config_bytes(run_config), what="settings or data")
