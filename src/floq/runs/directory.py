@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.algorithms import find_algorithm
+from floq.data.goals import Goals
 from floq.data.reading import Reading
 from floq.disk import sync, sync_path, writing
 from floq.envs.make import EnvironmentSpec
@@ -50,6 +51,7 @@ class RunConfig(NamedTuple):
         action_bounds: What -1 and 1 stand for in the data's actions, in the environment's own
             units; None if nobody has said.
         reading: How the sources were read where they leave that open; None if nothing was said.
+        goals: Where the goals come from that it learns to reach; None learns from rewards.
     """
 
     algorithm: str
@@ -65,6 +67,7 @@ class RunConfig(NamedTuple):
     data: str | tuple[str, ...] | None = None
     action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     reading: Reading | None = None
+    goals: Goals | None = None
 
     @property
     def needs_dataset(self) -> bool:
@@ -355,7 +358,7 @@ def config_bytes(config: RunConfig) -> bytes:
 def _config_of(data: Any, name: str) -> RunConfig:
     if isinstance(data, dict):
         # Runs of former versions do not say these.
-        data = {"data": None, "action_bounds": None, "reading": None, **data}
+        data = {"data": None, "action_bounds": None, "reading": None, "goals": None, **data}
     config = from_json(RunConfig, data, name=name)
     try:
         algorithm = find_algorithm(config.algorithm)
