@@ -44,7 +44,7 @@ class GoalObservations(gymnasium.Wrapper):
         is_single = getattr(simulator, "_reward_task_id", None) is not None
         self.goal_count = 0 if is_single else int(getattr(simulator, "num_tasks", 0))
         if isinstance(space, Dict):
-            self._check_parts(space)
+            self._check_parts(dict(space.spaces))
             flat = [flatten_space(space[key]) for key in (*_STATE, _GOAL)]
             ends = [[getattr(one, end) for one in flat] for end in ("low", "high")]
         elif isinstance(space, Box) and len(space.shape) == 1:
@@ -94,14 +94,14 @@ class GoalObservations(gymnasium.Wrapper):
                 f"entry {max(self._entries)} of them: give goal_entries from 0 to {size - 1}."
             )
 
-    def _check_parts(self, space: Dict) -> None:
-        missing = [key for key in (*_STATE, _GOAL) if key not in space.spaces]
+    def _check_parts(self, parts: dict[str, gymnasium.Space]) -> None:
+        missing = [key for key in (*_STATE, _GOAL) if key not in parts]
         if missing:
             raise ValueError(
                 f"environment {self._name!r} observes a dictionary without {', '.join(missing)}: "
                 f"one with goals has {', '.join((*_STATE, _GOAL))}."
             )
-        size = flatten_space(space[_GOAL]).shape
+        size = flatten_space(parts[_GOAL]).shape
         assert size is not None
         if self._entries != list(range(size[0])):
             raise ValueError(

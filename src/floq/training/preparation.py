@@ -417,8 +417,9 @@ def verified_dataset(
     if found is None:
         assert config.task is not None
         kwargs = config.environment.kwargs if config.environment else {}
-        reward = kwargs.get("reward", "dense")
-        found, env = load_task(config.task, directory=directory, reward=reward, goals=config.goals)
+        choices: dict[str, Any] = {key: kwargs[key] for key in ("reward",) if key in kwargs}
+        choices |= {} if config.goals is None else {"goals": config.goals}
+        found, env = load_task(config.task, directory=directory, **choices)
         env.close()
     fingerprint = found.fingerprint()
     if fingerprint != config.fingerprint:
