@@ -41,9 +41,7 @@ def relabelled(dataset, rows, goals):
 
 
 def test_published_proportions():
-    """A fifth of the value's goals is the state, half lies ahead, the rest is any state; OGBench's
-    policy learns at later states of the trajectory alone.
-    """
+    """Of a critic's goals .2 are the state, .5 lie ahead, .3 anywhere; the policy's lie ahead."""
     dataset = as_goals(numbered([50] * 40), config(), Goals())
     batch = dataset.sample(200_000, key=jax.random.key(0))
     rows, goals = np.asarray(batch.observations, int).T
@@ -61,9 +59,7 @@ def test_published_proportions():
 
 
 def test_how_far_ahead_goals_lie():
-    """Geometric: each step ahead has the odds of the discount, and the last state all beyond it.
-    Uniform: every later state alike.
-    """
+    """By the odds of the discount, all beyond the last state at that state; or anywhere alike."""
     dataset = as_goals(numbered([8, 8]), config(), Goals())
     rows, key = jnp.full(100_000, 2), jax.random.key(1)
     drawn = dataset.goal_rows(rows, (0.0, 1.0, 0.0), "geometric", key=key)

@@ -60,7 +60,7 @@ def test_goals_must_count_alike():
     """A number of episodes that is no multiple of the goals is refused."""
     with (
         Evaluator(make_env(f"{MODULE}:Points", goals=[]), processes=0) as evaluator,
-        pytest.raises(ValueError, match="4 evaluation episodes for 3 goals.*a multiple of 3"),
+        pytest.raises(ValueError, match=r"4 evaluation episodes for 3 goals.*a multiple of 3"),
     ):
         evaluator.evaluate(towards_goals, episodes=4)
 
@@ -94,9 +94,7 @@ def test_a_reset_that_says_no_goal_is_refused():
 
 
 def test_ogbenchs_own_protocol():
-    """A maze has five goals, each the state that its reset gives for the task of that number; a
-    single task has but its own.
-    """
+    """A maze has five goals, told by the number of the task; a single task has but its own."""
     pytest.importorskip("ogbench")
     env = make_env("pointmaze-medium-navigate-v0", goals=[])
     assert env.spec is not None

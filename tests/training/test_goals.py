@@ -137,6 +137,7 @@ def test_the_command_line_says_the_same(tmp_path, capsys):
     assert "name the dataset" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:.*All rewards are 0")
 def test_former_runs_have_no_goals(tmp_path):
     """Their settings, which do not speak of goals, are read as ever."""
     run = train(tmp_path / "run", steps=2, goals=None, env=None)
