@@ -111,6 +111,7 @@ def test_commands_call_arguments_as_python_does(command, function):
     """`floq train --steps` is `steps` of `floq.train`, and so on."""
     # Groups of options, the run itself, and what is no setting of the call.
     grouped = {"where", "reading", "together", "config", "algorithm", "run_directory"}
+    grouped |= {"goal_settings"}
     # A file is what the command line has of a `dataset`, and a number of `Online(steps=…)`.
     # A task's rewards come with its `dataset`.
     spelled = {"data": "dataset", "reward": "dataset", "logger": "loggers"}

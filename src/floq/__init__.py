@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from floq.data.dataset import Dataset as Dataset
     from floq.data.files import DatasetFile as DatasetFile
     from floq.data.formats import register_format as register_format
+    from floq.data.goals import Goals as Goals
     from floq.data.reading import Reading as Reading
     from floq.envs.make import make_env as make_env
     from floq.evaluation import Evaluation as Evaluation
@@ -102,6 +103,7 @@ _HOMES = {
     "FlowPolicyConfig": "floq.policies.flow",
     "GaussianPolicy": "floq.policies.gaussian",
     "GaussianPolicyConfig": "floq.policies.gaussian",
+    "Goals": "floq.data.goals",
     "IFQLConfig": "floq.algorithms.ifql",
     "IQLConfig": "floq.algorithms.iql",
     "Interrupted": "floq.interrupted",

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from floq.acting import Plans, episode_seed, step_keys
+from floq.acting import Plans, episode_goals, episode_seed, step_keys
 from floq.envs.make import Environment, spec_of
 from floq.envs.rendering import Camera, rendering_slots
 from floq.envs.slots import Slots
@@ -99,7 +99,8 @@ def record_episodes(
     rows = np.zeros((BATCH, slots.observation_dim), np.float32)
     seeds = np.array([episode_seed(seed, episode) for episode in episodes])
     active = np.arange(count)
-    rows[active] = slots.reset(active, seeds)
+    goals = episode_goals(np.array(episodes), slots.goal_count)
+    rows[active] = slots.reset(active, seeds, goals)
     plans, time = Plans(BATCH, slots.action_dim), 0
     observations = [[row.copy()] for row in rows[:count]]
     actions: list[list[np.ndarray]] = [[] for _ in episodes]

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import gymnasium
+import numpy as np
 
 from floq.data.dataset import Dataset
+from floq.data.goals import Goals
 from floq.data.info import require_file
 from floq.data.ogbench_files import read_ogbench, relabel, simulation_fields
 from floq.data.paths import dataset_files, dataset_name
@@ -69,6 +71,11 @@ def task_names() -> list[str]:
     ]
 
 
+def goal_task_names() -> list[str]:
+    """Every dataset of OGBench that floq knows: the task of each is to reach goals."""
+    return list(_SIZES)
+
+
 def task_sizes(name: str) -> tuple[int, int]:
     """Entries of an observation and of an action of a benchmark task or its dataset.
 
@@ -81,25 +88,29 @@ def task_sizes(name: str) -> tuple[int, int]:
     return sizes
 
 
-def check_task(name: str) -> None:
+def check_task(name: str, *, has_goals: bool = False) -> None:
     """Refuses what is not a benchmark task.
+
+    Args:
+        name: The task; where it is to reach goals, the name of a dataset.
+        has_goals: Whether it is.
 
     Raises:
         ValueError: If it is none; the message names those that are close.
     """
-    if name not in task_names():
-        raise ValueError(unknown_task(name))
+    if name not in (goal_task_names() if has_goals else task_names()):
+        raise ValueError(unknown_task(name, has_goals=has_goals))
 
 
-def require_task(name: str, *, directory: Path | None = None) -> Path:
-    """The training data file of a benchmark task, which is there.
+def require_task(name: str, *, directory: Path | None = None, has_goals: bool = False) -> Path:
+    """The training data file of a benchmark task, which is there; arguments as `check_task`.
 
     Raises:
         ValueError: There is no such task.
         MissingExtraError: OGBench is not installed.
         FileNotFoundError: The file is not there; the message holds the commands that make it.
     """
-    check_task(name)
+    check_task(name, has_goals=has_goals)
     require_extra("ogbench")
     path, _ = dataset_files(name, directory=directory)
     require_file(path, name)
@@ -112,6 +123,7 @@ def load_task(
     directory: Path | None = None,
     success_timing: Literal["pre", "post"] = "pre",
     reward: Literal["dense", "sparse"] = "dense",
+    goals: Goals | None = None,
 ) -> tuple[Dataset, gymnasium.Env]:
     """The training data of a benchmark task, with its rewards, and its environment.
 
@@ -124,13 +136,18 @@ def load_task(
         reward: "dense" as OGBench has it, or "sparse": -1 until the task is solved, 0 then, in the
             data and in the environment alike, as arXiv 2507.07969 has scene and puzzle. When a task
             is solved and ends is the same in both.
+        goals: What `floq.train` gets too, where the task is to reach goals; `name` is that of a
+            dataset then, such as `cube-double-play-v0`. Its rewards are 0, since those of goals
+            are made when these are drawn, and the environment shows the goal of each episode.
 
     Raises:
         ValueError: There is no such task, or its data file is unsound.
         MissingExtraError: OGBench is not installed.
         FileNotFoundError: The data file is not there; the message holds the commands that make it.
     """
-    path = require_task(name, directory=directory)
+    path = require_task(name, directory=directory, has_goals=goals is not None)
+    if goals is not None:
+        return _load_goal_task(name, path, goals)
     arrays = read_ogbench(path, simulation=simulation_fields(name))
     changes: dict[str, Any] = {} if reward == "dense" else {"reward": reward}
     env = make_env(name, success_timing=success_timing, **changes)
@@ -150,14 +167,37 @@ def load_task(
     return dataset, env
 
 
-def unknown_task(name: str) -> str:
+def _load_goal_task(name: str, path: Path, goals: Goals) -> tuple[Dataset, gymnasium.Env]:
+    """A dataset and the environment of its goals."""
+    arrays = read_ogbench(path)
+    goals.check_entries(arrays["observations"].shape[1])
+    env = make_env(name, goals=goals.goal_entries)
+    rows = len(arrays["observations"])
+    dataset = Dataset.from_trajectories(
+        arrays["observations"],
+        arrays["actions"],
+        np.zeros(rows, np.float32),
+        np.ones(rows, np.float32),
+        arrays["terminals"],
+        layout="states",
+        source=str(path),
+    )
+    return dataset, env
+
+
+def unknown_task(name: str, *, has_goals: bool = False) -> str:
     """Says that there is no such task, and what may have been meant."""
-    known = task_names()
+    known = goal_task_names() if has_goals else task_names()
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
     if close:
         hint = f"did you mean {', '.join(close)}?"
     else:
         hint = f"the domains are {', '.join(_DOMAINS)}; a task is named as {known[0]}."
-    if "singletask" not in name:
-        hint += " A dataset has no reward of its own: name one of its single tasks."
+    if "singletask" in name and has_goals:
+        hint += " A single task has but its own goal: name the dataset."
+    if "singletask" not in name and not has_goals:
+        hint += (
+            " A dataset has no reward of its own: name one of its single tasks, or learn to reach "
+            "goals (--goals)."
+        )
     return f"no task is named {name!r}: {hint}"

@@ -25,6 +25,8 @@ class Batch(NamedTuple):
         next_actions: The actions that the data took at s′; None if the batch's source has none.
         next_action_masks: 1 where the data has a next action, 0 where it has none, as at the end
             of a trajectory; None means that every next action is there.
+        policy_observations: The states s as the policy learns at them, where goals in them are
+            others than the critic's; None if they are the same.
     """
 
     observations: Float[Array, "batch obs"]
@@ -34,6 +36,14 @@ class Batch(NamedTuple):
     next_observations: Float[Array, "batch obs"]
     next_actions: Float[Array, "batch act"] | None = None
     next_action_masks: Float[Array, " batch"] | None = None
+    policy_observations: Float[Array, "batch obs"] | None = None
+
+    @property
+    def for_policy(self) -> "Batch":
+        """The batch as the policy learns from it."""
+        if self.policy_observations is None:
+            return self
+        return self._replace(observations=self.policy_observations)
 
 
 class Statistics(NamedTuple):

@@ -31,6 +31,8 @@ from floq.studies.value_program import Training
 from tests.docs.pages import PAGES, ROOT, blocks, file_name, inline_commands, lines
 
 SCHEDULE = floq.Schedule(log_interval=2, evaluation_interval=4, evaluation_episodes=1)
+GOALS = 5
+"""An evaluation has as many episodes at least, where OGBench's goals take turns."""
 TRAINING = {"--log-interval": 2, "--evaluation-interval": 4, "--evaluation-episodes": 1}
 # What takes the place of an option's value where it stands, and what is always said.
 SMALLER = {
@@ -42,7 +44,7 @@ ALWAYS = {
     "train": {"--processes": 0, "--seeds": 0, **TRAINING},
     "resume": {"--processes": 0},
     "finetune": {"--processes": 0, **TRAINING},
-    "evaluate": {"--episodes": 1, "--processes": 0},
+    "evaluate": {"--episodes": GOALS, "--processes": 0},
     "inspect": {"--episodes": 1, "--processes": 0, "--integration-steps": 1},
     "data generate": {"--episodes": 1},
     "study": {"--seeds": 0, "--updates": 12, "--variants": "K=1"},
@@ -73,7 +75,10 @@ def _replaced(settings, values):
 
 
 def train(config, dataset, *, steps=4, **options):
-    options |= {"schedule": SCHEDULE, "processes": 0, "progress": False}
+    schedule = SCHEDULE
+    if options.get("goals"):
+        schedule = dataclasses.replace(schedule, evaluation_episodes=GOALS)
+    options |= {"schedule": schedule, "processes": 0, "progress": False}
     return training.train(tiny(config), dataset, steps=min(steps, 4), **options)
 
 
@@ -132,7 +137,8 @@ def shrunk(words: list[str]) -> list[str]:
             if word == option and words[index + 1] != "0":
                 words[index + 1] = str(value)
     added = ["--steps", "4"] if name == "train" and "--steps" not in words else []
-    for option, value in ALWAYS.get(name, {}).items():
+    always = ALWAYS.get(name, {}) | ({"--evaluation-episodes": GOALS} if "--goals" in words else {})
+    for option, value in always.items():
         if option in words:
             start = words.index(option)
             end = start + 1
@@ -162,7 +168,7 @@ def brief():
 
     with pytest.MonkeyPatch.context() as patch:
         for name, spec in gymnasium.registry.items():
-            if name == "Pendulum-v1" or name.startswith("cube-double-singletask"):
+            if name.startswith(("Pendulum-v1", "cube-double-singletask", "pointmaze-medium-v0")):
                 patch.setattr(spec, "max_episode_steps", 5)
         yield
 

@@ -66,7 +66,8 @@ def loss(
     config: Config, parameters: Parameters, targets: tuple[()], batch: Batch, draws: Draws
 ) -> tuple[Float[Array, ""], Metrics]:
     """The policy's own loss on the data's actions: flow matching, or −log π(a | s)."""
-    loss = parameters.policy.loss(batch.observations, batch.actions, draws.policy)
+    seen = batch.for_policy
+    loss = parameters.policy.loss(seen.observations, seen.actions, draws.policy)
     return loss, {"policy/loss": loss}
 
 

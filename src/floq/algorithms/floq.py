@@ -312,7 +312,7 @@ def loss(
     critic_term, critic_metrics = critic_loss(
         config, parameters, target_critic, batch, draws, target_steps=target_steps
     )
-    policy_term, policy_metrics = policy_loss(config, parameters, batch, draws.policy)
+    policy_term, policy_metrics = policy_loss(config, parameters, batch.for_policy, draws.policy)
     return critic_term + policy_term, critic_metrics | policy_metrics
 
 

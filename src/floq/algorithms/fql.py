@@ -164,7 +164,7 @@ def loss(
 ) -> tuple[Float[Array, ""], Metrics]:
     """The whole loss of an update, a deterministic function of its arguments."""
     critic_term, critic_metrics = critic_loss(config, parameters, target_critic, batch, draws)
-    policy_term, policy_metrics = policy_loss(config, parameters, batch, draws)
+    policy_term, policy_metrics = policy_loss(config, parameters, batch.for_policy, draws)
     return critic_term + policy_term, critic_metrics | policy_metrics
 
 

@@ -92,7 +92,8 @@ def loss(
 ) -> tuple[Float[Array, ""], Metrics]:
     """The whole loss of an update, a deterministic function of its arguments."""
     critic_term, metrics = critic_loss(config, parameters, target_critic, batch, draws.values)
-    behaviour_term = parameters.behaviour.loss(batch.observations, batch.actions, draws.behaviour)
+    seen = batch.for_policy
+    behaviour_term = parameters.behaviour.loss(seen.observations, seen.actions, draws.behaviour)
     return critic_term + behaviour_term, metrics | {"policy/bc_flow_loss": behaviour_term}
 
 

@@ -116,7 +116,7 @@ def loss(
     critic_term, critic_metrics = critic_loss(
         config, parameters, target_critic, batch, draws.values
     )
-    policy_term, policy_metrics = policy_loss(config, parameters, batch, draws.values)
+    policy_term, policy_metrics = policy_loss(config, parameters, batch.for_policy, draws.values)
     return critic_term + policy_term, critic_metrics | policy_metrics
 
 

@@ -180,7 +180,7 @@ def loss(
     `policy_weight` is 0 in updates that leave the policy out, but for their metrics.
     """
     critic_term, critic_metrics = critic_loss(config, parameters, targets, batch, draws)
-    policy_term, policy_metrics = policy_loss(config, parameters, batch)
+    policy_term, policy_metrics = policy_loss(config, parameters, batch.for_policy)
     return critic_term + policy_weight * policy_term, critic_metrics | policy_metrics
 
 

@@ -19,6 +19,7 @@ from floq.commands.training import (
     online_settings,
     say_done,
 )
+from floq.data.goals import Goals
 from floq.data.reading import Reading
 from floq.runs.settings import Schedule
 from floq.streams import say
@@ -31,7 +32,8 @@ class Train:
     """Train on a task, with the published settings by default.
 
     Attributes:
-        task: Task of OGBench, such as cube-double-play-singletask-v0; none with --data.
+        task: Task of OGBench, such as cube-double-play-singletask-v0, or with --goals a dataset,
+            such as cube-double-play-v0; none with --data.
         data: Data of your own in place of a task's: a path, minari:NAME, d4rl:PATH, robomimic:PATH
             or lerobot:PATH; given again, sets are joined.
         reading: How it is read where its files leave that open.
@@ -42,6 +44,8 @@ class Train:
         steps: Updates on the task's data alone; 0 starts in the environment at once.
         online_steps: Steps in the environment, of each seed, that follow.
         online: How it learns there.
+        goals: Learn to reach goals, drawn from the data, in place of its rewards.
+        goal_settings: Where the goals come from; by default as in OGBench.
         reward: The task's own rewards, or sparse: -1 until it is solved and 0 then, in data and
             environment alike, as arXiv 2507.07969 has scene and puzzle.
         reward_range: Least and greatest reward of a step, which set noise interval and histogram;
@@ -66,6 +70,8 @@ class Train:
     steps: Annotated[int, tyro.conf.arg(aliases=["--offline-steps"])] = 2_000_000
     online_steps: int = 0
     online: OnlineOptions = online_options()  # pyright: ignore[reportInvalidTypeForm]
+    goals: bool = False
+    goal_settings: tyro.conf.OmitArgPrefixes[Goals] = Goals()
     reward: Literal["dense", "sparse"] = "dense"
     reward_range: tuple[float, float] | None = None
     normalize_observations: bool = False
@@ -87,12 +93,16 @@ class Train:
                 f"{self.task} is a task with data of its own: leave it out beside --data, and name "
                 "the environment by --env."
             )
+        if self.goal_settings != Goals() and not self.goals:
+            raise ValueError("settings of goals are given, and no goals are drawn: give --goals.")
+        goals = self.goal_settings if self.goals else None
         spec = self.where.spec(self.task or None)
         if self.reward == "sparse":
-            if not self.task or self.where.env:
+            if not self.task or self.where.env or self.goals:
                 raise ValueError(
                     "--reward sparse is for a task's own data and environment: leave it out beside "
-                    "--data and --env, whose rewards are what you give them."
+                    "--data and --env, whose rewards are what you give them, and beside --goals, "
+                    "whose rewards are sparse."
                 )
             assert spec is not None
             spec = with_arguments(spec, reward="sparse")
@@ -102,7 +112,7 @@ class Train:
             dataset = data_file(self.data, self.reading, self.where.bounds)
             needs_data = self.steps or online is None or online.buffer != "online"
             if needs_data and dataset is None:
-                dataset, env = load_task(self.task, reward=self.reward)
+                dataset, env = load_task(self.task, reward=self.reward, goals=goals)
                 env.close()
             run = train(
                 self.config,
@@ -112,6 +122,7 @@ class Train:
                 seeds=self.seeds,
                 steps=self.steps,
                 online=online,
+                goals=goals,
                 reward_range=self.reward_range,
                 normalize_observations=self.normalize_observations,
                 directory=self.directory or Path("runs") / f"{name}-{self.algorithm}",
@@ -141,7 +152,7 @@ def parse_train(arguments: list[str]) -> Train:
     task = _EXAMPLE
     if words.positionals and not words.unknown:
         task = words.positionals[0]
-        check_task(task)
+        check_task(task, has_goals="--goals" in words.options)
     elif any(word.partition("=")[0] == "--data" for word in words.options):
         task = None
     elif not words.unknown and not {"-h", "--help"} & {*words.options}:

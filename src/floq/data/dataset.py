@@ -333,6 +333,11 @@ class Dataset:
         return self.transitions.shape[0]
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """Entries of an observation, and of an action of a single step."""
+        return self.observations.shape[1], self.actions.shape[1]
+
+    @property
     def nbytes(self) -> int:
         """Memory on the device, in bytes."""
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self))

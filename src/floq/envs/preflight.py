@@ -37,12 +37,14 @@ class Checked(NamedTuple):
         observation_dim: Entries of an observation.
         action_dim: Entries of an action.
         bounds: What -1 and 1 stand for, in its own units below any rescaling.
+        goal_count: Goals that an episode can be given; 0 if none can.
     """
 
     spec: EnvironmentSpec
     observation_dim: int
     action_dim: int
     bounds: Bounds
+    goal_count: int
 
 
 def preflight(
@@ -94,8 +96,10 @@ def preflight(
         bounds_given = (spec.kwargs.get(name) for name in ("action_low", "action_high"))
         env = with_unit_actions(built, spec.id, *bounds_given)
         elsewhere = None if worker is None else _played_by(worker, spec, found)
-        _play(Slots([env]), spec, observations, elsewhere)
-        return Checked(spec, *found, bounds=_in_own_units(spec, built))
+        slots = Slots([env])
+        _play(slots, spec, observations, elsewhere)
+        own_units = _in_own_units(spec, built)
+        return Checked(spec, *found, bounds=own_units, goal_count=slots.goal_count)
 
 
 def related(
@@ -270,13 +274,13 @@ def _played_by(
     slot = np.zeros(1, np.int32)
     try:
         worker.start(spec, 1, 2 * _STEP_SECONDS)
-        found = worker.started(time.monotonic() + _START_SECONDS)
+        found = worker.started(time.monotonic() + _START_SECONDS)[:2]
         if found != sizes:
             raise ValueError(
                 f"environment {spec.id!r} has other sizes in a worker process, {found}, than here, "
                 f"{sizes}: {WAY_OUT}"
             )
-        worker.send(RESET, slot, np.full(1, _SEED, np.uint32))
+        worker.send(RESET, slot, np.array([[_SEED, 0]], np.uint32))
         (first,) = worker.receive(RESET, 1, time.monotonic() + _STEP_SECONDS)
         worker.send(STEP, slot, np.zeros((1, sizes[1]), np.float32))
         return [first, *worker.receive(STEP, 1, time.monotonic() + _STEP_SECONDS)]

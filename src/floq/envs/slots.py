@@ -43,6 +43,7 @@ class Slots:
         environments: The environment of each slot.
         observation_dim: Entries of an observation.
         action_dim: Entries of an action.
+        goal_count: Goals that an episode can be given, numbered from 1; 0 if none can.
     """
 
     def __init__(self, environments: Sequence[gymnasium.Env]):
@@ -55,6 +56,9 @@ class Slots:
         self._generators = [np.random.MT19937(0) for _ in environments]
         spaces = self.environments[0].observation_space, self.environments[0].action_space
         self.observation_dim, self.action_dim = (math.prod(space.shape or ()) for space in spaces)
+        first = self.environments[0]
+        has_goals = first.has_wrapper_attr("goal_count")
+        self.goal_count: int = first.get_wrapper_attr("goal_count") if has_goals else 0
 
     @classmethod
     def build(cls, spec: EnvironmentSpec, count: int, *, render_mode: str | None = None) -> "Slots":
@@ -76,24 +80,31 @@ class Slots:
             )
         return cls(environments)
 
-    def reset(self, slots: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    def reset(
+        self, slots: np.ndarray, seeds: np.ndarray, goals: np.ndarray | None = None
+    ) -> np.ndarray:
         """Start an episode in each of the given slots.
 
         Args:
             slots: Numbers of the slots, [batch].
             seeds: A seed below 2³² for each, [batch].
+            goals: The goal of each from 1, or 0 where the environment chooses, [batch]; None for
+                0 everywhere.
 
         Returns:
             The first observations, float32 [batch, obs].
         """
         observations = np.empty((len(slots), self.observation_dim), np.float32)
-        for row, (slot, seed) in enumerate(zip(slots.tolist(), seeds.tolist(), strict=True)):
+        goals = np.zeros(len(slots), np.int64) if goals is None else goals
+        episodes = zip(slots.tolist(), seeds.tolist(), goals.tolist(), strict=True)
+        for row, (slot, seed, goal) in enumerate(episodes):
             env = self.environments[slot]
+            chosen = {"options": {"task_id": goal}} if goal else {}
             with _GlobalGenerator(self._generators[slot]):
                 np.random.seed(seed)  # noqa: NPY002  (the generator that environments share)
                 # OGBench's mazes sample random actions while they reset.
                 env.unwrapped.action_space.seed(seed)
-                result = env.reset(seed=seed)
+                result = env.reset(seed=seed, **chosen)
             observation, _ = self._parts(result, 2, slot, "reset")
             observations[row] = self._observed(observation, slot, "reset")
         return observations

@@ -40,6 +40,7 @@ class VectorEnvironment:
         count: Number of slots.
         observation_dim: Entries of an observation.
         action_dim: Entries of an action.
+        goal_count: Goals that an episode can be given, numbered from 1; 0 if none can.
         closed: Whether the workers are gone.
     """
 
@@ -89,18 +90,24 @@ class VectorEnvironment:
             for worker, size in zip(self._workers, sizes, strict=True):
                 worker.start(spec, int(size), 2 * step_timeout)
             deadline = time.monotonic() + start_timeout
-            dims: list[tuple[int, int]] = [worker.started(deadline) for worker in self._workers]
+            dims: list[tuple[int, int, int]] = [
+                worker.started(deadline) for worker in self._workers
+            ]
         except BaseException:
             self.close()
             raise
-        self.observation_dim, self.action_dim = dims[0]
+        self.observation_dim, self.action_dim, self.goal_count = dims[0]
 
-    def reset(self, slots: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    def reset(
+        self, slots: np.ndarray, seeds: np.ndarray, goals: np.ndarray | None = None
+    ) -> np.ndarray:
         """Start an episode in each of the given slots.
 
         Args:
             slots: Different numbers of slots, int [batch], at least one.
             seeds: A seed below 2³² for each, [batch].
+            goals: The goal of each from 1, or 0 where the environment chooses, [batch]; None for
+                0 everywhere.
 
         Returns:
             The first observations, float32 [batch, obs].
@@ -108,7 +115,9 @@ class VectorEnvironment:
         Raises:
             WorkerError: If an environment fails, or the worker does not answer in time.
         """
-        (observations,) = self._call(RESET, slots, np.asarray(seeds, np.uint32))
+        goals = np.zeros(len(seeds), np.uint32) if goals is None else goals
+        given = np.stack([seeds, goals], axis=1).astype(np.uint32)
+        (observations,) = self._call(RESET, slots, given)
         return observations
 
     def step(self, slots: np.ndarray, actions: np.ndarray) -> Steps:
@@ -175,14 +184,15 @@ class _InProcess:
     def start(self, spec: EnvironmentSpec, count: int, timeout: float) -> None:
         self._slots = self._guarded(Slots.build, spec, count)
 
-    def started(self, deadline: float) -> tuple[int, int]:
-        assert self._slots is not None
-        return self._slots.observation_dim, self._slots.action_dim
+    def started(self, deadline: float) -> tuple[int, int, int]:
+        slots = self._slots
+        assert slots is not None
+        return slots.observation_dim, slots.action_dim, slots.goal_count
 
     def send(self, kind: bytes, slots: np.ndarray, arguments: np.ndarray) -> None:
         assert self._slots is not None
         if kind == RESET:
-            self._answer = (self._guarded(self._slots.reset, slots, arguments),)
+            self._answer = (self._guarded(self._slots.reset, slots, *arguments.T),)
         else:
             self._answer = self._guarded(self._slots.step, slots, arguments)
 
@@ -239,10 +249,10 @@ class Worker:
         start = {"spec": spec.to_json(), "count": count, "timeout": int(timeout) + 1}
         self._write(frame(START, json.dumps(start).encode()))
 
-    def started(self, deadline: float) -> tuple[int, int]:
-        """Entries of an observation and of an action, once the environments are built."""
-        observation_dim, action_dim = json.loads(self._read_frame(deadline))
-        return observation_dim, action_dim
+    def started(self, deadline: float) -> tuple[int, int, int]:
+        """Entries of an observation and of an action, and goals, once they are built."""
+        observation_dim, action_dim, goal_count = json.loads(self._read_frame(deadline))
+        return observation_dim, action_dim, goal_count
 
     def send(self, kind: bytes, slots: np.ndarray, arguments: np.ndarray) -> None:
         """Asks for a reset or a step, and does not wait for it."""

@@ -51,15 +51,17 @@ class _Server:
             start = json.loads(payload)
             self.timeout = start["timeout"]
             self.slots = Slots.build(EnvironmentSpec.from_json(start["spec"]), start["count"])
-            return json.dumps([self.slots.observation_dim, self.slots.action_dim]).encode()
+            slots = self.slots
+            return json.dumps([slots.observation_dim, slots.action_dim, slots.goal_count]).encode()
         if self.slots is None:
             raise RuntimeError("the worker was asked to act before it was told what to build")
-        # A request is the slots' numbers (int32), then a seed (uint32) or an action for each.
-        batch = len(payload) // (8 if kind == RESET else 4 + 4 * self.slots.action_dim)
+        # A request is the slots' numbers (int32), then a seed and a goal (uint32) or an action for
+        # each.
+        batch = len(payload) // (12 if kind == RESET else 4 + 4 * self.slots.action_dim)
         slots = np.frombuffer(payload, np.int32, batch)
         if kind == RESET:
-            seeds = np.frombuffer(payload, np.uint32, offset=slots.nbytes)
-            return self.slots.reset(slots, seeds).tobytes()
+            given = np.frombuffer(payload, np.uint32, offset=slots.nbytes).reshape(batch, 2)
+            return self.slots.reset(slots, *given.T).tobytes()
         actions = np.frombuffer(payload, np.float32, offset=slots.nbytes).reshape(batch, -1)
         return b"".join(array.tobytes() for array in self.slots.step(slots, actions.copy()))
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from floq.algorithms import find_algorithm
 from floq.algorithms.normalization import Normalization, normalized
+from floq.data.goals import Goals
 from floq.data.reading import Reading
 from floq.disk import sync, sync_path, writing
 from floq.envs.make import EnvironmentSpec
@@ -53,6 +54,7 @@ class RunConfig(NamedTuple):
         reading: How the sources were read where they leave that open; None if nothing was said.
         normalization: How observations are normalised before networks read them; None leaves them
             as they are.
+        goals: Where the goals come from that it learns to reach; None learns from rewards.
     """
 
     algorithm: str
@@ -69,6 +71,7 @@ class RunConfig(NamedTuple):
     action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     reading: Reading | None = None
     normalization: Normalization | None = None
+    goals: Goals | None = None
 
     @property
     def rule(self) -> Algorithm:
@@ -365,7 +368,7 @@ def config_bytes(config: RunConfig) -> bytes:
 def _config_of(data: Any, name: str) -> RunConfig:
     if isinstance(data, dict):
         # Runs of former versions do not say these.
-        added = ("data", "action_bounds", "reading", "normalization")
+        added = ("data", "action_bounds", "reading", "normalization", "goals")
         data = dict.fromkeys(added) | data
     config = from_json(RunConfig, data, name=name)
     try:

@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
 
 from floq.data.dataset import Dataset
+from floq.data.goal_dataset import GoalDataset
 from floq.types import Batch
 
 SEEDS, BATCH = "seeds", "batch"
@@ -74,7 +75,7 @@ class SplitSource:
         grid: The devices.
     """
 
-    dataset: Dataset
+    dataset: Dataset | GoalDataset
     grid: DeviceGrid = dataclasses.field(metadata={"static": True})
 
     def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:

@@ -92,6 +92,11 @@ def finetune(
     source = run.directory if isinstance(run, Run) else user_path(run)
     loggers = find_loggers(loggers)
     former = read_config(source)
+    if former.goals is not None:
+        raise ValueError(
+            f"{source} has learned to reach goals, which are drawn from data: go on there with "
+            f"`{command('resume', source)} --steps N`."
+        )
     if former.online is not None:
         raise ValueError(
             f"{source} has trained in its environment already: go on with "

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from floq.data.dataset import Dataset
+from floq.data.goal_dataset import GoalDataset
 from floq.runs.checkpoint import Checkpoint
 from floq.runs.directory import RunConfig
 from floq.runs.shards import Shard
@@ -107,7 +108,9 @@ class Phase(Protocol):
 class OfflinePhase:
     """Updates on a dataset; a step is an update."""
 
-    def __init__(self, config: RunConfig, dataset: Dataset, checkpoint: Checkpoint | None):
+    def __init__(
+        self, config: RunConfig, dataset: Dataset | GoalDataset, checkpoint: Checkpoint | None
+    ):
         """Prepares to go on from a checkpoint, or to start.
 
         Args:

@@ -15,13 +15,16 @@ from floq.algorithms.common import data_chunk
 from floq.algorithms.normalization import Normalization
 from floq.data.dataset import Dataset
 from floq.data.formats import Source, as_sources
+from floq.data.goal_dataset import GoalDataset, last_rows, without_ends
+from floq.data.goals import Goals
 from floq.data.reading import Reading
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
 from floq.runs.directory import RunConfig
 from floq.runs.settings import Online, Schedule
-from floq.tasks import load_task, task_names
+from floq.tasks import goal_task_names, load_task, task_names
 from floq.training.devices import device_grid
+from floq.training.goals import with_goals
 from floq.training.hosts import is_first
 from floq.types import Statistics
 
@@ -130,17 +133,19 @@ def check_policies(schedule: Schedule, algorithm: str, spec: EnvironmentSpec | N
         raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
 
 
-def check_task_of(task: str | None, env: Any) -> str | None:
+def check_task_of(task: str | None, env: Any, *, has_goals: bool = False) -> str | None:
     """The task that data belongs to: the one that is named, or the environment's if it is one.
 
     Raises:
         ValueError: If there is no task of that name.
     """
-    if task is None and isinstance(env, str) and env in task_names():
+    known = goal_task_names() if has_goals else task_names()
+    if task is None and isinstance(env, str) and env in known:
         return env
-    if task is not None and task not in task_names():
+    if task is not None and task not in known:
         raise ValueError(
-            f"task is {task!r}: give the name of one of floq's tasks, or leave it out."
+            f"task is {task!r}: give the name of one of floq's tasks, or leave it out. Where the "
+            "task is to reach goals it is a dataset's, such as cube-double-play-v0."
         )
     return task
 
@@ -161,7 +166,7 @@ def normalization_of(dataset: Dataset | None) -> Normalization:
 
 def statistics_of(
     config: Any,
-    dataset: Dataset | None,
+    dataset: Dataset | GoalDataset | None,
     environment: Checked | None,
     reward_range: tuple[float, float] | None,
 ) -> Statistics:
@@ -178,8 +183,12 @@ def statistics_of(
     """
     if dataset is not None:
         found = dataset.statistics
-        masks = np.asarray(dataset.masks)[np.asarray(dataset.transitions)]
-        is_constant = found.reward_min == found.reward_max and masks.all()
+        # Those of goals are not.
+        is_constant = (
+            isinstance(dataset, Dataset)
+            and found.reward_min == found.reward_max
+            and np.asarray(dataset.masks)[np.asarray(dataset.transitions)].all()
+        )
         if is_constant and hasattr(config, "critic"):
             warnings.warn(
                 f"All rewards are {found.reward_min:.6g} and no transition is terminal, so that "
@@ -230,6 +239,20 @@ def chunk_setting(config: Any) -> str:
     return f"{'action' if chunk == config.action_chunk else 'critic'}_chunk={chunk}"
 
 
+def as_goals(dataset: Dataset, config: Any, goals: Goals | None) -> Dataset | GoalDataset:
+    """The dataset with one transition for each decision, whose goals are drawn if there are any.
+
+    Raises:
+        ValueError: If the goals' entries are none of an observation.
+    """
+    if goals is None:
+        return as_decisions(dataset, config)
+    goals.check_entries(dataset.sizes[0])
+    ends = last_rows(dataset)
+    seen = as_decisions(without_ends(dataset), config)
+    return GoalDataset(seen, ends, goals, config.discount)
+
+
 def as_decisions(dataset: Dataset, config: Any) -> Dataset:
     """The dataset with one transition for each decision of the algorithm."""
     chunk = data_chunk(config)
@@ -251,7 +274,7 @@ def as_decisions(dataset: Dataset, config: Any) -> Dataset:
 
 
 def check_environment(
-    spec: EnvironmentSpec, dataset: Dataset | None, *, processes: int | None
+    spec: EnvironmentSpec, dataset: Dataset | GoalDataset | None, *, processes: int | None
 ) -> Checked:
     """Tries a new run's environment, and relates its actions to those of the data.
 
@@ -263,10 +286,9 @@ def check_environment(
     Raises:
         ValueError: If something of it fails, or it cannot be the one that the data comes from.
     """
-    sizes = None if dataset is None else (dataset.observations.shape[1], dataset.actions.shape[1])
     return preflight(
         spec,
-        sizes=sizes,
+        sizes=None if dataset is None else dataset.sizes,
         bounds=None if dataset is None else action_bounds(dataset),
         is_related=dataset is None,
         in_worker=processes != 0 and is_first(),
@@ -274,7 +296,7 @@ def check_environment(
 
 
 def action_bounds(
-    dataset: Dataset | None,
+    dataset: Dataset | GoalDataset | None,
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """What -1 and 1 stand for in the data's actions; None if nobody has said."""
     if dataset is None or dataset.action_low is None or dataset.action_high is None:
@@ -302,6 +324,7 @@ def with_environment(
     """
     former = config.environment
     spec = former if env is None else spec_of(env)
+    spec = with_goals(spec, config.goals, config.online)
     if spec is None:
         return config
     bounds = config.action_bounds or bounds
@@ -409,8 +432,9 @@ def verified_dataset(
     if found is None:
         assert config.task is not None
         kwargs = config.environment.kwargs if config.environment else {}
-        reward = kwargs.get("reward", "dense")
-        found, env = load_task(config.task, directory=directory, reward=reward)
+        choices: dict[str, Any] = {key: kwargs[key] for key in ("reward",) if key in kwargs}
+        choices |= {} if config.goals is None else {"goals": config.goals}
+        found, env = load_task(config.task, directory=directory, **choices)
         env.close()
     fingerprint = found.fingerprint()
     if fingerprint != config.fingerprint:

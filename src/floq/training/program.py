@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from floq.data.dataset import Dataset
+from floq.data.goal_dataset import GoalDataset
 from floq.processor import batches_products, compiler_options
 from floq.runs.states import seed_array, seed_keys
 from floq.training.devices import SEEDS, SplitSource, device_grid
@@ -131,7 +132,7 @@ class Program:
         self,
         algorithm: Algorithm,
         config: Any,
-        dataset: Dataset,
+        dataset: Dataset | GoalDataset,
         seeds: Sequence[int],
         *,
         log_interval: int,

@@ -6,8 +6,11 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from floq.acting import check_goals
 from floq.algorithms import algorithm_of, find_algorithm
 from floq.data.dataset import Dataset
+from floq.data.goal_dataset import GoalDataset
+from floq.data.goals import Goals
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
 from floq.evaluation import Evaluator
@@ -28,6 +31,7 @@ from floq.runs.run import Run
 from floq.runs.states import initial_states, states_template
 from floq.settings import takes_settings
 from floq.training.callbacks import Callback
+from floq.training.goals import with_goals
 from floq.training.hosts import check_agreement, on_first
 from floq.training.loop import Loop
 from floq.training.offline_phase import OfflinePhase, Phase
@@ -35,7 +39,7 @@ from floq.training.online_phase import OnlinePhase
 from floq.training.preparation import (
     DataFile,
     action_bounds,
-    as_decisions,
+    as_goals,
     check_devices,
     check_environment,
     check_numbers,
@@ -52,8 +56,8 @@ from floq.training.signals import interruptions
 
 
 @takes_settings(
-    *("task", "seed", "seeds", "steps", "online", "reward_range", "normalize_observations"),
-    *("schedule", "processes"),
+    *("task", "seed", "seeds", "steps", "online", "goals", "reward_range"),
+    *("normalize_observations", "schedule", "processes"),
 )
 def train(
     config: Any,
@@ -66,6 +70,7 @@ def train(
     seeds: Sequence[int] | None = None,
     steps: int = 2_000_000,
     online: Online | None = None,
+    goals: Goals | None = None,
     reward_range: tuple[float, float] | None = None,
     normalize_observations: bool = False,
     schedule: Schedule = Schedule(),
@@ -95,6 +100,8 @@ def train(
         seeds: Several seeds, which train side by side in one program, in place of `seed`.
         steps: Updates on the dataset alone; 0 starts in the environment at once.
         online: What follows in the environment; None ends with the dataset.
+        goals: Learns to reach goals, drawn from the data as `floq.Goals` says, in place of the
+            data's rewards; networks read an observation and a goal side by side.
         reward_range: Least and greatest reward of a single step, which set noise interval and
             histogram; by default those of the dataset. Needed where there is none.
         normalize_observations: Whether networks read observations less the data's mean, over its
@@ -127,18 +134,24 @@ def train(
     loggers = find_loggers(loggers)
     name, algorithm = algorithm_of(config)
     seeds = (seed,) if seeds is None else tuple(seeds)
-    spec = None if env is None else spec_of(env)
+    spec = with_goals(None if env is None else spec_of(env), goals, online)
     check_numbers(seeds, steps, online, processes=processes)
     check_online(config, online, spec, has_data=dataset is not None, offline_steps=steps)
     check_devices(config, seeds, online, offline_steps=steps)
-    task = check_task_of(task, env)
+    task = check_task_of(task, env, has_goals=goals is not None)
     check_policies(schedule, name, spec)
     dataset, noted = read_dataset(dataset)
+    if normalize_observations and goals is not None:
+        raise ValueError(
+            "normalize_observations is true and goals are given, which would stay as they are "
+            "beside normalised observations: leave one out."
+        )
     normalization = normalization_of(dataset) if normalize_observations else None
     fingerprint = None if dataset is None else dataset.fingerprint()
-    dataset = None if dataset is None else as_decisions(dataset, config)
-    environment = None if spec is None else check_environment(spec, dataset, processes=processes)
-    statistics = statistics_of(config, dataset, environment, reward_range)
+    source = None if dataset is None else as_goals(dataset, config, goals)
+    environment = None if spec is None else check_environment(spec, source, processes=processes)
+    check_goals(schedule.evaluation_episodes, environment.goal_count if environment else 0)
+    statistics = statistics_of(config, source, environment, reward_range)
     # What the networks refuse, such as rewards that are all equal, is refused before a folder is
     # made.
     states_template(algorithm, config, statistics, seeds)
@@ -156,15 +169,16 @@ def train(
         data=noted.data,
         reading=noted.reading,
         action_bounds=(
-            environment.bounds if dataset is None and environment else action_bounds(dataset)
+            environment.bounds if source is None and environment else action_bounds(source)
         ),
         normalization=normalization,
+        goals=goals,
     )
     # From here on a signal saves: also one that comes before the first update is compiled.
     check_agreement(config_bytes(run_config), what="settings or data")
     with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:
         return go_through_phases(
-            *(files, run_config, dataset),
+            *(files, run_config, source),
             processes=processes,
             progress=progress,
             callbacks=callbacks,
@@ -225,6 +239,7 @@ def resume(
         find_algorithm(config.algorithm), config.config, config.statistics, config.seeds
     )
     with interruptions(), _open(lambda: RunDirectory(path), path) as files:
+        source = None
         checkpoint = newest_checkpoint(files.checkpoints, template, with_rows=True)
         step = 0 if checkpoint is None else checkpoint.step
         check_agreement(str(step).encode(), what="checkpoints")
@@ -236,12 +251,11 @@ def resume(
             files.say(f"{path} is finished: all {step:,} {unit} are done.")
             return Run(path, config, step, checkpoint.state)
         if config.fingerprint is not None:
-            dataset, noted = verified_dataset(path, config, dataset)
+            found, noted = verified_dataset(path, config, dataset)
             config = config._replace(**noted._asdict())
-            dataset = as_decisions(dataset, config.config)
+            source = as_goals(found, config.config, config.goals)
         if files.writes:
             config = with_environment(config, env, processes=processes)
-        assert dataset is None or isinstance(dataset, Dataset)
         files.check_versions(step)
         files.write_config(config)
         if checkpoint is not None and files.writes:
@@ -250,7 +264,7 @@ def resume(
         return go_through_phases(
             files,
             config,
-            dataset,
+            source,
             checkpoint=checkpoint,
             done=done,
             processes=processes,
@@ -263,7 +277,7 @@ def resume(
 def go_through_phases(
     files: RunDirectory,
     config: RunConfig,
-    dataset: Dataset | None,
+    dataset: Dataset | GoalDataset | None,
     *,
     checkpoint: Checkpoint | None = None,
     done: Collection[str] = (),
@@ -332,6 +346,7 @@ def go_through_phases(
         if state is None:
             algorithm = find_algorithm(config.algorithm)
             state = initial_states(algorithm, config.config, config.statistics, config.seeds)
+        assert not isinstance(dataset, GoalDataset)
         data = None if config.online.buffer == "online" else dataset
         with OnlinePhase(
             *(files, config, data, state),
