@@ -56,7 +56,8 @@ def update_flops(config: Any, statistics: Statistics) -> float:
     size = config.batch_size
 
     def example() -> Batch:
-        observations = jnp.zeros((size, statistics.observation_dim))
+        shape = size, statistics.observation_dim
+        observations = jnp.zeros(shape, statistics.observation_dtype)
         actions, numbers = jnp.zeros((size, statistics.action_dim)), jnp.zeros(size)
         return Batch(observations, actions, numbers, numbers, observations, actions, numbers)
 

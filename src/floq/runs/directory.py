@@ -356,6 +356,8 @@ def _config_of(data: Any, name: str) -> RunConfig:
     if isinstance(data, dict):
         # Runs of former versions do not say these.
         data = {"data": None, "action_bounds": None, "reading": None, **data}
+        if isinstance(data.get("statistics"), dict):
+            data["statistics"] = {"observations": None, **data["statistics"]}
     config = from_json(RunConfig, data, name=name)
     try:
         algorithm = find_algorithm(config.algorithm)

@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
 
 from floq.data.dataset import Dataset
+from floq.observations import ObservationForm
 from floq.types import Batch
 
 SEEDS, BATCH = "seeds", "batch"
@@ -76,6 +77,11 @@ class SplitSource:
 
     dataset: Dataset
     grid: DeviceGrid = dataclasses.field(metadata={"static": True})
+
+    @property
+    def form(self) -> ObservationForm | None:
+        """What the bytes of an observation are; None of vectors."""
+        return self.dataset.form
 
     def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:
         """What the dataset draws, of which each device draws its share alone."""

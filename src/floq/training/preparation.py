@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from floq.algorithms import find_algorithm
-from floq.algorithms.common import data_chunk
+from floq.algorithms.common import data_chunk, frames_of
 from floq.data.dataset import Dataset
 from floq.data.formats import Source, as_sources
 from floq.data.reading import Reading
@@ -181,7 +181,16 @@ def statistics_of(
     else:
         assert environment is not None
         action_dim = environment.action_dim * data_chunk(config)
-        found = Statistics(environment.observation_dim, action_dim, 0.0, 0.0)
+        frames, form = frames_of(config), environment.form
+        if form is not None:
+            form = form._replace(frames=frames)
+        elif frames > 1:
+            raise ValueError(
+                f"encoder.frames is {frames}, and the environment observes vectors: frames are of "
+                "images, so leave it at 1."
+            )
+        entries = environment.observation_dim * frames
+        found = Statistics(entries, action_dim, 0.0, 0.0, form)
     if reward_range is None:
         return found
     low, high = reward_range
@@ -218,6 +227,7 @@ def chunk_setting(config: Any) -> str:
 def as_decisions(dataset: Dataset, config: Any) -> Dataset:
     """The dataset with one transition for each decision of the algorithm."""
     chunk = data_chunk(config)
+    dataset = dataset.with_frames(frames_of(config))
     if chunk > 1 or config.n_step > 1:
         dataset = dataset.with_decisions(
             action_chunk=chunk, n_step=config.n_step, discount=config.discount
@@ -248,7 +258,10 @@ def check_environment(
     Raises:
         ValueError: If something of it fails, or it cannot be the one that the data comes from.
     """
-    sizes = None if dataset is None else (dataset.observations.shape[1], dataset.actions.shape[1])
+    sizes = None
+    if dataset is not None:
+        shown = dataset.form.bare if dataset.form else dataset.observations.shape[1]
+        sizes = shown, dataset.actions.shape[1]
     return preflight(
         spec,
         sizes=sizes,
@@ -296,10 +309,10 @@ def with_environment(
         with contextlib.suppress(ValueError):
             bounds = meaning(former)
     statistics = config.statistics
-    action_dim = statistics.action_dim // data_chunk(config.config)
+    action_dim, form = statistics.action_dim // data_chunk(config.config), statistics.observations
     checked = preflight(
         spec,
-        sizes=(statistics.observation_dim, action_dim),
+        sizes=(form.bare if form else statistics.observation_dim, action_dim),
         bounds=None if is_same else bounds,
         is_related=is_same,
         in_worker=processes != 0 and is_first(),
