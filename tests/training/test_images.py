@@ -6,20 +6,15 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from seen import seen_data
+from seen import make_seen, seen_data
 
-from floq.algorithms import bc, fql, ifql, iql, rebrac
-from floq.algorithms import floq as floq_rule
-from floq.critics import (
-    CategoricalCriticConfig,
-    FlowCriticConfig,
-    QuantileCriticConfig,
-)
+from floq.algorithms import algorithm_of, bc, floq, fql, ifql, iql, rebrac
+from floq.critics import CategoricalCriticConfig, FlowCriticConfig, QuantileCriticConfig
 from floq.envs.make import EnvironmentSpec
 from floq.observations import EncoderConfig
 from floq.presets.methods import small
 from floq.runs.checkpoint import named_leaves
-from floq.training import Schedule, resume, train
+from floq.training import Online, Schedule, resume, train
 
 ENCODER = EncoderConfig(channels=(2, 2), residual_blocks=1, features=4, crop_padding=1)
 SCHEDULE = Schedule(
@@ -59,8 +54,8 @@ def leaves_equal(one, other):
 
 
 CONFIGS = {
-    "floq": floq_rule.Config(critic=FLOW),
-    "floq-best": floq_rule.Config(critic=FLOW, candidates=2, target_candidates=2),
+    "floq": floq.Config(critic=FLOW),
+    "floq-best": floq.Config(critic=FLOW, candidates=2, target_candidates=2),
     "fql": fql.Config(),
     "fql-flow": fql.Config(critic=FLOW),
     "fql-quantile": fql.Config(critic=QuantileCriticConfig(quantile_samples=2)),
@@ -87,33 +82,25 @@ def test_a_resumed_run_from_images_equals_the_uncut_one(name, show, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("show", ["image", "both"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_algorithm_and_critic_learns_from_images(name, show):
+def test_every_algorithm_and_critic_learns_from_images(name):
     """An update moves each network's encoder, and actions come of the same bytes."""
-    config = tiny(CONFIGS[name])
+    config = tiny(CONFIGS[name], channels=(2,), residual_blocks=0)
     _, algorithm = algorithm_of(config)
-    data = seen_data(show)[0]
+    data = seen_data()[0]
     with jax.disable_jit():
         state = algorithm.init(config, data.statistics, key=jax.random.key(0))
-        batch = data.take(np.arange(4))
+        batch = data.take(jax.numpy.arange(4))
         assert batch.observations.dtype == np.uint8
         after, metrics = algorithm.update(config, state, batch, key=jax.random.key(1))
         keys = jax.random.split(jax.random.key(2), 4)
         actions = algorithm.act(config, after, batch.observations, keys=keys)
     assert all(np.isfinite(value) for value in metrics.values())
     assert actions.shape == (4, 1)
-    named = named_leaves((state.parameters, after.parameters))
-    kernels = {
-        path[2:]: leaf for path, leaf in named.items() if "stacks" in path and "kernel" in path
-    }
-    moved = {
-        path: bool((leaf != named[f"1.{path}"]).any())
-        for path, leaf in kernels.items()
-        if f"0.{path}" in named
-    }
-    assert moved
-    assert all(moved.values()), moved
+    before, later = named_leaves(state.parameters), named_leaves(after.parameters)
+    kernels = [name for name in before if "stacks" in name and name.endswith("kernel")]
+    assert kernels
+    assert all((before[name] != later[name]).any() for name in kernels)
 
 
 def test_online_training_from_images_resumes_to_the_bit(tmp_path):

@@ -82,7 +82,7 @@ class Dataset:
     @classmethod
     def from_trajectories(
         cls,
-        observations: ArrayLike,
+        observations: ArrayLike | Mapping[str, Any],
         actions: ArrayLike,
         rewards: ArrayLike,
         masks: ArrayLike,
@@ -144,11 +144,11 @@ class Dataset:
     @classmethod
     def from_transitions(
         cls,
-        observations: ArrayLike,
+        observations: ArrayLike | Mapping[str, Any],
         actions: ArrayLike,
         rewards: ArrayLike,
         masks: ArrayLike,
-        next_observations: ArrayLike,
+        next_observations: ArrayLike | Mapping[str, Any],
         *,
         ends: ArrayLike | None = None,
         action_low: Bound | None = None,

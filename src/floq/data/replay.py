@@ -222,7 +222,7 @@ class ReplayBuffer:
             valid = numbers[_valid_starts(recent.masks, recent.lasts, chunk, lookahead)]
             valid = valid[valid >= _oldest(head, rows, before)]
             places = np.append(numbers, head)
-            depths[env, places % rows] = _depths(recent.lasts, places[0] == 0, before)
+            depths[env, places % rows] = _depths(recent.lasts, bool(places[0] == 0), before)
             dropped[env] -= len(valid)
             starts[env, (dropped[env] + np.arange(len(valid))) % rows] = valid
             ends = np.flatnonzero(recent.lasts)
