@@ -60,7 +60,7 @@ CONFIGS = {
     "fql-flow": fql.Config(critic=FLOW),
     "fql-quantile": fql.Config(critic=QuantileCriticConfig(quantile_samples=2)),
     "fql-categorical": fql.Config(critic=CategoricalCriticConfig()),
-    "rebrac": rebrac.Config(),
+    "rebrac": rebrac.Config(policy_interval=1),
     "iql": iql.Config(),
     "ifql": ifql.Config(candidates=2),
     "bc": bc.Config(),
