@@ -39,15 +39,15 @@ class Checked(NamedTuple):
         spec: The environment, with what -1 and 1 stand for and its time limit.
         observation_dim: Entries of an observation, or its bytes where it has a form.
         action_dim: Entries of an action.
-        form: What the bytes of an observation are; None of vectors.
         bounds: What -1 and 1 stand for, in its own units below any rescaling.
+        form: What the bytes of an observation are; None of vectors.
     """
 
     spec: EnvironmentSpec
     observation_dim: int
     action_dim: int
-    form: ObservationForm | None
     bounds: Bounds
+    form: ObservationForm | None = None
 
 
 def preflight(
