@@ -282,12 +282,18 @@ class Dataset:
         """Writes an npz file that `load` reads back to a dataset of the same fingerprint.
 
         Raises:
-            ValueError: If the path does not end with .npz, or transitions last several steps.
+            ValueError: If the path does not end with .npz, observations are dictionaries, or
+                transitions last several steps.
             OSError: If the disk does not take it; a former file is intact then.
         """
         path = user_path(path)
         if path.suffix != ".npz":
             raise ValueError(f"{path}: a dataset is saved as npz: let the name end with .npz")
+        if self.form is not None and self.form.parts[0].name:
+            raise ValueError(
+                f"{path}: observations are {self.form}, and a file of floq's holds vectors or one "
+                "image: keep the arrays that the dataset was made from"
+            )
         if self.lookahead != 1:
             raise ValueError(
                 f"{path}: these transitions last {self.lookahead} steps: save the dataset that "
