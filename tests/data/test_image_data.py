@@ -123,7 +123,7 @@ def test_images_are_saved_and_loaded_as_they_are(tmp_path):
     data.save(tmp_path / "seen.npz")
     assert Dataset.load(tmp_path / "seen.npz").fingerprint() == data.fingerprint()
     both, _ = seen_data("both")
-    with pytest.raises(ValueError, match="'camera'.* keep the arrays"):
+    with pytest.raises(ValueError, match=r"'camera'.* keep the arrays"):
         both.save(tmp_path / "both.npz")
 
 

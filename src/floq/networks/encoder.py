@@ -9,10 +9,44 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from floq.networks.mlp import MLP, Dense, NetworkConfig
 from floq.observations import EncoderConfig, ObservationForm, Part
+from floq.processor import batches_products
 from floq.types import Batch, Statistics
 
 Module = TypeVar("Module", bound=Any)
 _KERNEL_INITIALIZER = jax.nn.initializers.glorot_uniform()
+
+
+def _convolved(images: Array, kernel: Array) -> Array:
+    """A convolution of 3 × 3 pixels that keeps height and width."""
+    if batches_products():
+        axes = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=axes)
+    # On a CPU one product of all pixels' neighbourhoods: XLA's own convolutions, and its windows of
+    # pooling, took 35 times as long inside of a loop of updates.
+    height, width = images.shape[1:3]
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _pooled(images: Array) -> Array:
+    """The largest of 3 × 3 pixels around every second one."""
+    if batches_products():
+        window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
+        return jax.lax.reduce_window(images, -jnp.inf, jax.lax.max, window, strides, "SAME")
+    # Equal pixels share the gradient here; a window's goes to the first.
+    for axis in (1, 2):
+        size = images.shape[axis]
+        half = -(-size // 2)
+        missing = 2 * half + 1 - size
+        edges = [(0, 0)] * 4
+        edges[axis] = (missing // 2, missing - missing // 2)
+        padded = jnp.pad(images, edges, constant_values=-jnp.inf)
+        first, second, third = (
+            jax.lax.slice_in_dim(padded, start, start + 2 * half - 1, 2, axis) for start in range(3)
+        )
+        images = jnp.maximum(jnp.maximum(first, second), third)
+    return images
 
 
 class Convolution(eqx.Module):
@@ -29,11 +63,7 @@ class Convolution(eqx.Module):
         self, images: Float[Array, "batch height width inputs"]
     ) -> Float[Array, "batch height width outputs"]:
         """Applies the layer to each image."""
-        axes = ("NHWC", "HWIO", "NHWC")
-        found = jax.lax.conv_general_dilated(
-            images, self.kernel, (1, 1), "SAME", dimension_numbers=axes
-        )
-        return found + self.bias
+        return _convolved(images, self.kernel) + self.bias
 
 
 class Stack(eqx.Module):
@@ -52,10 +82,7 @@ class Stack(eqx.Module):
         self, images: Float[Array, "batch height width inputs"]
     ) -> Float[Array, "batch half_height half_width outputs"]:
         """Half as many pixels a side, rounded up."""
-        window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
-        hidden = jax.lax.reduce_window(
-            self.first(images), -jnp.inf, jax.lax.max, window, strides, "SAME"
-        )
+        hidden = _pooled(self.first(images))
         for before, after in self.blocks:
             hidden += after(jax.nn.relu(before(jax.nn.relu(hidden))))
         return hidden
