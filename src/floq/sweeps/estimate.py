@@ -4,14 +4,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from floq.algorithms.common import data_chunk
+from floq.algorithms.common import data_chunk, frames_of
 from floq.compute import update_flops
 from floq.data.paths import dataset_name
 from floq.sweeps.plan import standing
 from floq.sweeps.queue import forecast
 from floq.sweeps.settings import spelled
 from floq.sweeps.spec import Spec
-from floq.tasks import task_sizes
+from floq.tasks import task_form, task_sizes
 from floq.types import Statistics
 
 
@@ -92,5 +92,8 @@ def task_flops(config: Any, task: str) -> float:
     """
     observation_dim, action_dim = task_sizes(task)
     # Any range of rewards: it is a constant in the program.
-    statistics = Statistics(observation_dim, action_dim * data_chunk(config), -1.0, 0.0)
+    form, frames = task_form(task), frames_of(config)
+    form = form and form._replace(frames=frames)
+    sizes = observation_dim * frames, action_dim * data_chunk(config)
+    statistics = Statistics(*sizes, -1.0, 0.0, form)
     return update_flops(config, statistics)
