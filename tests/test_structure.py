@@ -15,8 +15,8 @@ from floq.commands.train import Train
 
 SOURCE = Path(floq.__file__).parent
 ROOMS = """
-types settings shell plugins interrupted streams extras progress disk compiled workers client
-processor flow_matching diffusion losses networks critics policies algorithms
+settings observations types shell plugins interrupted streams extras progress disk compiled
+workers client processor flow_matching diffusion losses networks critics policies algorithms
 data envs tasks presets intervals acting evaluation recording compute export runs
 inspection reports sharing watching loggers training inspecting
 sweeps studies demo doctor commands cli

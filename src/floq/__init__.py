@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from floq.losses import td_target as td_target
     from floq.networks.mlp import MLP as MLP
     from floq.networks.mlp import NetworkConfig as NetworkConfig
+    from floq.observations import EncoderConfig as EncoderConfig
     from floq.policies.deterministic import DeterministicPolicy as DeterministicPolicy
     from floq.policies.deterministic import DeterministicPolicyConfig as DeterministicPolicyConfig
     from floq.policies.flow import FlowPolicy as FlowPolicy
@@ -92,6 +93,7 @@ _HOMES = {
     "DeterministicPolicy": "floq.policies.deterministic",
     "DeterministicPolicyConfig": "floq.policies.deterministic",
     "Diverged": "floq.training.loop",
+    "EncoderConfig": "floq.observations",
     "Evaluation": "floq.evaluation",
     "Evaluator": "floq.evaluation",
     "Event": "floq.training.callbacks",

@@ -23,6 +23,7 @@ from floq.envs.make import MAX_EPISODE_STEPS, Environment, spec_of
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.intervals import student_half_width, wilson_interval
+from floq.observations import Frames
 from floq.progress import ProgressDisplay
 from floq.settings import takes_settings
 from floq.types import Policy
@@ -211,7 +212,7 @@ class Evaluator:
         if episodes < 1:
             raise ValueError(f"{episodes} episodes: there must be at least one.")
         environments, finished = self._started(episodes), 0
-        check_goals(episodes, environments.goal_count)
+        check_goals(episodes, environments.sizes.goal_count)
         try:
             rollouts = _Rollouts(policy, environments, episodes, seed)
             while rollouts.active.size:
@@ -334,7 +335,10 @@ class _Rollouts:
         self._returns = np.zeros(episodes)
         self._lengths = np.zeros(episodes, np.int64)
         self._successes = np.full(episodes, np.nan)
-        self._observations = np.zeros((BATCH, environments.observation_dim), np.float32)
+        sizes = environments.sizes
+        self._frames = Frames(
+            BATCH, sizes.observation_dim, count=getattr(policy, "frames", 1), dtype=sizes.dtype
+        )
         # Of each row: its episode, and the step that comes next in it.
         self._episode = np.zeros(BATCH, np.int32)
         self._time = np.zeros(BATCH, np.int32)
@@ -356,8 +360,8 @@ class _Rollouts:
         steps = self._environments.step(active, actions[active])
         episodes = self._episode[active]
         if on_step is not None:
-            on_step(Moment(episodes, self._observations[active], actions[active], steps))
-        self._observations[active] = steps.observations
+            on_step(Moment(episodes, self._frames.stacked[active], actions[active], steps))
+        self._frames.push(active, steps.observations)
         self._time[active] += 1
         self._returns[episodes] += steps.rewards
         self._lengths[episodes] += 1
@@ -375,13 +379,13 @@ class _Rollouts:
         """The policy's actions for all rows at their present steps."""
         # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
         keys = step_keys(self._seed, self._episode, self._time)
-        return self._policy(self._observations, keys)  # pyright: ignore
+        return self._policy(self._frames.stacked, keys)  # pyright: ignore
 
     def result(self) -> Evaluation:
         """The finished evaluation."""
         told = not np.isnan(self._successes).all()
         successes = np.nan_to_num(self._successes) if told else None
-        count = self._environments.goal_count
+        count = self._environments.sizes.goal_count
         goals = episode_goals(np.arange(len(self._returns)), count) if count else None
         return Evaluation(self._returns, self._lengths, successes, goals)
 
@@ -395,6 +399,6 @@ class _Rollouts:
         self._time[slots] = 0
         self._begun += slots.size
         seeds = np.array([episode_seed(self._seed, int(e)) for e in self._episode[slots]])
-        goals = episode_goals(self._episode[slots], self._environments.goal_count)
-        self._observations[slots] = self._environments.reset(slots, seeds, goals)
+        goals = episode_goals(self._episode[slots], self._environments.sizes.goal_count)
+        self._frames.begin(slots, self._environments.reset(slots, seeds, goals))
         self.active = np.union1d(self.active, slots)

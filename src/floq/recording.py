@@ -11,6 +11,7 @@ from floq.envs.make import Environment, spec_of
 from floq.envs.rendering import Camera, rendering_slots
 from floq.envs.slots import Slots
 from floq.evaluation import BATCH
+from floq.observations import Frames
 from floq.settings import takes_settings
 from floq.types import Policy
 
@@ -96,13 +97,14 @@ def record_episodes(
     cameras = [Camera(one, most) for one in slots.environments]
     numbers = np.full(BATCH, episodes[0], np.int32)
     numbers[:count] = episodes
-    rows = np.zeros((BATCH, slots.observation_dim), np.float32)
+    sizes, count_frames = slots.sizes, getattr(policy, "frames", 1)
+    frames = Frames(BATCH, sizes.observation_dim, count=count_frames, dtype=sizes.dtype)
     seeds = np.array([episode_seed(seed, episode) for episode in episodes])
     active = np.arange(count)
     goals = episode_goals(np.array(episodes), slots.goal_count)
-    rows[active] = slots.reset(active, seeds, goals)
+    frames.begin(active, slots.reset(active, seeds, goals))
     plans, time = Plans(BATCH, slots.action_dim), 0
-    observations = [[row.copy()] for row in rows[:count]]
+    observations = [[row.copy()] for row in frames.stacked[:count]]
     actions: list[list[np.ndarray]] = [[] for _ in episodes]
     rewards: list[list[float]] = [[] for _ in episodes]
     success = np.full(count, np.nan)
@@ -110,13 +112,13 @@ def record_episodes(
         camera.look()
     while active.size:
         times = np.full(BATCH, time, np.int32)
-        ask = partial(policy, rows, step_keys(seed, numbers, times))  # pyright: ignore
+        ask = partial(policy, frames.stacked, step_keys(seed, numbers, times))  # pyright: ignore
         chosen = plans.actions(active, times, ask)[active]
         steps = slots.step(active, chosen)
-        rows[active] = steps.observations
+        frames.push(active, steps.observations)
         success[active] = np.fmax(success[active], steps.successes)
         for row, slot in enumerate(active):
-            observations[slot].append(rows[slot].copy())
+            observations[slot].append(frames.stacked[slot].copy())
             actions[slot].append(chosen[row])
             rewards[slot].append(float(steps.rewards[row]))
             cameras[slot].look()

@@ -14,6 +14,7 @@ from floq.data.ogbench_files import read_ogbench, relabel, simulation_fields
 from floq.data.paths import dataset_files, dataset_name
 from floq.envs.make import make_env, sparse_reward
 from floq.extras import require_extra
+from floq.observations import ObservationForm, Part
 
 
 class _Domain(NamedTuple):
@@ -42,6 +43,7 @@ _MANIPULATION = {
     "puzzle-4x5": 99,
     "puzzle-4x6": 115,
 }
+_IMAGE = ObservationForm((Part("", (64, 64, 3)),))
 _DOMAINS = {
     **{
         f"{body}maze-{size}": _Domain(("navigate", "stitch", "explore"), sizes)
@@ -53,8 +55,13 @@ _DOMAINS = {
         for size in ("arena", "medium")
     },
     **{name: _Domain(("play", "noisy"), (entries, 5)) for name, entries in _MANIPULATION.items()},
+    **{
+        f"visual-{name}": _Domain(("play", "noisy"), (_IMAGE.nbytes, 5))
+        for name in _MANIPULATION
+        if name != "cube-octuple"
+    },
 }
-"""Every domain of OGBench that observes states."""
+"""Every domain of OGBench that observes states, and those whose images can be rendered here."""
 _SIZES = {
     f"{name}-{kind}-v0": domain.sizes for name, domain in _DOMAINS.items() for kind in domain.kinds
 }
@@ -86,6 +93,11 @@ def task_sizes(name: str) -> tuple[int, int]:
     if sizes is None:
         raise ValueError(unknown_task(name))
     return sizes
+
+
+def task_form(name: str) -> ObservationForm | None:
+    """What the bytes of a task's observations are; None of vectors."""
+    return _IMAGE if name.startswith("visual-") else None
 
 
 def check_task(name: str, *, has_goals: bool = False) -> None:

@@ -132,17 +132,19 @@ def test_an_algorithm_without_presets_has_its_defaults(monkeypatch):
 
 
 def test_small_networks_replace_all_networks():
-    """Every network of a config has the small size, and nothing else changes."""
+    """Every network of a config and its encoder have the small size; nothing else changes."""
     config = small(METHODS["floq"].start, width=8, depth=2)
     for network in (config.critic.network, config.distilled.network, config.policy.network):
         assert network.hidden_sizes == (8, 8)
     assert config.critic.network.layer_norm
     assert not config.policy.network.layer_norm
+    assert (config.encoder.channels, config.encoder.features) == ((8, 16, 16), 8)
     back = dataclasses.replace(
         config,
         critic=dataclasses.replace(config.critic, network=NetworkConfig(layer_norm=True)),
         distilled=dataclasses.replace(config.distilled, network=NetworkConfig(layer_norm=True)),
         policy=dataclasses.replace(config.policy, network=NetworkConfig()),
+        encoder=METHODS["floq"].start.encoder,
     )
     assert back == METHODS["floq"].start
 

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Real
 
 from floq.losses import ema_update
+from floq.networks import past_encoder
+from floq.observations import EncoderConfig
 from floq.policies.flow import BehaviourFlow, FlowPolicy
 from floq.settings import normalise
-from floq.types import Batch, Critic, Metrics
+from floq.types import Batch, Critic, Metrics, Statistics
 
 Loss = Callable[[Any, Any, Any, Batch, Any], tuple[Float[Array, ""], Metrics]]
 """The loss of an algorithm: (config, parameters, targets, batch, draws) to the loss and metrics."""
@@ -36,6 +38,7 @@ class TDConfig:
             once, and the target is their discounted return. 1 is the published form.
         n_step: Decisions whose rewards a target sums before it reads the next value. 1 is the
             published form.
+        encoder: How images become features; vectors are read as they are.
     """
 
     discount: float = 0.99
@@ -45,6 +48,7 @@ class TDConfig:
     target_rate: float = 0.005
     action_chunk: int = 1
     n_step: int = 1
+    encoder: EncoderConfig = EncoderConfig()
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
@@ -62,6 +66,13 @@ class TDConfig:
             raise ValueError(f"learning_rate is {self.learning_rate}: give a number above 0.")
         check_not_negative(self, "learning_rate_decay")
 
+    def with_encoder(self, statistics: Statistics) -> Statistics:
+        """What networks are made for: they read images as `encoder` says."""
+        if statistics.observations is None:
+            return statistics
+        form = statistics.observations._replace(encoder=self.encoder)
+        return statistics._replace(observations=form)
+
     @property
     def decision_discount(self) -> float:
         """The discount from a transition's observation to its next one."""
@@ -71,6 +82,11 @@ class TDConfig:
 def data_chunk(config: Any) -> int:
     """Steps of a decision as the data has it: the policy's, unless a critic reads longer ones."""
     return getattr(config, "critic_chunk", 0) or config.action_chunk
+
+
+def frames_of(config: Any) -> int:
+    """Frames of an environment that one observation of the networks holds."""
+    return config.encoder.frames if hasattr(config, "encoder") else 1
 
 
 def check_not_negative(config: Any, *names: str) -> None:
@@ -175,8 +191,8 @@ def gradient_step(
 
 
 def repeat_for_samples(
-    observations: Float[Array, "batch obs"], samples: int
-) -> Float[Array, "batch samples obs"]:
+    observations: Real[Array, "batch obs"], samples: int
+) -> Real[Array, "batch samples obs"]:
     """Each observation once for each sample of a value."""
     return jnp.repeat(observations[:, None], samples, axis=1)
 
@@ -185,7 +201,7 @@ def best_of_behaviour(
     critic: Critic,
     behaviour: BehaviourFlow,
     candidates: int,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
     """Of `candidates` actions of the behaviour flow at each state, the one of the largest value."""
@@ -209,7 +225,7 @@ def candidate_noise(
 def best_of_noise(
     critic: Critic,
     behaviour: BehaviourFlow,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     noise: Float[Array, "batch candidates act"],
     value_noise: Float[Array, "batch samples"],
 ) -> Float[Array, "batch act"]:
@@ -223,9 +239,11 @@ def best_of_noise(
         shape = (batch, candidates, rows.shape[-1])
         return jnp.broadcast_to(rows[:, None], shape).reshape(-1, rows.shape[-1])
 
-    states = each(observations)
-    actions = behaviour.actions(states, noise.reshape(-1, size))
-    values = critic.values(states, actions, each(value_noise)).reshape(batch, candidates)
+    # Once a state, before each candidate has a copy of it.
+    behaviour, states = past_encoder(behaviour, observations)
+    critic, judged = past_encoder(critic, observations)
+    actions = behaviour.actions(each(states), noise.reshape(-1, size))
+    values = critic.values(each(judged), actions, each(value_noise)).reshape(batch, candidates)
     # A mask in place of a gather, which exported programs have no good form of.
     chosen = jnp.argmax(values, axis=1)[:, None] == jnp.arange(candidates)
     return jnp.sum(jnp.where(chosen[..., None], actions.reshape(noise.shape), 0), axis=1)
@@ -235,7 +253,7 @@ def policy_next_actions(
     config: Any,
     policy: FlowPolicy,
     judge: Critic,
-    next_observations: Float[Array, "batch obs"],
+    next_observations: Real[Array, "batch obs"],
     noise: Float[Array, "batch samples act"],
     keys: Key[Array, " batch"] | None,
 ) -> Float[Array, "batch samples act"]:
@@ -252,7 +270,8 @@ def policy_next_actions(
     """
     samples = noise.shape[1]
     if config.target_candidates == 0:
-        return policy.actions(repeat_for_samples(next_observations, samples), noise)
+        policy, states = past_encoder(policy, next_observations)
+        return policy.actions(repeat_for_samples(states, samples), noise)
     assert keys is not None
     best = best_of_behaviour(
         judge, policy.behaviour, config.target_candidates, next_observations, keys
@@ -263,7 +282,7 @@ def policy_next_actions(
 def act_by_flow_policy(
     config: Any,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
     judge: Critic | None = None,
@@ -290,7 +309,7 @@ def act_by_flow_policy(
 def act_by_behaviour_flow(
     config: Any,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:

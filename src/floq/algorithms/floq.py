@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Real
 
 from floq.algorithms.common import (
     State,
@@ -153,6 +153,7 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
         statistics: Shapes and reward range of the data.
         key: Key of the initialisation.
     """
+    statistics = config.with_encoder(statistics)
     critic_key, distilled_key, policy_key = jax.random.split(key, 3)
     planned = statistics._replace(action_dim=_planned_size(config, statistics.action_dim))
     parameters = Parameters(
@@ -262,7 +263,7 @@ def distillation_loss(
     config: Config,
     critic: FlowCritic,
     distilled: ScalarCritic,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     actions: Float[Array, "batch act"],
     draws: FlowCriticDraws,
 ) -> tuple[Float[Array, ""], Float[Array, "ensemble batch samples"], Float[Array, "batch samples"]]:
@@ -354,7 +355,7 @@ def update(
 def act(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:

@@ -92,6 +92,7 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
         statistics: Shapes and reward range of the data.
         key: Key of the initialisation.
     """
+    statistics = config.with_encoder(statistics)
     critic_key, policy_key = jax.random.split(key)
     parameters = Parameters(
         config.critic.create(statistics, discount=config.decision_discount, key=critic_key),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.algorithms.common import (
     State,
@@ -18,7 +18,7 @@ from floq.algorithms.common import (
     initial_state,
 )
 from floq.algorithms.implicit import ImplicitConfig, ImplicitDraws, critic_loss, sample_draws_of
-from floq.networks import MLP
+from floq.networks import MLP, Encoded, observation_network
 from floq.policies.flow import BehaviourDraws, BehaviourFlow, FlowPolicyConfig
 from floq.types import Batch, Critic, Metrics, Statistics
 
@@ -46,7 +46,7 @@ class Parameters(eqx.Module):
     """Everything that the optimizer moves."""
 
     critic: Critic
-    value: MLP
+    value: MLP | Encoded
     behaviour: BehaviourFlow
 
 
@@ -70,10 +70,11 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
         statistics: Shapes of the data.
         key: Key of the initialisation.
     """
+    statistics = config.with_encoder(statistics)
     critic_key, value_key, behaviour_key = jax.random.split(key, 3)
     parameters = Parameters(
         config.critic.create(statistics, discount=config.decision_discount, key=critic_key),
-        MLP(statistics.observation_dim, 1, config.value_network, key=value_key),
+        observation_network(statistics, 1, config.value_network, key=value_key),
         BehaviourFlow(statistics, config.policy, key=behaviour_key),
     )
     return initial_state(config, parameters, parameters.critic)
@@ -113,7 +114,7 @@ def update(
 def act(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
@@ -127,7 +128,7 @@ def act(
 def act_behaviour(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:

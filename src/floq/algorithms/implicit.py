@@ -8,13 +8,13 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.algorithms.common import TDConfig
 from floq.critics import CriticConfig, ScalarCriticConfig
 from floq.critics.network import NoDraws
 from floq.losses import expectile_loss, quantile_loss, td_target
-from floq.networks import MLP, NetworkConfig
+from floq.networks import MLP, Encoded, NetworkConfig
 from floq.types import Batch, Critic, Metrics
 
 
@@ -43,7 +43,9 @@ class ImplicitConfig(TDConfig):
             raise ValueError(f"expectile is {self.expectile}: give a number between 0 and 1.")
 
 
-def state_values(value: MLP, observations: Float[Array, "batch obs"]) -> Float[Array, " batch"]:
+def state_values(
+    value: MLP | Encoded, observations: Real[Array, "batch obs"]
+) -> Float[Array, " batch"]:
     """V(s)."""
     return value(observations)[..., 0]
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.algorithms.common import State, check_not_negative, gradient_step, initial_state
 from floq.algorithms.implicit import (
@@ -17,7 +17,7 @@ from floq.algorithms.implicit import (
     state_values,
 )
 from floq.losses import advantage_weights
-from floq.networks import MLP
+from floq.networks import MLP, Encoded, observation_network
 from floq.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 from floq.types import Batch, Critic, Metrics, Statistics
 
@@ -47,7 +47,7 @@ class Parameters(eqx.Module):
     """Everything that the optimizer moves."""
 
     critic: Critic
-    value: MLP
+    value: MLP | Encoded
     policy: GaussianPolicy
 
 
@@ -69,10 +69,11 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
         statistics: Shapes of the data.
         key: Key of the initialisation.
     """
+    statistics = config.with_encoder(statistics)
     critic_key, value_key, policy_key = jax.random.split(key, 3)
     parameters = Parameters(
         config.critic.create(statistics, discount=config.decision_discount, key=critic_key),
-        MLP(statistics.observation_dim, 1, config.value_network, key=value_key),
+        observation_network(statistics, 1, config.value_network, key=value_key),
         GaussianPolicy(statistics, config.policy, key=policy_key),
     )
     return initial_state(config, parameters, parameters.critic)
@@ -136,7 +137,7 @@ def update(
 def act(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.networks import ValueSupport
 from floq.types import Actions, Critic, Statistics
@@ -59,7 +59,7 @@ _REWARD_MARGIN = 0.01
 
 
 def pair_inputs(
-    observations: Float[Array, "batch obs"], actions: Actions
+    observations: Real[Array, "batch obs"], actions: Actions
 ) -> Float[Array, "batch actions_each features"]:
     """(s, a) side by side, for one action a state or several."""
     if actions.ndim == 2:

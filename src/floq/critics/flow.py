@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Real
 
 from floq.critics.common import (
     CriticConfig,
@@ -21,8 +21,11 @@ from floq.flow_matching import Method, integrate, interpolate, target_velocity, 
 from floq.losses import td_target_samples
 from floq.networks import (
     Aggregation,
+    Encoder,
     aggregate,
+    create_encoder,
     create_members,
+    encode,
     map_members,
 )
 from floq.types import Actions, Batch, Statistics
@@ -128,6 +131,7 @@ class FlowCritic(eqx.Module):
     """
 
     members: VelocityField
+    encoder: Encoder | None
     noise_interval: tuple[float, float] = eqx.field(static=True)
     config: FlowCriticConfig = eqx.field(static=True)
 
@@ -168,8 +172,9 @@ class FlowCritic(eqx.Module):
             config.noise_coverage * low * horizon,
             config.noise_coverage * high * horizon,
         )
+        self.encoder, seen = create_encoder(statistics, key=key)
         self.members = create_members(
-            lambda member_key: VelocityField(statistics, support, config, key=member_key),
+            lambda member_key: VelocityField(seen, support, config, key=member_key),
             config.members,
             key=key,
         )
@@ -198,7 +203,7 @@ class FlowCritic(eqx.Module):
 
     def return_samples(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         initial_noise: Float[Array, "batch samples"],
         *,
@@ -213,9 +218,10 @@ class FlowCritic(eqx.Module):
             integration_steps: Steps K, if not those of the config.
         """
         steps = self.config.integration_steps if integration_steps is None else integration_steps
+        states = encode(self.encoder, observations)
 
         def carry(member: VelocityField) -> Float[Array, "batch samples"]:
-            condition = member.condition(observations, actions)
+            condition = member.condition(states, actions)
             return integrate(
                 lambda time, value: member(condition, value, time),
                 initial_noise,
@@ -227,14 +233,15 @@ class FlowCritic(eqx.Module):
 
     def return_trajectories(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         initial_noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble points batch samples"]:
         """What `return_samples` passes on its way: K + 1 points from noise to value."""
+        states = encode(self.encoder, observations)
 
         def carry(member: VelocityField) -> Float[Array, "points batch samples"]:
-            condition = member.condition(observations, actions)
+            condition = member.condition(states, actions)
             return trajectory(
                 lambda time, value: member(condition, value, time),
                 initial_noise,
@@ -252,7 +259,7 @@ class FlowCritic(eqx.Module):
 
     def values(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         initial_noise: Float[Array, "batch samples"],
         *,
@@ -270,33 +277,34 @@ class FlowCritic(eqx.Module):
 
     def features(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples features"]:
         """Every member's last hidden layer where the flow starts: at t = 0, in `noise`."""
-        start = jnp.zeros_like(noise)
+        start, states = jnp.zeros_like(noise), encode(self.encoder, observations)
         return map_members(
-            lambda member: member.features(member.condition(observations, actions), noise, start),
+            lambda member: member.features(member.condition(states, actions), noise, start),
             self.members,
         )
 
     def velocities(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         values: Float[Array, "batch samples"],
         time: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples"]:
         """Every member's velocity v(t, z | s, a) at the points `values` and times `time`."""
+        states = encode(self.encoder, observations)
         return map_members(
-            lambda member: member(member.condition(observations, actions), values, time),
+            lambda member: member(member.condition(states, actions), values, time),
             self.members,
         )
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch #samples"],
         draws: FlowCriticDraws,
@@ -327,8 +335,9 @@ class FlowCritic(eqx.Module):
             aim = path_end + velocity_shift
         else:
             aim = target_velocity(noise, path_end) + velocity_shift
+        states = encode(self.encoder, observations)
         predicted = map_members(
-            lambda member: member.predict(member.condition(observations, actions), points, time),
+            lambda member: member.predict(member.condition(states, actions), points, time),
             self.members,
         )
         return jnp.mean(jnp.sum(jnp.square(predicted - aim), axis=-1))

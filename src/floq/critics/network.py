@@ -5,11 +5,21 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.critics.common import CriticConfig, check_ensemble, pair_inputs
 from floq.losses import td_target_samples
-from floq.networks import MLP, Aggregation, NetworkConfig, aggregate, create_members, map_members
+from floq.networks import (
+    MLP,
+    Aggregation,
+    Encoder,
+    NetworkConfig,
+    aggregate,
+    create_encoder,
+    create_members,
+    encode,
+    map_members,
+)
 from floq.settings import normalise
 from floq.types import Actions, Batch, Statistics
 
@@ -49,6 +59,7 @@ class NetworkCritic(eqx.Module):
     """
 
     members: MLP
+    encoder: Encoder | None
     config: Any = eqx.field(static=True)
 
     def __init__(
@@ -70,7 +81,8 @@ class NetworkCritic(eqx.Module):
             key: Key of the initialisation.
         """
         self.config = config
-        inputs = statistics.observation_dim + statistics.action_dim + noise_size
+        self.encoder, seen = create_encoder(statistics, key=key)
+        inputs = seen.observation_dim + seen.action_dim + noise_size
         self.members = create_members(
             lambda member_key: MLP(inputs, outputs, config.network, key=member_key),
             config.members,
@@ -92,11 +104,11 @@ class NetworkCritic(eqx.Module):
 
     def inputs(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"] | None,
     ) -> Float[Array, "batch samples_each inputs"]:
-        """What a member reads, once for each action of a state."""
+        """What a member reads of states, or their features, once for each action of a state."""
         return pair_inputs(observations, actions)
 
     def samples_of(
@@ -107,22 +119,22 @@ class NetworkCritic(eqx.Module):
 
     def outputs(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"] | None = None,
     ) -> Float[Array, "ensemble batch samples_each outputs"]:
         """Every member's outputs."""
-        inputs = self.inputs(observations, actions, noise)
+        inputs = self.inputs(encode(self.encoder, observations), actions, noise)
         return map_members(lambda member: member(inputs), self.members)
 
     def features(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples_each features"]:
         """Every member's last hidden layer."""
-        inputs = self.inputs(observations, actions, noise)
+        inputs = self.inputs(encode(self.encoder, observations), actions, noise)
         return map_members(lambda member: member.features(member.first(inputs)), self.members)
 
     def aggregate(self, values: Float[Array, "ensemble *shape"]) -> Float[Array, "*shape"]:
@@ -131,7 +143,7 @@ class NetworkCritic(eqx.Module):
 
     def return_samples(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples"]:
@@ -141,7 +153,7 @@ class NetworkCritic(eqx.Module):
 
     def values(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"] | None = None,
     ) -> Float[Array, " batch"]:
@@ -151,7 +163,7 @@ class NetworkCritic(eqx.Module):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch target_samples"],
         draws: Any,

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.critics.common import check_target_samples
 from floq.critics.network import NetworkCritic, NetworkCriticConfig
@@ -97,7 +97,7 @@ class QuantileCritic(NetworkCritic):
 
     def inputs(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"] | None,
     ) -> Float[Array, "batch samples inputs"]:
@@ -113,7 +113,7 @@ class QuantileCritic(NetworkCritic):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch target_samples"],
         draws: QuantileCriticDraws,

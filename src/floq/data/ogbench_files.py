@@ -9,6 +9,7 @@ import numpy as np
 
 from floq.data.npz import read_arrays
 from floq.data.validation import check_arrays
+from floq.observations import packed
 
 
 def read_ogbench(path: Path, *, simulation: Sequence[str] = ()) -> dict[str, np.ndarray]:
@@ -20,24 +21,28 @@ def read_ogbench(path: Path, *, simulation: Sequence[str] = ()) -> dict[str, np.
             button_states.
 
     Returns:
-        `observations` float32 (rows, obs), `actions` float32 (rows, act), `terminals` (rows,), 1 at
-        the last row of each trajectory, whose action leads nowhere; and the simulation fields as
-        the file holds them.
+        `observations` float32 (rows, obs), or images of bytes, `actions` float32 (rows, act),
+        `terminals` (rows,), 1 at the last row of each trajectory, whose action leads nowhere; and
+        the simulation fields as the file holds them.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, lacks a field, or holds unsound data.
     """
     fields = ("observations", "actions", "terminals", *simulation)
-    arrays = check_arrays(read_arrays(path, required=fields), source=str(path))
-    for field in ("observations", "actions"):
-        arrays[field] = arrays[field].astype(np.float32, copy=False)
-    return arrays
+    arrays = read_arrays(path, required=fields)
+    rows, form = packed(arrays["observations"], source=str(path))
+    checked = check_arrays({**arrays, "observations": rows}, source=str(path))
+    checked["actions"] = checked["actions"].astype(np.float32, copy=False)
+    if form is not None:
+        return {**checked, "observations": arrays["observations"]}
+    checked["observations"] = checked["observations"].astype(np.float32, copy=False)
+    return checked
 
 
 def simulation_fields(task_name: str) -> tuple[str, ...]:
     """The fields of the simulator's state from which the rewards of a task follow."""
-    if task_name.startswith(("scene", "puzzle")):
+    if task_name.removeprefix("visual-").startswith(("scene", "puzzle")):
         return ("qpos", "button_states")
     return ("qpos",)
 
@@ -64,16 +69,17 @@ def relabel(
 
     simulator: Any = env.unwrapped
     widths = {
-        "observations": simulator.observation_space.shape[0],
-        "actions": simulator.action_space.shape[0],
-        "qpos": simulator.model.nq,
+        "observations": simulator.observation_space.shape,
+        "actions": simulator.action_space.shape,
+        "qpos": (simulator.model.nq,),
     }
     if "button_states" in arrays:
-        widths["button_states"] = simulator._num_buttons
-    for field, width in widths.items():
-        if arrays[field].shape[1] != width:
+        widths["button_states"] = (simulator._num_buttons,)
+    for field, due in widths.items():
+        if (found := arrays[field].shape[1:]) != due:
+            held, width = (" x ".join(map(str, shape)) for shape in (found, due))
             raise ValueError(
-                f"{source}: {field} has {arrays[field].shape[1]} entries a row, and the "
+                f"{source}: {field} has {held} entries a row, and the "
                 f"environment of {task_name} has {width}: the file belongs to another environment"
             )
     labelled = dict(arrays)

@@ -79,16 +79,18 @@ def _refuse_doubtful(
     )
 
 
-def rows_of_transitions(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def rows_of_transitions(
+    arrays: dict[str, np.ndarray], *, is_packed: bool = False
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Separate transitions as rows of states, each stored once, and the rows where they start.
 
     Args:
         arrays: Checked fields, with next_observations and maybe ends.
+        is_packed: Whether observations are rows of bytes.
     """
-    states, following = (
-        arrays[field].astype(np.float32, copy=False)
-        for field in ("observations", "next_observations")
-    )
+    states, following = arrays["observations"], arrays["next_observations"]
+    dtype = states.dtype if is_packed else np.float32
+    states, following = (values.astype(dtype, copy=False) for values in (states, following))
     breaks = np.ones(len(states), dtype=bool)
     breaks[:-1] = (following[:-1] != states[1:]).any(axis=1)
     if "ends" in arrays:
@@ -98,12 +100,12 @@ def rows_of_transitions(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.nda
     transitions = np.arange(len(states)) + np.cumsum(breaks) - breaks
     size = len(states) + int(breaks.sum())
 
-    def spread(values: np.ndarray) -> np.ndarray:
-        rows = np.zeros((size, *values.shape[1:]), dtype=np.float32)
+    def spread(values: np.ndarray, dtype: np.typing.DTypeLike = np.float32) -> np.ndarray:
+        rows = np.zeros((size, *values.shape[1:]), dtype)
         rows[transitions] = values
         return rows
 
-    rows = {"observations": spread(states)}
+    rows = {"observations": spread(states, dtype)}
     rows["observations"][transitions[breaks] + 1] = following[breaks]
     rows |= {field: spread(arrays[field]) for field in ("actions", "rewards", "masks")}
     return rows, transitions

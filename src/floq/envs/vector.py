@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from floq.envs.make import EnvironmentSpec
-from floq.envs.slots import Slots, Steps
+from floq.envs.slots import Sizes, Slots, Steps
 from floq.envs.worker import FAILURE, HEADER, RESET, START, STEP, frame, unpack_steps
 from floq.workers import require_posix
 
@@ -38,9 +38,7 @@ class VectorEnvironment:
 
     Attributes:
         count: Number of slots.
-        observation_dim: Entries of an observation.
-        action_dim: Entries of an action.
-        goal_count: Goals that an episode can be given, numbered from 1; 0 if none can.
+        sizes: What an observation and an action look like.
         closed: Whether the workers are gone.
     """
 
@@ -90,13 +88,16 @@ class VectorEnvironment:
             for worker, size in zip(self._workers, sizes, strict=True):
                 worker.start(spec, int(size), 2 * step_timeout)
             deadline = time.monotonic() + start_timeout
-            dims: list[tuple[int, int, int]] = [
-                worker.started(deadline) for worker in self._workers
-            ]
+            found: list[Sizes] = [worker.started(deadline) for worker in self._workers]
         except BaseException:
             self.close()
             raise
-        self.observation_dim, self.action_dim, self.goal_count = dims[0]
+        self.sizes = found[0]
+
+    @property
+    def action_dim(self) -> int:
+        """Entries of an action."""
+        return self.sizes.action_dim
 
     def reset(
         self, slots: np.ndarray, seeds: np.ndarray, goals: np.ndarray | None = None
@@ -110,7 +111,7 @@ class VectorEnvironment:
                 0 everywhere.
 
         Returns:
-            The first observations, float32 [batch, obs].
+            The first observations, float32 [batch, obs], or bytes.
 
         Raises:
             WorkerError: If an environment fails, or the worker does not answer in time.
@@ -184,10 +185,9 @@ class _InProcess:
     def start(self, spec: EnvironmentSpec, count: int, timeout: float) -> None:
         self._slots = self._guarded(Slots.build, spec, count)
 
-    def started(self, deadline: float) -> tuple[int, int, int]:
-        slots = self._slots
-        assert slots is not None
-        return slots.observation_dim, slots.action_dim, slots.goal_count
+    def started(self, deadline: float) -> Sizes:
+        assert self._slots is not None
+        return self._slots.sizes
 
     def send(self, kind: bytes, slots: np.ndarray, arguments: np.ndarray) -> None:
         assert self._slots is not None
@@ -249,10 +249,10 @@ class Worker:
         start = {"spec": spec.to_json(), "count": count, "timeout": int(timeout) + 1}
         self._write(frame(START, json.dumps(start).encode()))
 
-    def started(self, deadline: float) -> tuple[int, int, int]:
-        """Entries of an observation and of an action, and goals, once they are built."""
-        observation_dim, action_dim, goal_count = json.loads(self._read_frame(deadline))
-        return observation_dim, action_dim, goal_count
+    def started(self, deadline: float) -> Sizes:
+        """What observations and actions look like, once the environments are built."""
+        self._sizes = Sizes(*json.loads(self._read_frame(deadline)))
+        return self._sizes
 
     def send(self, kind: bytes, slots: np.ndarray, arguments: np.ndarray) -> None:
         """Asks for a reset or a step, and does not wait for it."""
@@ -262,8 +262,8 @@ class Worker:
         """What came of it."""
         payload = self._read_frame(deadline)
         if kind == RESET:
-            return (np.frombuffer(payload, np.float32).reshape(batch, -1),)
-        return unpack_steps(payload, batch)
+            return (np.frombuffer(payload, self._sizes.dtype).reshape(batch, -1),)
+        return unpack_steps(payload, batch, self._sizes.dtype)
 
     def hang_up(self) -> None:
         """Tells the process to end."""

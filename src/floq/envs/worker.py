@@ -28,15 +28,21 @@ def frame(kind: bytes, payload: bytes) -> bytes:
     return HEADER.pack(kind, len(payload)) + payload
 
 
-def unpack_steps(payload: bytes, batch: int) -> Steps:
-    """The `Steps` of `batch` environments from the bytes of its arrays, one after the other."""
+def unpack_steps(payload: bytes, batch: int, dtype: np.dtype) -> Steps:
+    """The `Steps` of `batch` environments from the bytes of its arrays, one after the other.
+
+    Args:
+        payload: The bytes.
+        batch: Number of environments.
+        dtype: Of an observation.
+    """
     tail = 8 + 1 + 1 + 8
-    observation_dim = (len(payload) // batch - tail) // 4
-    sizes = np.cumsum([batch * size for size in (4 * observation_dim, 8, 1, 1)])
+    observation_bytes = len(payload) // batch - tail
+    sizes = np.cumsum([batch * size for size in (observation_bytes, 8, 1, 1)])
     parts = (payload[a:b] for a, b in zip([0, *sizes], [*sizes, len(payload)], strict=True))
-    dtypes = (np.float32, np.float64, np.bool_, np.bool_, np.float64)
+    dtypes = (dtype, np.float64, np.bool_, np.bool_, np.float64)
     observations, *rest = (np.frombuffer(p, d) for p, d in zip(parts, dtypes, strict=True))
-    return Steps(observations.reshape(batch, observation_dim), *rest)
+    return Steps(observations.reshape(batch, -1), *rest)
 
 
 class _Server:
@@ -51,8 +57,7 @@ class _Server:
             start = json.loads(payload)
             self.timeout = start["timeout"]
             self.slots = Slots.build(EnvironmentSpec.from_json(start["spec"]), start["count"])
-            slots = self.slots
-            return json.dumps([slots.observation_dim, slots.action_dim, slots.goal_count]).encode()
+            return json.dumps(self.slots.sizes).encode()
         if self.slots is None:
             raise RuntimeError("the worker was asked to act before it was told what to build")
         # A request is the slots' numbers (int32), then a seed and a goal (uint32) or an action for

@@ -75,6 +75,11 @@ def export_policy(trained: Trained, directory: str | Path, *, format: Format = "
     folder = user_path(directory)
     if format not in FORMATS:
         raise ValueError(f"format is {format!r}: give {', '.join(FORMATS)}.")
+    if trained.statistics.observations is not None:
+        raise ValueError(
+            f"the policy reads {trained.statistics.observations}: only policies that read vectors "
+            "can be exported so far. It acts with floq installed, by floq.load_run(...).actor()."
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: give another folder, or remove it.")
     decision, precision = _decision(trained)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from floq.critics.flow import FlowCriticConfig
@@ -100,7 +99,8 @@ def _acting_program(run: Run) -> str:
     config, act = run.config, run.algorithm.act
     state = jax.eval_shape(lambda: run.state_of(config.seeds[0]))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), BATCH))
-    observations = jax.ShapeDtypeStruct((BATCH, config.statistics.observation_dim), jnp.float32)
+    shape = BATCH, config.statistics.observation_dim
+    observations = jax.ShapeDtypeStruct(shape, config.statistics.observation_dtype)
     return str(
         jax.make_jaxpr(lambda *arguments: act(config.config, *arguments[:2], keys=arguments[2]))(
             state, observations, keys

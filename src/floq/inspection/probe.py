@@ -113,7 +113,9 @@ def state_values(
 def _blocks(rows: np.ndarray, size: int) -> np.ndarray:
     """The rows, the last one repeated, as blocks of one size: [blocks, size, entries]."""
     padded = np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % size, axis=0)])
-    return padded.astype(np.float32).reshape(-1, size, rows.shape[1])
+    # What images are in stays bytes.
+    dtype = rows.dtype if rows.dtype == np.uint8 else np.float32
+    return padded.astype(dtype).reshape(-1, size, rows.shape[1])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -267,12 +269,12 @@ def maze_view(
         seed: The evaluation's seed.
 
     Returns:
-        The view; None if the environment is no maze of OGBench's.
+        The view; None if the environment is no maze of OGBench's, or is seen in images.
     """
     slots = Slots.build(environment, 1)
     try:
         maze: Any = slots.environments[0].unwrapped
-        if not hasattr(maze, "maze_map"):
+        if not hasattr(maze, "maze_map") or slots.form is not None:
             return None
         slots.reset(np.zeros(1, np.int64), np.array([episode_seed(seed, 0)]))
         goal = np.array(maze.cur_goal_xy, float)

@@ -11,11 +11,18 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.diffusion import denoise, diffuse
 from floq.flow_matching import integrate, interpolate, target_velocity
-from floq.networks import MLP, NetworkConfig
+from floq.networks import (
+    MLP,
+    Encoder,
+    NetworkConfig,
+    create_encoder,
+    encode,
+    past_encoder,
+)
 from floq.settings import normalise
 from floq.types import Metrics, Statistics
 
@@ -74,6 +81,7 @@ class BehaviourFlow(eqx.Module):
     """
 
     network: MLP
+    encoder: Encoder | None
     action_dim: int = eqx.field(static=True)
     config: FlowPolicyConfig = eqx.field(static=True)
 
@@ -91,7 +99,8 @@ class BehaviourFlow(eqx.Module):
             config: Settings.
             key: Key of the initialisation.
         """
-        inputs = statistics.observation_dim + statistics.action_dim + 1
+        self.encoder, seen = create_encoder(statistics, key=key)
+        inputs = seen.observation_dim + seen.action_dim + 1
         self.network = MLP(inputs, statistics.action_dim, config.network, key=key)
         self.action_dim = statistics.action_dim
         self.config = config
@@ -106,23 +115,25 @@ class BehaviourFlow(eqx.Module):
 
     def predict(
         self,
-        observations: Float[Array, "*shape obs"],
+        observations: Real[Array, "*shape obs"],
         actions: Float[Array, "*shape act"],
         time: Float[Array, "*shape 1"],
     ) -> Float[Array, "*shape act"]:
         """The velocity at a point `actions` of the flow, or the noise in one of a diffusion."""
-        return self.network(jnp.concatenate([observations, actions, time], axis=-1))
+        states = encode(self.encoder, observations)
+        return self.network(jnp.concatenate([states, actions, time], axis=-1))
 
     def actions(
-        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+        self, observations: Real[Array, "*shape obs"], noise: Float[Array, "*shape act"]
     ) -> Float[Array, "*shape act"]:
         """Actions in [−1, 1]: the clipped ends of the flow from `noise`."""
+        flow, states = past_encoder(self, observations)
 
         def predict(
             time: Float[Array, ""], point: Float[Array, "*shape act"]
         ) -> Float[Array, "*shape act"]:
             times = jnp.broadcast_to(time, (*point.shape[:-1], 1))
-            return self.predict(observations, point, times)
+            return flow.predict(states, point, times)
 
         steps = self.config.flow_steps
         if self.config.path == "straight":
@@ -133,7 +144,7 @@ class BehaviourFlow(eqx.Module):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         draws: BehaviourDraws,
     ) -> Float[Array, ""]:
@@ -153,7 +164,7 @@ class BehaviourFlow(eqx.Module):
         return jax.vmap(lambda key: jax.random.normal(key, (self.action_dim,)))(keys)
 
     def __call__(
-        self, observations: Float[Array, "batch obs"], keys: Key[Array, " batch"], /
+        self, observations: Real[Array, "batch obs"], keys: Key[Array, " batch"], /
     ) -> Float[Array, "batch act"]:
         """Actions in [−1, 1], each drawn with the key of its own row."""
         return self.actions(observations, self.action_noise(keys))
@@ -164,6 +175,7 @@ class FlowPolicy(eqx.Module):
 
     behaviour: BehaviourFlow
     one_step: MLP
+    encoder: Encoder | None
 
     def __init__(
         self,
@@ -180,7 +192,8 @@ class FlowPolicy(eqx.Module):
             key: Key of the initialisation.
         """
         behaviour_key, one_step_key = jax.random.split(key)
-        inputs = statistics.observation_dim + statistics.action_dim
+        self.encoder, seen = create_encoder(statistics, key=one_step_key)
+        inputs = seen.observation_dim + seen.action_dim
         self.behaviour = BehaviourFlow(statistics, config, key=behaviour_key)
         self.one_step = MLP(inputs, statistics.action_dim, config.network, key=one_step_key)
 
@@ -199,18 +212,19 @@ class FlowPolicy(eqx.Module):
         return FlowPolicyDraws(behaviour, jax.random.normal(one_step_key, shape))
 
     def _one_step_unclipped(
-        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+        self, observations: Real[Array, "*shape obs"], noise: Float[Array, "*shape act"]
     ) -> Float[Array, "*shape act"]:
-        return self.one_step(jnp.concatenate([observations, noise], axis=-1))
+        states = encode(self.encoder, observations)
+        return self.one_step(jnp.concatenate([states, noise], axis=-1))
 
     def actions(
-        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+        self, observations: Real[Array, "*shape obs"], noise: Float[Array, "*shape act"]
     ) -> Float[Array, "*shape act"]:
         """Actions μ(s, ε) in [−1, 1] of the one-step policy."""
         return jnp.clip(self._one_step_unclipped(observations, noise), -1, 1)
 
     def distillation_loss(
-        self, observations: Float[Array, "batch obs"], draws: FlowPolicyDraws
+        self, observations: Real[Array, "batch obs"], draws: FlowPolicyDraws
     ) -> Float[Array, ""]:
         """The squared distance ‖μ(s, ε) − flow(s, ε)‖² of the student to the (fixed) flow."""
         noise = draws.one_step_noise
@@ -219,7 +233,7 @@ class FlowPolicy(eqx.Module):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         value_of: Callable[[Float[Array, "batch act"]], Float[Array, " batch"]],
         draws: FlowPolicyDraws,

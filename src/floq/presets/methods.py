@@ -147,14 +147,20 @@ def _residual(depth: int, blocks: int) -> NetworkConfig:
 
 
 def small(config: Any, *, width: int = 64, depth: int = 3) -> Any:
-    """The same method with small networks, for a CPU.
+    """The same method with small networks, for a CPU, and images of up to 64 × 64 pixels.
 
     Args:
         config: The settings of any algorithm.
         width: Width of every hidden layer.
         depth: Number of hidden layers.
     """
-    return with_networks(config, hidden_sizes=(width,) * depth)
+    config = with_networks(config, hidden_sizes=(width,) * depth)
+    if not hasattr(config, "encoder"):
+        return config
+    encoder = dataclasses.replace(
+        config.encoder, channels=(8, 16, 16), residual_blocks=0, features=width
+    )
+    return dataclasses.replace(config, encoder=encoder)
 
 
 def fast(config: Any) -> Any:

@@ -370,6 +370,8 @@ def _config_of(data: Any, name: str) -> RunConfig:
         # Runs of former versions do not say these.
         added = ("data", "action_bounds", "reading", "normalization", "goals")
         data = dict.fromkeys(added) | data
+        if isinstance(data.get("statistics"), dict):
+            data["statistics"] = {"observations": None, **data["statistics"]}
     config = from_json(RunConfig, data, name=name)
     try:
         algorithm = find_algorithm(config.algorithm)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from floq.algorithms.common import data_chunk
+from floq.algorithms.common import data_chunk, frames_of
 from floq.disk import user_path
 from floq.envs.make import SCALING
 from floq.envs.preflight import Bounds, meaning
@@ -84,6 +84,7 @@ class Run:
             config.config,
             self.state_of(config.seeds[0] if policy_seed is None else policy_seed),
             observation_dim=statistics.observation_dim,
+            form=statistics.observations,
             action_low=np.array(low, np.float32),
             action_high=np.array(high, np.float32),
             seed=seed,
@@ -209,9 +210,21 @@ def state_at(state: Any, index: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], state)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Policy:
+    """A compiled policy, and the frames that each of its observations holds."""
+
+    act: Callable[..., Any]
+    state: Any
+    frames: int
+
+    def __call__(self, observations: Any, keys: Any) -> Any:
+        return self.act(self.state, observations, keys)
+
+
 def make_policy(act: Callable[..., Any], config: Any, state: Any) -> Policy:
     """A policy from a function like an algorithm's `act`, and one seed's state."""
-    return functools.partial(_compiled_act(act, config), state)
+    return _Policy(_compiled_act(act, config), state, frames_of(config))
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.algorithms import floq
 from floq.critics import (
@@ -84,7 +84,7 @@ class DistilledCritic(FlowCritic):
 
     def values(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         initial_noise: Float[Array, "batch samples"] | None = None,
         *,
@@ -95,7 +95,7 @@ class DistilledCritic(FlowCritic):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch #samples"],
         draws: FlowCriticDraws,

@@ -4,14 +4,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from floq.algorithms.common import data_chunk
+from floq.algorithms.common import data_chunk, frames_of
 from floq.compute import update_flops
 from floq.data.paths import dataset_name
+from floq.observations import ObservationForm
 from floq.sweeps.plan import standing
 from floq.sweeps.queue import forecast
 from floq.sweeps.settings import spelled
 from floq.sweeps.spec import Spec
-from floq.tasks import task_sizes
+from floq.tasks import task_form, task_sizes
 from floq.types import Statistics
 
 
@@ -75,8 +76,8 @@ def estimate(spec: Spec, directory: Path) -> list[Estimate]:
             settings = "search"
         key = run.task if run.data else dataset_name(run.task), run.label, settings
         if key not in parts:
-            sizes = run.data.sizes if run.data else task_sizes(run.task)
-            gflops = _flops(run.config, sizes) / 1e9
+            own = run.data and _flops(run.config, run.data.sizes, None)
+            gflops = (own or task_flops(run.config, run.task)) / 1e9
             parts[key] = Estimate(*key, gflops, spec.cost.gflops_per_second)
         part, found = parts[key], standing(directory, run)
         part.runs += 1
@@ -92,11 +93,14 @@ def task_flops(config: Any, task: str) -> float:
     Raises:
         ValueError: If there is no such task.
     """
-    return _flops(config, task_sizes(task))
+    return _flops(config, task_sizes(task), task_form(task))
 
 
-def _flops(config: Any, sizes: tuple[int, int]) -> float:
+def _flops(config: Any, sizes: tuple[int, int], form: ObservationForm | None) -> float:
     observation_dim, action_dim = sizes
     # Any range of rewards: it is a constant in the program.
-    statistics = Statistics(observation_dim, action_dim * data_chunk(config), -1.0, 0.0)
+    frames = frames_of(config)
+    form = form and form._replace(frames=frames)
+    sizes = observation_dim * frames, action_dim * data_chunk(config)
+    statistics = Statistics(*sizes, -1.0, 0.0, form)
     return update_flops(config, statistics)

@@ -20,6 +20,7 @@ from jaxtyping import Array, Key
 
 from floq.data.dataset import Dataset
 from floq.data.goal_dataset import GoalDataset
+from floq.observations import ObservationForm
 from floq.types import Batch
 
 SEEDS, BATCH = "seeds", "batch"
@@ -77,6 +78,11 @@ class SplitSource:
 
     dataset: Dataset | GoalDataset
     grid: DeviceGrid = dataclasses.field(metadata={"static": True})
+
+    @property
+    def form(self) -> ObservationForm | None:
+        """What the bytes of an observation are; None of vectors."""
+        return self.dataset.form
 
     def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:
         """What the dataset draws, of which each device draws its share alone."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from floq.algorithms.common import data_chunk
+from floq.algorithms.common import data_chunk, frames_of
 from floq.data.dataset import Dataset
 from floq.data.replay import ReplayBuffer, Rows
 from floq.runs.checkpoint import Checkpoint, rows_folder
@@ -77,6 +77,7 @@ class OnlinePhase:
             config.environment,
             config.seeds,
             environments=self.stride,
+            frames=frames_of(config.config),
             processes=processes,
         )
         try:
@@ -156,7 +157,7 @@ class OnlinePhase:
             self._measure(self._updates - first, time.perf_counter() - started)
             if should_stop():
                 return False
-        self._log.append(self._collector.observations, self._outcome.experience)
+        self._log.append(self._collector.observations.copy(), self._outcome.experience)
         self._learners.add(self._outcome.experience)
         self._collector.take(self._outcome)
         self._actions, self._outcome = None, None
@@ -207,7 +208,7 @@ class OnlinePhase:
         # Without an update before there is no policy that is worth its noise.
         at_random = self._config.steps == 0 and self._steps < self._online.warmup
         return self._learners.act(
-            self._collector.observations, self._collector.time, at_random=at_random
+            self._collector.frames.stacked, self._collector.time, at_random=at_random
         )
 
     def _updates_due(self) -> int:
@@ -306,6 +307,7 @@ class OnlinePhase:
                 action_chunk=data_chunk(self._config.config),
                 n_step=self._config.config.n_step,
                 discount=self._config.config.discount,
+                form=self._config.statistics.observations,
             )
             for part in self._parts()
         ]
@@ -325,8 +327,8 @@ class OnlinePhase:
         if len(saved["actions"]):
             self._actions = saved["actions"]
         histories = self._log.restore(checkpoint.shards, checkpoint.rows)
-        dims = saved["observations"].shape[1], self._collector.action_dim
-        histories = histories or [Rows.empty(*dims)] * len(saved["observations"])
+        nothing = Rows.empty(saved["observations"], self._collector.action_dim)
+        histories = histories or [nothing] * len(saved["observations"])
         lost = self._collector.restore(saved, should_stop=should_stop)
         if lost is not None and lost.size:
             last = saved["observations"][lost]
@@ -345,6 +347,7 @@ class OnlinePhase:
                 chunk=data_chunk(config),
                 lookahead=lookahead(config),
                 discount=config.discount,
+                form=self._config.statistics.observations,
             )
             for index, part in enumerate(self._parts())
         ]

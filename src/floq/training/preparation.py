@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from floq.algorithms import find_algorithm
-from floq.algorithms.common import data_chunk
+from floq.algorithms.common import data_chunk, frames_of
 from floq.algorithms.normalization import Normalization
 from floq.data.dataset import Dataset
 from floq.data.formats import Source, as_sources
@@ -150,16 +150,22 @@ def check_task_of(task: str | None, env: Any, *, has_goals: bool = False) -> str
     return task
 
 
-def normalization_of(dataset: Dataset | None) -> Normalization:
+def normalization_of(dataset: Dataset | None, goals: Goals | None) -> Normalization:
     """How observations like the data's are normalised.
 
     Raises:
-        ValueError: If there is no data.
+        ValueError: If there is no data, or they are no vectors, or have goals beside them.
     """
     if dataset is None:
         raise ValueError(
             "normalize_observations is set and dataset is None: mean and deviation are the data's. "
             "Give data, or unset it."
+        )
+    if goals is not None or dataset.form is not None:
+        beside = "goals are given" if goals is not None else f"observations are {dataset.form}"
+        raise ValueError(
+            f"normalize_observations is set and {beside}: only vectors without goals are "
+            "normalised. Unset it."
         )
     return Normalization.of(np.asarray(dataset.observations))
 
@@ -205,7 +211,16 @@ def statistics_of(
     else:
         assert environment is not None
         action_dim = environment.action_dim * data_chunk(config)
-        found = Statistics(environment.observation_dim, action_dim, 0.0, 0.0)
+        frames, form = frames_of(config), environment.form
+        if form is not None:
+            form = form._replace(frames=frames)
+        elif frames > 1:
+            raise ValueError(
+                f"encoder.frames is {frames}, and the environment observes vectors: frames are of "
+                "images, so leave it at 1."
+            )
+        entries = environment.observation_dim * frames
+        found = Statistics(entries, action_dim, 0.0, 0.0, form)
     if reward_range is None:
         return found
     low, high = reward_range
@@ -243,10 +258,15 @@ def as_goals(dataset: Dataset, config: Any, goals: Goals | None) -> Dataset | Go
     """The dataset with one transition for each decision, whose goals are drawn if there are any.
 
     Raises:
-        ValueError: If the goals' entries are none of an observation.
+        ValueError: If the goals' entries are none of an observation, or observations are images.
     """
     if goals is None:
         return as_decisions(dataset, config)
+    if dataset.form is not None:
+        raise ValueError(
+            f"goals are given, and observations of the data are {dataset.form}: goals are entries "
+            "of observations that are vectors, so leave them out."
+        )
     goals.check_entries(dataset.sizes[0])
     ends = last_rows(dataset)
     seen = as_decisions(without_ends(dataset), config)
@@ -256,6 +276,7 @@ def as_goals(dataset: Dataset, config: Any, goals: Goals | None) -> Dataset | Go
 def as_decisions(dataset: Dataset, config: Any) -> Dataset:
     """The dataset with one transition for each decision of the algorithm."""
     chunk = data_chunk(config)
+    dataset = dataset.with_frames(frames_of(config))
     if chunk > 1 or config.n_step > 1:
         dataset = dataset.with_decisions(
             action_chunk=chunk, n_step=config.n_step, discount=config.discount
@@ -288,7 +309,7 @@ def check_environment(
     """
     return preflight(
         spec,
-        sizes=None if dataset is None else dataset.sizes,
+        sizes=None if dataset is None else dataset.shown,
         bounds=None if dataset is None else action_bounds(dataset),
         is_related=dataset is None,
         in_worker=processes != 0 and is_first(),
@@ -334,10 +355,10 @@ def with_environment(
         with contextlib.suppress(ValueError):
             bounds = meaning(former)
     statistics = config.statistics
-    action_dim = statistics.action_dim // data_chunk(config.config)
+    action_dim, form = statistics.action_dim // data_chunk(config.config), statistics.observations
     checked = preflight(
         spec,
-        sizes=(statistics.observation_dim, action_dim),
+        sizes=(form.bare if form else statistics.observation_dim, action_dim),
         bounds=None if is_same else bounds,
         is_related=is_same,
         in_worker=processes != 0 and is_first(),

@@ -141,12 +141,7 @@ def train(
     task = check_task_of(task, env, has_goals=goals is not None)
     check_policies(schedule, name, spec)
     dataset, noted = read_dataset(dataset)
-    if normalize_observations and goals is not None:
-        raise ValueError(
-            "normalize_observations is true and goals are given, which would stay as they are "
-            "beside normalised observations: leave one out."
-        )
-    normalization = normalization_of(dataset) if normalize_observations else None
+    normalization = normalization_of(dataset, goals) if normalize_observations else None
     fingerprint = None if dataset is None else dataset.fingerprint()
     source = None if dataset is None else as_goals(dataset, config, goals)
     environment = None if spec is None else check_environment(spec, source, processes=processes)
