@@ -21,8 +21,8 @@ def read_ogbench(path: Path, *, simulation: Sequence[str] = ()) -> dict[str, np.
             button_states.
 
     Returns:
-        `observations` float32 (rows, obs), or images of bytes, `actions` float32 (rows, act), `terminals` (rows,), 1 at
-        the last row of each trajectory, whose action leads nowhere; and the simulation fields as
+        `observations` float32 (rows, obs), or images of bytes, `actions` float32 (rows, act),
+        `terminals` (rows,), 1 at the last row of each trajectory, whose action leads nowhere; and the simulation fields as
         the file holds them.
 
     Raises:
