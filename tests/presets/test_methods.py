@@ -13,6 +13,7 @@ from floq.presets import methods
 from floq.presets.methods import (
     DOMAINS,
     METHODS,
+    VISUAL,
     fast,
     find_preset,
     preset,
@@ -27,10 +28,10 @@ def test_every_published_setting_is_for_a_task_that_exists():
     """The keys are exact names of datasets, whose five tasks can all be loaded by name."""
     known = set(task_names())
     for method in METHODS.values():
-        assert set(method.configs) <= set(DOMAINS)
+        assert set(method.configs) <= {*DOMAINS, *VISUAL}
         for config in (*method.configs.values(), method.start):
             algorithm_of(config)
-    for dataset in DOMAINS:
+    for dataset in (*DOMAINS, *VISUAL):
         stem = dataset.removesuffix("-v0")
         assert {f"{stem}-singletask-task{number}-v0" for number in range(1, 6)} <= known
 

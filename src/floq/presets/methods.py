@@ -23,6 +23,7 @@ from floq.critics import (
 )
 from floq.data.paths import dataset_name
 from floq.networks import NetworkConfig
+from floq.observations import EncoderConfig
 from floq.policies import FlowPolicyConfig, GaussianPolicyConfig
 
 
@@ -89,6 +90,15 @@ DOMAINS = {
     "puzzle-4x4-play-v0": Domain(4, 1000.0),
 }
 """The paper's ten domains, by the exact name of the dataset."""
+
+VISUAL = {
+    "visual-cube-single-play-v0": 300.0,
+    "visual-cube-double-play-v0": 100.0,
+    "visual-scene-play-v0": 100.0,
+    "visual-puzzle-3x3-play-v0": 300.0,
+    "visual-puzzle-4x4-play-v0": 300.0,
+}
+"""α of FQL on the visual datasets of arXiv 2502.02538."""
 
 _TWO_LAYERS = NetworkConfig((512, 512), layer_norm=True)
 
@@ -270,6 +280,16 @@ METHODS = {
         f"{_PAPER}, its FQL baseline",
         _configs(fql.Config(), _FQL),
         fql.Config(**_START),
+        _ADVICE,
+    ),
+    "fql-visual": Method(
+        "FQL on OGBench's visual tasks: three frames, impala_small, 500k updates",
+        "arXiv 2502.02538, its visual tasks",
+        {
+            name: fql.Config(bc_coefficient=alpha, encoder=EncoderConfig(frames=3))
+            for name, alpha in VISUAL.items()
+        },
+        fql.Config(bc_coefficient=300.0, encoder=EncoderConfig(frames=3)),
         _ADVICE,
     ),
     "fql-online": Method(
