@@ -286,7 +286,7 @@ def _played_by(worker: Worker, spec: EnvironmentSpec, sizes: Sizes) -> Sequence[
     slot = np.zeros(1, np.int32)
     try:
         worker.start(spec, 1, 2 * _STEP_SECONDS)
-        found = worker.started(time.monotonic() + _START_SECONDS)[:2]
+        found = worker.started(time.monotonic() + _START_SECONDS)
         if found != sizes:
             raise ValueError(
                 f"environment {spec.id!r} has other sizes in a worker process, {found[:2]}, than "
