@@ -24,9 +24,9 @@ test: $(READY)
 test-all: $(READY)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2 -m "not extras"
 
-# What reads and writes the formats of other libraries takes 300 MB of packages.
+# What ONNX, other formats, loggers, the hub and MP4 need: not everybody's tests should install it.
 test-extras: $(READY)
-	$(BIN)/python $(INSTALL) -e ".[formats]" minari
+	$(BIN)/python $(INSTALL) -e ".[export,formats,hub,tensorboard,video,wandb]" minari
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "extras and not slow"
 
 test-faults: $(READY)

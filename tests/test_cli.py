@@ -69,6 +69,7 @@ def test_a_reader_who_has_enough_is_no_error(arguments):
         ("report nowhere", "nowhere"),
         ("data generate antmaze-large-navigate-v0", "floq data download"),
         ("data check nowhere.npz", "nowhere.npz"),
+        ("train --data x.npz --reward sparse", "leave it out beside"),
     ],
 )
 def test_bad_input_is_named_with_the_way_out(command, named, tmp_path, monkeypatch, capsys):

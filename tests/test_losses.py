@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from floq.losses import advantage_weights, ema_update, expectile_loss, td_target
+from floq.losses import advantage_weights, ema_update, expectile_loss, quantile_loss, td_target
 
 
 def test_td_target_by_hand():
@@ -45,3 +45,12 @@ def test_the_expectile_of_two_equally_likely_values_is_its_level():
     for level in (0.5, 0.9):
         slope = jax.grad(lambda v, level=level: jnp.mean(expectile_loss(targets - v, level)))(level)
         np.testing.assert_allclose(slope, 0, atol=1e-6)
+
+
+def test_the_quantile_of_three_equally_likely_values_is_one_of_them():
+    """Between the levels 1/3 and 2/3 the loss falls towards the middle one from both sides."""
+    targets = jnp.array([0.0, 1.0, 5.0])
+    for level, found in ((0.5, 1.0), (0.9, 5.0), (0.1, 0.0)):
+        slope = jax.grad(lambda v, level=level: jnp.mean(quantile_loss(targets - v, level)))
+        assert slope(found - 0.1) < 0 < slope(found + 0.1)
+    np.testing.assert_allclose(quantile_loss(jnp.array([2.0, -2.0]), 0.9), [1.8, 0.2], rtol=1e-6)

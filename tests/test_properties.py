@@ -245,3 +245,13 @@ def test_the_minimum_of_an_ensemble_is_below_its_mean(values):
     np.testing.assert_array_equal(low, np.asarray(values).min(axis=0))
     np.testing.assert_allclose(mean, np.asarray(values).mean(axis=0), rtol=1e-4, atol=1e-4)
     assert (low <= mean + 1e-5).all()
+
+
+@many
+@given(values=finite(3, 4), pessimism=st.floats(0, 3, width=32))
+def test_pessimism_falls_from_the_mean_by_deviations(values, pessimism):
+    """Mean − ρ · population deviation; 0 gives the mean to the bit."""
+    by_hand = np.asarray(values, np.float64)
+    by_hand = by_hand.mean(axis=0) - pessimism * by_hand.std(axis=0)
+    np.testing.assert_allclose(aggregate(values, "mean", pessimism), by_hand, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(aggregate(values, "mean", 0.0), jnp.mean(values, axis=0))

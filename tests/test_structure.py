@@ -15,10 +15,11 @@ from floq.commands.train import Train
 
 SOURCE = Path(floq.__file__).parent
 ROOMS = """
-types settings shell plugins interrupted streams extras progress disk compiled workers
-processor flow_matching losses networks critics policies algorithms
-data envs tasks presets intervals acting evaluation recording compute runs training
-inspection reports sweeps studies demo doctor commands cli
+settings observations types shell plugins interrupted streams extras progress disk compiled
+workers client processor flow_matching diffusion losses networks critics policies algorithms
+data envs tasks presets intervals acting evaluation recording compute export runs
+inspection reports sharing watching loggers training inspecting
+sweeps studies demo doctor commands cli
 """.split()
 """Each may import from those before it, and from the package itself, which holds the version."""
 
@@ -109,17 +110,12 @@ def test_arguments_have_one_name_and_one_meaning():
 def test_commands_call_arguments_as_python_does(command, function):
     """`floq train --steps` is `steps` of `floq.train`, and so on."""
     # Groups of options, the run itself, and what is no setting of the call.
-    grouped = {
-        "where",
-        "reading",
-        "device_memory",
-        "together",
-        "config",
-        "algorithm",
-        "run_directory",
-    }
+    grouped = {"where", "reading", "together", "config", "algorithm", "run_directory"}
+    grouped |= {"goal_settings", "device_memory"}
     # A file is what the command line has of a `dataset`, and a number of `Online(steps=…)`.
-    spelled = {"data": "dataset"} | ({"online_steps": "online"} if command is Train else {})
+    # A task's rewards come with its `dataset`.
+    spelled = {"data": "dataset", "reward": "dataset", "logger": "loggers"}
+    spelled |= {"online_steps": "online"} if command is Train else {}
     names = {field.name for field in dataclasses.fields(command)} - grouped
     assert {spelled.get(name, name) for name in names} <= inspect.signature(
         function

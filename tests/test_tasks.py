@@ -1,3 +1,4 @@
+import math
 import shutil
 
 import jax.numpy as jnp
@@ -6,7 +7,7 @@ import pytest
 
 from floq.data.dataset import ACTION_LIMIT
 from floq.data.streamed import StreamedDataset
-from floq.envs.make import make_env
+from floq.envs.make import make_env, spec_of
 from floq.tasks import load_task, task_names, task_sizes
 
 # Warnings of OGBench's manipulation environments where there is no display.
@@ -72,7 +73,10 @@ def scene_goal(simulator, arrays):
     ],
 )
 def test_rewards_are_those_of_ogbench(tmp_path, task, dataset, goal_states):
-    """Every transition of a file equals that of OGBench's own loader, in the same order."""
+    """Every transition of a file equals that of OGBench's own loader, in the same order.
+
+    Sparse, rewards are -1 wherever they are not 0, in data and environment, and ends the same.
+    """
     import ogbench
 
     environment = task.replace("-navigate", "").replace("-play", "")
@@ -89,6 +93,18 @@ def test_rewards_are_those_of_ogbench(tmp_path, task, dataset, goal_states):
     assert set(np.unique(batch.masks)) == {0.0, 1.0}
     assert len(np.unique(batch.rewards)) >= (2 if "maze" in task else 3)
     assert env.spec.id == environment
+    sparse, sparse_env = load_task(task, directory=tmp_path, reward="sparse")
+    expected["rewards"] = -(expected["rewards"] != 0).astype(np.float32)
+    batch = sparse.take(jnp.arange(sparse.size))
+    for field in ("rewards", "masks"):
+        np.testing.assert_array_equal(getattr(batch, field), expected[field], err_msg=field)
+    # Another process builds the same environment, which gives the same rewards.
+    again = spec_of(sparse_env).make()
+    for one in (sparse_env, again):
+        one.reset(seed=0)
+        assert one.step(np.zeros(one.action_space.shape))[1] == -1
+        one.close()
+    assert spec_of(env).kwargs == {}
     env.close()
 
 
@@ -115,15 +131,21 @@ def test_shards_are_one_dataset(tmp_path):
     assert {0.0, -1.0} == set(np.concatenate(rewards).tolist())
 
 
+def test_other_rewards_are_refused(tmp_path):
+    """What is neither dense nor sparse is named."""
+    with pytest.raises(ValueError, match="reward is 'none'"):
+        make_env("cube-double-singletask-v0", reward="none")
+
+
 def test_known_tasks_are_those_of_ogbench():
-    """Each environment of a single task that observes states has a task, and no other has one."""
+    """Each single task of OGBench has a name here, but those in which experts walk, in images."""
     import gymnasium
     import ogbench  # noqa: F401
 
     registered = {
         name
         for name in gymnasium.registry
-        if "-singletask" in name and not name.startswith("visual")
+        if "-singletask" in name and not name.startswith(("visual-ant", "visual-humanoid"))
     }
     words = ("navigate", "stitch", "explore", "play", "noisy")
     environments = set()
@@ -142,7 +164,7 @@ def test_sizes_are_those_of_the_environments(kind):
         if name.endswith(f"-{kind}-singletask-task1-v0"):
             env = make_env(name)
             spaces = (env.observation_space.shape, env.action_space.shape)
-            assert tuple(size for (size,) in spaces) == task_sizes(name), name
+            assert tuple(map(math.prod, spaces)) == task_sizes(name), name
             env.close()
 
 

@@ -26,17 +26,22 @@ if TYPE_CHECKING:
     from floq.data.dataset import Dataset as Dataset
     from floq.data.files import DatasetFile as DatasetFile
     from floq.data.formats import register_format as register_format
+    from floq.data.goals import Goals as Goals
     from floq.data.reading import Reading as Reading
     from floq.data.streamed import StreamedDataset as StreamedDataset
     from floq.envs.make import make_env as make_env
     from floq.evaluation import Evaluation as Evaluation
     from floq.evaluation import Evaluator as Evaluator
     from floq.evaluation import evaluate as evaluate
+    from floq.export.floq_policy import load_policy as load_policy
+    from floq.inspecting import inspect as inspect
     from floq.interrupted import Interrupted as Interrupted
+    from floq.loggers import Logger as Logger
     from floq.losses import ema_update as ema_update
     from floq.losses import td_target as td_target
     from floq.networks.mlp import MLP as MLP
     from floq.networks.mlp import NetworkConfig as NetworkConfig
+    from floq.observations import EncoderConfig as EncoderConfig
     from floq.policies.deterministic import DeterministicPolicy as DeterministicPolicy
     from floq.policies.deterministic import DeterministicPolicyConfig as DeterministicPolicyConfig
     from floq.policies.flow import FlowPolicy as FlowPolicy
@@ -48,7 +53,6 @@ if TYPE_CHECKING:
     from floq.presets.methods import small as small
     from floq.recording import Recording as Recording
     from floq.recording import record as record
-    from floq.reports.inspection import inspect as inspect
     from floq.reports.report import report as report
     from floq.runs.actor import Actor as Actor
     from floq.runs.run import Run as Run
@@ -90,6 +94,7 @@ _HOMES = {
     "DeterministicPolicy": "floq.policies.deterministic",
     "DeterministicPolicyConfig": "floq.policies.deterministic",
     "Diverged": "floq.training.loop",
+    "EncoderConfig": "floq.observations",
     "Evaluation": "floq.evaluation",
     "Evaluator": "floq.evaluation",
     "Event": "floq.training.callbacks",
@@ -101,9 +106,11 @@ _HOMES = {
     "FlowPolicyConfig": "floq.policies.flow",
     "GaussianPolicy": "floq.policies.gaussian",
     "GaussianPolicyConfig": "floq.policies.gaussian",
+    "Goals": "floq.data.goals",
     "IFQLConfig": "floq.algorithms.ifql",
     "IQLConfig": "floq.algorithms.iql",
     "Interrupted": "floq.interrupted",
+    "Logger": "floq.loggers",
     "MLP": "floq.networks.mlp",
     "Metrics": "floq.types",
     "NetworkConfig": "floq.networks.mlp",
@@ -125,7 +132,8 @@ _HOMES = {
     "ema_update": "floq.losses",
     "evaluate": "floq.evaluation",
     "finetune": "floq.training.finetune",
-    "inspect": "floq.reports.inspection",
+    "inspect": "floq.inspecting",
+    "load_policy": "floq.export.floq_policy",
     "load_run": "floq.runs.run",
     "load_task": "floq.tasks",
     "make_env": "floq.envs.make",

@@ -25,6 +25,24 @@ def episode_seed(seed: int, episode: int) -> int:
     return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
 
 
+def episode_goals(episodes: np.ndarray, goal_count: int) -> np.ndarray:
+    """The goal of each episode from 1, in turn; 0 where the environment has none to choose."""
+    return episodes % goal_count + 1 if goal_count else np.zeros_like(episodes)
+
+
+def check_goals(episodes: int, goal_count: int) -> None:
+    """Refuses numbers of episodes in which goals would not count alike.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if goal_count and episodes % goal_count:
+        raise ValueError(
+            f"{episodes} evaluation episodes for {goal_count} goals, which take turns: give a "
+            f"multiple of {goal_count}, so that each counts alike."
+        )
+
+
 class Plans:
     """What every row does next.
 

@@ -16,15 +16,21 @@ from floq.commands.data import Check, Convert, Download, Generate, Info
 from floq.commands.demo import Demo
 from floq.commands.doctor import Doctor
 from floq.commands.evaluate import Evaluate
+from floq.commands.export import Export
 from floq.commands.finetune import Finetune
 from floq.commands.inspect import Inspect
+from floq.commands.log import Log
 from floq.commands.presets import Presets
+from floq.commands.push import Push
+from floq.commands.record import Record
 from floq.commands.report import Report
 from floq.commands.resume import Resume
+from floq.commands.serve import Serve
 from floq.commands.signals import signals_before_training
 from floq.commands.study import Study
 from floq.commands.sweep import Sweep
 from floq.commands.train import Train, parse_train
+from floq.commands.watch import Watch
 from floq.compiled import keep_compiled_programs
 from floq.disk import user_path
 from floq.interrupted import Interrupted
@@ -182,14 +188,35 @@ _COMMANDS: dict[str, Any] = {
     "finetune": Finetune,
     "resume": Resume,
     "evaluate": Evaluate,
+    "watch": Watch,
     "report": Report,
+    "record": Record,
+    "log": Log,
+    "push": Push,
     "inspect": Inspect,
+    "export": Export,
+    "serve": Serve,
     "study": Study,
     "sweep": Sweep,
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
     "doctor": Doctor,
 }
-_COMPILING = {Demo, Train, Finetune, Resume, Evaluate, Report, Inspect, Study, Sweep}
+_COMPILING = {
+    Demo,
+    Train,
+    Finetune,
+    Resume,
+    Evaluate,
+    Report,
+    Record,
+    Log,
+    Push,
+    Inspect,
+    Export,
+    Serve,
+    Study,
+    Sweep,
+}
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def update_flops(config: Any, statistics: Statistics) -> float:
     size = config.batch_size
 
     def example() -> Batch:
-        observations = jnp.zeros((size, statistics.observation_dim))
+        shape = size, statistics.observation_dim
+        observations = jnp.zeros(shape, statistics.observation_dtype)
         actions, numbers = jnp.zeros((size, statistics.action_dim)), jnp.zeros(size)
         return Batch(observations, actions, numbers, numbers, observations, actions, numbers)
 
@@ -92,6 +93,11 @@ def _flops_of_equation(equation: Any) -> float:
     # Without a result, there is nothing to compute: a check, or a message.
     if name in _MOVING or not equation.outvars:
         return 0.0
+    if name == "conv_general_dilated":
+        # Each number that comes out is a product of the kernel's numbers for its channel.
+        kernel, axes = equation.invars[1].aval, parameters["dimension_numbers"].rhs_spec
+        inner = kernel.size / kernel.shape[axes[0]]
+        return 2.0 * equation.outvars[0].aval.size * inner
     if name == "dot_general":
         return product_flops(equation)
     sides = equation.invars if name.startswith(("reduce_", "cum", "arg")) else equation.outvars

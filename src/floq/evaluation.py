@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from floq.acting import Plans, episode_seed, step_keys
+from floq.acting import Plans, check_goals, episode_goals, episode_seed, step_keys
 from floq.envs.make import MAX_EPISODE_STEPS, Environment, spec_of
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.intervals import student_half_width, wilson_interval
+from floq.observations import Frames
 from floq.progress import ProgressDisplay
 from floq.settings import takes_settings
 from floq.types import Policy
@@ -43,11 +44,13 @@ class Evaluation:
         lengths: Steps of each episode, [episodes].
         successes: 1 where the environment reported success at any step and 0 elsewhere,
             [episodes]; None where the environment reports no success.
+        goals: The goal of each episode from 1, [episodes]; None where there is none to choose.
     """
 
     returns: np.ndarray
     lengths: np.ndarray
     successes: np.ndarray | None
+    goals: np.ndarray | None = None
 
     @property
     def episodes(self) -> int:
@@ -58,6 +61,14 @@ class Evaluation:
     def success_rate(self) -> float | None:
         """Share of successful episodes, in [0, 1]."""
         return None if self.successes is None else float(self.successes.mean())
+
+    @property
+    def goal_success_rates(self) -> list[float]:
+        """Share of successful episodes for each goal, in [0, 1]; empty without goals."""
+        if self.goals is None or self.successes is None:
+            return []
+        numbers = np.unique(self.goals)
+        return [float(self.successes[self.goals == number].mean()) for number in numbers]
 
     @property
     def mean_return(self) -> float:
@@ -95,7 +106,8 @@ class Evaluation:
         low, high = self.interval
         if math.isfinite(low):
             figures |= {f"{name}_low": low, f"{name}_high": high}
-        return figures
+        rates = enumerate(self.goal_success_rates, start=1)
+        return figures | {f"success_goal{number}": rate for number, rate in rates}
 
     def __str__(self) -> str:
         """One line, for instance `success 0.84 [0.71, 0.92] over 50 episodes, return -83.1, …`."""
@@ -106,6 +118,8 @@ class Evaluation:
         else:
             head = f"success {self.success_rate:.2f} [{low:.2f}, {high:.2f}]"
             tail = f", return {self.mean_return:.1f}"
+            if rates := self.goal_success_rates:
+                tail = f", by goal {' '.join(f'{rate:.2f}' for rate in rates)}{tail}"
         many = "episode" if self.episodes == 1 else "episodes"
         return f"{head} over {self.episodes} {many}{tail}, length {self.mean_length:.0f}"
 
@@ -198,6 +212,7 @@ class Evaluator:
         if episodes < 1:
             raise ValueError(f"{episodes} episodes: there must be at least one.")
         environments, finished = self._started(episodes), 0
+        check_goals(episodes, environments.sizes.goal_count)
         try:
             rollouts = _Rollouts(policy, environments, episodes, seed)
             while rollouts.active.size:
@@ -270,7 +285,13 @@ def evaluate(
 
 
 def shown(
-    evaluator: Evaluator, policy: Policy, *, episodes: int, seed: int, progress: bool = True
+    evaluator: Evaluator,
+    policy: Policy,
+    *,
+    episodes: int,
+    seed: int,
+    progress: bool = True,
+    on_step: Callable[[Moment], None] | None = None,
 ) -> Evaluation:
     """Play episodes by a policy, and show how far they are; see `evaluate`."""
     with ProgressDisplay(episodes, bar=progress, unit="episodes") as display:
@@ -282,6 +303,7 @@ def shown(
             on_episode=lambda done: display.update(
                 done, done / max(time.monotonic() - started, 1e-9)
             ),
+            on_step=on_step,
             display=display,
         )
     assert result is not None
@@ -313,7 +335,10 @@ class _Rollouts:
         self._returns = np.zeros(episodes)
         self._lengths = np.zeros(episodes, np.int64)
         self._successes = np.full(episodes, np.nan)
-        self._observations = np.zeros((BATCH, environments.observation_dim), np.float32)
+        sizes = environments.sizes
+        self._frames = Frames(
+            BATCH, sizes.observation_dim, count=getattr(policy, "frames", 1), dtype=sizes.dtype
+        )
         # Of each row: its episode, and the step that comes next in it.
         self._episode = np.zeros(BATCH, np.int32)
         self._time = np.zeros(BATCH, np.int32)
@@ -335,8 +360,8 @@ class _Rollouts:
         steps = self._environments.step(active, actions[active])
         episodes = self._episode[active]
         if on_step is not None:
-            on_step(Moment(episodes, self._observations[active], actions[active], steps))
-        self._observations[active] = steps.observations
+            on_step(Moment(episodes, self._frames.stacked[active], actions[active], steps))
+        self._frames.push(active, steps.observations)
         self._time[active] += 1
         self._returns[episodes] += steps.rewards
         self._lengths[episodes] += 1
@@ -354,13 +379,15 @@ class _Rollouts:
         """The policy's actions for all rows at their present steps."""
         # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
         keys = step_keys(self._seed, self._episode, self._time)
-        return self._policy(self._observations, keys)  # pyright: ignore
+        return self._policy(self._frames.stacked, keys)  # pyright: ignore
 
     def result(self) -> Evaluation:
         """The finished evaluation."""
         told = not np.isnan(self._successes).all()
         successes = np.nan_to_num(self._successes) if told else None
-        return Evaluation(self._returns, self._lengths, successes)
+        count = self._environments.sizes.goal_count
+        goals = episode_goals(np.arange(len(self._returns)), count) if count else None
+        return Evaluation(self._returns, self._lengths, successes, goals)
 
     def _begin(self) -> None:
         """Start the next episodes in the slots that are free."""
@@ -372,5 +399,6 @@ class _Rollouts:
         self._time[slots] = 0
         self._begun += slots.size
         seeds = np.array([episode_seed(self._seed, int(e)) for e in self._episode[slots]])
-        self._observations[slots] = self._environments.reset(slots, seeds)
+        goals = episode_goals(self._episode[slots], self._environments.sizes.goal_count)
+        self._frames.begin(slots, self._environments.reset(slots, seeds, goals))
         self.active = np.union1d(self.active, slots)

@@ -1,4 +1,4 @@
-"""Packages that come with an extra of floq: what OGBench's tasks need, and what draws."""
+"""Packages that come with an extra of floq: for OGBench's tasks, drawing, logging, sharing."""
 
 import contextlib
 import importlib.util
@@ -25,8 +25,14 @@ class _Extra(NamedTuple):
 
 EXTRAS = {
     "ogbench": _Extra("ogbench", "OGBench's tasks and datasets"),
+    "export": _Extra("jax2onnx", "Policies as ONNX"),
     "plot": _Extra("matplotlib", "Reports and figures"),
     "formats": _Extra("h5py", "Files of Minari, D4RL, robomimic and LeRobot"),
+    "tensorboard": _Extra("tensorboardX", "Logs for TensorBoard"),
+    "wandb": _Extra("wandb", "Logs to W&B"),
+    "video": _Extra("av", "MP4 videos"),
+    "hub": _Extra("huggingface_hub", "Runs on the Hugging Face Hub"),
+    "serve": _Extra("websockets", "The policy server and its client"),
 }
 """Each extra of floq that one of its functions may find missing."""
 

@@ -47,6 +47,16 @@ def expectile_loss(
     return jnp.abs(level - (error < 0)) * jnp.square(error)
 
 
+def quantile_loss(
+    error: Float[Array, "*shape"], level: Float[Array, "*#shape"] | float
+) -> Float[Array, "*shape"]:
+    """The asymmetric distance |τ − 1(u < 0)| |u| of an error u = target − estimate.
+
+    Its minimum over the estimate is the target's quantile at the level τ: the pinball loss.
+    """
+    return jnp.abs(level - (error < 0)) * jnp.abs(error)
+
+
 def advantage_weights(
     advantages: Float[Array, "*shape"], *, inverse_temperature: float, limit: float
 ) -> Float[Array, "*shape"]:

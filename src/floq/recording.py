@@ -1,15 +1,17 @@
-"""Recording: one episode of an evaluation again, with all that was seen and done."""
+"""Recording: episodes of an evaluation again, with all that was seen and done."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from floq.acting import Plans, episode_seed, step_keys
+from floq.acting import Plans, episode_goals, episode_seed, step_keys
 from floq.envs.make import Environment, spec_of
 from floq.envs.rendering import Camera, rendering_slots
 from floq.envs.slots import Slots
 from floq.evaluation import BATCH
+from floq.observations import Frames
 from floq.settings import takes_settings
 from floq.types import Policy
 
@@ -64,32 +66,73 @@ def record(
     Raises:
         ValueError: As `Evaluator.evaluate`.
     """
-    spec = spec_of(env)
-    slots, no_frames = rendering_slots(spec) if render else (Slots.build(spec, 1), "")
-    camera = Camera(slots.environments[0], max_frames if render and not no_frames else 0)
-    slot, episodes = np.zeros(1, np.int64), np.full(BATCH, episode, np.int32)
-    rows = np.zeros((BATCH, slots.observation_dim), np.float32)
-    rows[:1] = slots.reset(slot, np.array([episode_seed(seed, episode)]))
-    plans = Plans(BATCH, slots.action_dim)
-    observations, actions, taken = [rows[0].copy()], [], []
-    camera.look()
-    while not (taken and (taken[-1].terminated[0] or taken[-1].truncated[0])):
-        times = np.full(BATCH, len(taken), np.int32)
-        keys = step_keys(seed, episodes, times)
-        ask = partial(policy, rows, keys)  # pyright: ignore  (numpy's arrays, see evaluation)
-        actions.append(plans.actions(slot, times, ask)[0])
-        taken.append(slots.step(slot, actions[-1][None]))
-        rows[:1] = taken[-1].observations
-        observations.append(rows[0].copy())
-        camera.look()
-    slots.close()
-    success = np.fmax.reduce([steps.successes[0] for steps in taken])
-    return Recording(
-        np.stack(observations),
-        np.stack(actions),
-        np.array([steps.rewards[0] for steps in taken]),
-        None if np.isnan(success) else bool(success),
-        np.stack(camera.frames) if camera.frames else None,
-        camera.stride,
-        no_frames,
+    many = record_episodes(
+        policy, env, seed=seed, episodes=(episode,), render=render, max_frames=max_frames
     )
+    return many[0]
+
+
+def record_episodes(
+    policy: Policy,
+    env: Environment,
+    *,
+    seed: int,
+    episodes: Sequence[int],
+    render: bool = True,
+    max_frames: int = 100,
+) -> list[Recording]:
+    """Plays several episodes of an evaluation again, side by side: as `record`, for each.
+
+    Args:
+        policy: The policy.
+        env: The environment of the evaluation.
+        seed: The evaluation's seed.
+        episodes: The episodes' numbers in it, at most `BATCH`.
+        render: Whether to take pictures.
+        max_frames: Most pictures of an episode.
+    """
+    spec, count = spec_of(env), len(episodes)
+    slots, no_frames = rendering_slots(spec, count) if render else (Slots.build(spec, count), "")
+    most = max_frames if render and not no_frames else 0
+    cameras = [Camera(one, most) for one in slots.environments]
+    numbers = np.full(BATCH, episodes[0], np.int32)
+    numbers[:count] = episodes
+    sizes, count_frames = slots.sizes, getattr(policy, "frames", 1)
+    frames = Frames(BATCH, sizes.observation_dim, count=count_frames, dtype=sizes.dtype)
+    seeds = np.array([episode_seed(seed, episode) for episode in episodes])
+    active = np.arange(count)
+    goals = episode_goals(np.array(episodes), slots.goal_count)
+    frames.begin(active, slots.reset(active, seeds, goals))
+    plans, time = Plans(BATCH, slots.action_dim), 0
+    observations = [[row.copy()] for row in frames.stacked[:count]]
+    actions: list[list[np.ndarray]] = [[] for _ in episodes]
+    rewards: list[list[float]] = [[] for _ in episodes]
+    success = np.full(count, np.nan)
+    for camera in cameras:
+        camera.look()
+    while active.size:
+        times = np.full(BATCH, time, np.int32)
+        ask = partial(policy, frames.stacked, step_keys(seed, numbers, times))  # pyright: ignore
+        chosen = plans.actions(active, times, ask)[active]
+        steps = slots.step(active, chosen)
+        frames.push(active, steps.observations)
+        success[active] = np.fmax(success[active], steps.successes)
+        for row, slot in enumerate(active):
+            observations[slot].append(frames.stacked[slot].copy())
+            actions[slot].append(chosen[row])
+            rewards[slot].append(float(steps.rewards[row]))
+            cameras[slot].look()
+        active, time = active[~(steps.terminated | steps.truncated)], time + 1
+    slots.close()
+    return [
+        Recording(
+            np.stack(observations[slot]),
+            np.stack(actions[slot]),
+            np.array(rewards[slot]),
+            None if np.isnan(success[slot]) else bool(success[slot]),
+            np.stack(camera.frames) if camera.frames else None,
+            camera.stride,
+            no_frames,
+        )
+        for slot, camera in enumerate(cameras)
+    ]

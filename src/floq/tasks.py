@@ -2,18 +2,21 @@
 
 import difflib
 from pathlib import Path
-from typing import Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import gymnasium
+import numpy as np
 
 from floq.data.dataset import Dataset
+from floq.data.goals import Goals
 from floq.data.info import require_file
-from floq.data.loading import load_rows
-from floq.data.ogbench_files import read_task
+from floq.data.loading import GOALS_IN_MEMORY, load_rows
+from floq.data.ogbench_files import read_goal_data, read_task
 from floq.data.paths import dataset_files, dataset_name
 from floq.data.streamed import Data
-from floq.envs.make import make_env
+from floq.envs.make import make_env, sparse_reward
 from floq.extras import require_extra
+from floq.observations import ObservationForm, Part
 
 
 class _Domain(NamedTuple):
@@ -42,6 +45,7 @@ _MANIPULATION = {
     "puzzle-4x5": 99,
     "puzzle-4x6": 115,
 }
+_IMAGE = ObservationForm((Part("", (64, 64, 3)),))
 _DOMAINS = {
     **{
         f"{body}maze-{size}": _Domain(("navigate", "stitch", "explore"), sizes)
@@ -53,8 +57,13 @@ _DOMAINS = {
         for size in ("arena", "medium")
     },
     **{name: _Domain(("play", "noisy"), (entries, 5)) for name, entries in _MANIPULATION.items()},
+    **{
+        f"visual-{name}": _Domain(("play", "noisy"), (_IMAGE.nbytes, 5))
+        for name in _MANIPULATION
+        if name != "cube-octuple"
+    },
 }
-"""Every domain of OGBench that observes states."""
+"""Every domain of OGBench that observes states, and those whose images can be rendered here."""
 _SIZES = {
     f"{name}-{kind}-v0": domain.sizes for name, domain in _DOMAINS.items() for kind in domain.kinds
 }
@@ -71,6 +80,11 @@ def task_names() -> list[str]:
     ]
 
 
+def goal_task_names() -> list[str]:
+    """Every dataset of OGBench that floq knows: the task of each is to reach goals."""
+    return list(_SIZES)
+
+
 def task_sizes(name: str) -> tuple[int, int]:
     """Entries of an observation and of an action of a benchmark task or its dataset.
 
@@ -83,25 +97,36 @@ def task_sizes(name: str) -> tuple[int, int]:
     return sizes
 
 
-def check_task(name: str) -> None:
+def task_form(name: str) -> ObservationForm | None:
+    """What the bytes of a task's observations are; None of vectors."""
+    return _IMAGE if name.startswith("visual-") else None
+
+
+def check_task(name: str, *, has_goals: bool = False) -> None:
     """Refuses what is not a benchmark task.
+
+    Args:
+        name: The task; where it is to reach goals, the name of a dataset.
+        has_goals: Whether it is.
 
     Raises:
         ValueError: If it is none; the message names those that are close.
     """
-    if name not in task_names():
-        raise ValueError(unknown_task(name))
+    if name not in (goal_task_names() if has_goals else task_names()):
+        raise ValueError(unknown_task(name, has_goals=has_goals))
 
 
-def require_task(name: str, *, directory: Path | None = None) -> Path:
+def require_task(name: str, *, directory: Path | None = None, has_goals: bool = False) -> Path:
     """The training data of a benchmark task, a file or a folder of shards, which is there.
+
+    Arguments are those of `check_task`.
 
     Raises:
         ValueError: There is no such task.
         MissingExtraError: OGBench is not installed.
         FileNotFoundError: The file is not there; the message holds the commands that make it.
     """
-    check_task(name)
+    check_task(name, has_goals=has_goals)
     require_extra("ogbench")
     path, _ = dataset_files(name, directory=directory)
     if path.with_suffix("").is_dir():
@@ -116,6 +141,8 @@ def load_task(
     *,
     directory: Path | None = None,
     success_timing: Literal["pre", "post"] = "pre",
+    reward: Literal["dense", "sparse"] = "dense",
+    goals: Goals | None = None,
 ) -> tuple[Dataset, gymnasium.Env]: ...
 
 
@@ -125,6 +152,8 @@ def load_task(
     *,
     directory: Path | None = None,
     success_timing: Literal["pre", "post"] = "pre",
+    reward: Literal["dense", "sparse"] = "dense",
+    goals: Goals | None = None,
     device_memory: str | int | None,
 ) -> tuple[Data, gymnasium.Env]: ...
 
@@ -134,6 +163,8 @@ def load_task(
     *,
     directory: Path | None = None,
     success_timing: Literal["pre", "post"] = "pre",
+    reward: Literal["dense", "sparse"] = "dense",
+    goals: Goals | None = None,
     device_memory: str | int | None = None,
 ) -> tuple[Data, gymnasium.Env]:
     """The training data of a benchmark task, with its rewards, and its environment.
@@ -144,6 +175,12 @@ def load_task(
         directory: The folder of the dataset files, `floq.data.paths.data_directory()` by default.
         success_timing: Whether the environment's reward and termination follow from the state
             before ("pre", as the rewards of the data do) or after ("post") each step.
+        reward: "dense" as OGBench has it, or "sparse": -1 until the task is solved, 0 then, in the
+            data and in the environment alike, as arXiv 2507.07969 has scene and puzzle. When a task
+            is solved and ends is the same in both.
+        goals: What `floq.train` gets too, where the task is to reach goals; `name` is that of a
+            dataset then, such as `cube-double-play-v0`. Its rewards are 0, since those of goals
+            are made when these are drawn, and the environment shows the goal of each episode.
         device_memory: What the data may take on the device, such as "8GB": if it is larger, parts
             of it take turns there. "auto" is what fits; by default all of it is loaded.
 
@@ -152,22 +189,34 @@ def load_task(
         MissingExtraError: OGBench is not installed.
         FileNotFoundError: The data file is not there; the message holds the commands that make it.
     """
-    path = require_task(name, directory=directory)
+    path = require_task(name, directory=directory, has_goals=goals is not None)
+    if goals is not None:
+        rows = read_goal_data(path)
+        goals.check_entries(rows.widths[0])
+        dataset = load_rows(rows, device_memory, in_memory=GOALS_IN_MEMORY)
+        return dataset, make_env(name, goals=goals.goal_entries)
+    changes: dict[str, Any] = {} if reward == "dense" else {"reward": reward}
     # What labels the data must not meet what the caller does with the other one.
-    env = make_env(name, success_timing=success_timing)
+    env = make_env(name, success_timing=success_timing, **changes)
     labelling = env if device_memory is None else make_env(name)
-    rows = read_task(path, env=labelling, task_name=name)
+    rewarded = sparse_reward if reward == "sparse" else np.asarray
+    rows = read_task(path, env=labelling, task_name=name, rewarded=rewarded)
     return load_rows(rows, device_memory), env
 
 
-def unknown_task(name: str) -> str:
+def unknown_task(name: str, *, has_goals: bool = False) -> str:
     """Says that there is no such task, and what may have been meant."""
-    known = task_names()
+    known = goal_task_names() if has_goals else task_names()
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
     if close:
         hint = f"did you mean {', '.join(close)}?"
     else:
         hint = f"the domains are {', '.join(_DOMAINS)}; a task is named as {known[0]}."
-    if "singletask" not in name:
-        hint += " A dataset has no reward of its own: name one of its single tasks."
+    if "singletask" in name and has_goals:
+        hint += " A single task has but its own goal: name the dataset."
+    if "singletask" not in name and not has_goals:
+        hint += (
+            " A dataset has no reward of its own: name one of its single tasks, or learn to reach "
+            "goals (--goals)."
+        )
     return f"no task is named {name!r}: {hint}"

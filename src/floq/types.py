@@ -6,7 +6,10 @@ Shapes are written with the names `batch`, `ensemble`, `samples`, `obs` and `act
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, Key
+import numpy as np
+from jaxtyping import Array, Float, Key, Real
+
+from floq.observations import ObservationForm
 
 Metrics = dict[str, Float[Array, ""]]
 """What an update reports: a flat dictionary from "part/name" to scalars."""
@@ -25,31 +28,48 @@ class Batch(NamedTuple):
         next_actions: The actions that the data took at s′; None if the batch's source has none.
         next_action_masks: 1 where the data has a next action, 0 where it has none, as at the end
             of a trajectory; None means that every next action is there.
+        policy_observations: The states s as the policy learns at them, where goals in them are
+            others than the critic's; None if they are the same.
     """
 
-    observations: Float[Array, "batch obs"]
+    observations: Real[Array, "batch obs"]
     actions: Float[Array, "batch act"]
     rewards: Float[Array, " batch"]
     masks: Float[Array, " batch"]
-    next_observations: Float[Array, "batch obs"]
+    next_observations: Real[Array, "batch obs"]
     next_actions: Float[Array, "batch act"] | None = None
     next_action_masks: Float[Array, " batch"] | None = None
+    policy_observations: Float[Array, "batch obs"] | None = None
+
+    @property
+    def for_policy(self) -> "Batch":
+        """The batch as the policy learns from it."""
+        if self.policy_observations is None:
+            return self
+        return self._replace(observations=self.policy_observations)
 
 
 class Statistics(NamedTuple):
     """What an algorithm needs to know of a dataset before it sees a batch.
 
     Attributes:
-        observation_dim: Number of entries of an observation.
+        observation_dim: Number of entries of an observation, or of its bytes where it has a form.
         action_dim: Number of entries of an action.
         reward_min: Smallest reward of the dataset.
         reward_max: Largest reward of the dataset.
+        observations: What the bytes of an observation are; None of vectors.
     """
 
     observation_dim: int
     action_dim: int
     reward_min: float
     reward_max: float
+    observations: ObservationForm | None = None
+
+    @property
+    def observation_dtype(self) -> type[np.generic]:
+        """float32 of vectors; uint8 of what has a form."""
+        return np.float32 if self.observations is None else np.uint8
 
 
 Actions = Float[Array, "batch act"] | Float[Array, "batch samples act"]
@@ -78,7 +98,7 @@ class Critic(Protocol):
 
     def return_samples(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
         /,
@@ -88,7 +108,7 @@ class Critic(Protocol):
 
     def values(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
         /,
@@ -98,7 +118,7 @@ class Critic(Protocol):
 
     def features(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples_each features"]:
@@ -114,7 +134,7 @@ class Critic(Protocol):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch target_samples"],
         draws: Any,
@@ -147,7 +167,7 @@ class Policy(Protocol):
     """Anything that acts: a batch of observations in, a batch of actions out."""
 
     def __call__(
-        self, observations: Float[Array, "batch obs"], keys: Key[Array, " batch"], /
+        self, observations: Real[Array, "batch obs"], keys: Key[Array, " batch"], /
     ) -> Float[Array, "batch act"]:
         """Actions in [−1, 1], each drawn with the key of its own row.
 
@@ -210,7 +230,7 @@ class Algorithm(Protocol):
         self,
         config: Any,
         state: Any,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         *,
         keys: Key[Array, " batch"],
     ) -> Float[Array, "batch act"]:

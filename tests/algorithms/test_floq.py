@@ -247,6 +247,19 @@ def test_targets_can_take_the_best_of_the_behaviour_flow(module, config, metric,
     assert critic_loss(chosen, state.parameters) != critic_loss(config, state.parameters)
 
 
+def test_the_judge_of_targets_is_the_one_that_is_set(state, batch, draws):
+    """Another distilled critic changes the targets that it judges, and not those of the flow."""
+    distilled = jax.tree.map(jnp.negative, state.parameters.distilled)
+    other = dataclasses.replace(state.parameters, distilled=distilled)
+    for judge in ("distilled", "flow"):
+        config = dataclasses.replace(CONFIG, target_candidates=8, target_judge=judge)
+        one, changed = (
+            loss(config, parameters, state.targets, batch, draws)[1]["critic/flow_loss"]
+            for parameters in (state.parameters, other)
+        )
+        assert (one == changed) == (judge == "flow")
+
+
 def test_distillation_can_take_fewer_samples_and_steps(state, batch, draws):
     """The distilled critic's aim is then the mean over those samples, at those steps."""
     config = dataclasses.replace(CONFIG, distillation_samples=2, distillation_steps=1)
@@ -260,6 +273,21 @@ def test_distillation_can_take_fewer_samples_and_steps(state, batch, draws):
     np.testing.assert_allclose(metrics["critic/distilled_loss"], expected, rtol=1e-5)
     with pytest.raises(ValueError, match="distillation_samples is 4"):
         dataclasses.replace(CONFIG, distillation_samples=4)
+
+
+def test_the_spread_is_that_of_each_members_ends_beside_the_starts(state, batch, draws):
+    """Its square is a ratio of variances; a field that is 0 has 1, and one sample has none."""
+    _, metrics = floq.critic_loss(CONFIG, state.parameters, state.targets, batch, draws)
+    noise = draws.critic.initial_noise
+    ends = state.parameters.critic.return_samples(batch.observations, batch.actions, noise)
+    ratio = np.var(ends, axis=-1).mean() / np.var(noise, axis=-1).mean()
+    np.testing.assert_allclose(metrics["critic/spread"], np.sqrt(ratio), rtol=1e-4)
+    silent = jax.tree.map(jnp.zeros_like, state.parameters)
+    _, metrics = floq.critic_loss(CONFIG, silent, state.targets, batch, draws)
+    np.testing.assert_allclose(metrics["critic/spread"], 1, rtol=1e-5)
+    config = dataclasses.replace(CONFIG, distillation_samples=1)
+    _, metrics = floq.critic_loss(config, state.parameters, state.targets, batch, draws)
+    assert "critic/spread" not in metrics
 
 
 def test_targets_take_one_step_in_the_coarse_updates_alone(state, batch, draws):

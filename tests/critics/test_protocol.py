@@ -1,5 +1,7 @@
 """What every critic must do, whatever it is made of."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -53,6 +55,52 @@ def test_values_average_samples_over_members_or_take_their_minimum(config, batch
     assert samples.shape == (2, 6, 4)
     values = critic.values(batch.observations, batch.actions, noise)
     np.testing.assert_allclose(values, samples.mean(axis=(0, 2)), rtol=1e-4)
+
+
+@every_critic
+def test_pessimism_takes_deviations_off_the_mean(config, batch):
+    """A value is the mean over samples of mean − ρ · deviation over members; targets read it."""
+    critic = make(dataclasses.replace(config, members=5, pessimism=0.5))
+    noise = critic.sample_noise((6, 4), key=jax.random.key(2))
+    samples = critic.return_samples(batch.observations, batch.actions, noise)
+    expected = jnp.mean(samples.mean(axis=0) - 0.5 * np.std(samples, axis=0), axis=-1)
+    values = critic.values(batch.observations, batch.actions, noise)
+    np.testing.assert_allclose(values, expected, rtol=1e-4)
+    draws = critic.sample_draws(6, key=jax.random.key(3))
+    actions = jnp.zeros((6, critic.noise_samples, 2))
+    mean = make(dataclasses.replace(config, members=5))
+    targets, of_mean = (
+        critic.td_loss(slow, batch, actions, 0.9, draws)[1] for slow in (critic, mean)
+    )
+    ongoing = batch.masks == 1
+    assert (targets <= of_mean).all()
+    assert (targets[ongoing] < of_mean[ongoing]).all()
+
+
+@every_critic
+@pytest.mark.parametrize("members", [1, 3])
+def test_pessimism_has_a_slope_where_members_agree(config, members, batch):
+    """Of one member, and of equal ones, values are the mean's and gradients are finite."""
+    critic = make(dataclasses.replace(config, members=members, pessimism=0.5))
+    first = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), critic.members)
+    critic = eqx.tree_at(lambda c: c.members, critic, first)
+    noise = critic.sample_noise((6, 4), key=jax.random.key(2))
+
+    def value(actions):
+        return jnp.sum(critic.values(batch.observations, actions, noise))
+
+    samples = critic.return_samples(batch.observations, batch.actions, noise)
+    np.testing.assert_allclose(value(batch.actions), samples[0].mean(axis=-1).sum(), rtol=1e-5)
+    assert np.isfinite(jax.grad(value)(batch.actions)).all()
+
+
+@every_critic
+def test_pessimism_is_refused_where_it_would_count_twice(config):
+    """The minimum is pessimistic already, and a pessimism below 0 is none."""
+    with pytest.raises(ValueError, match=r"pessimism is 0\.5 and aggregation"):
+        dataclasses.replace(config, pessimism=0.5, aggregation="min")
+    with pytest.raises(ValueError, match="pessimism is -1"):
+        dataclasses.replace(config, pessimism=-1.0)
 
 
 @every_critic

@@ -121,7 +121,7 @@ def test_wrong_dtypes(trajectories, field, values, word):
         ("rewards", (1, 11), "one number for each row"),
         ("actions", (11,), "give actions[:, None]"),
         ("observations", (5, 11, 3), "put one after the other"),
-        ("observations", (11, 8, 8, 3), "images are not supported"),
+        ("observations", (11, 8, 8, 3), "give images as"),
     ],
 )
 def test_wrong_shapes_tell_the_right_one(trajectories, field, shape, way_out):

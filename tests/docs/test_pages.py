@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import http.server
 import io
+import itertools
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import threading
 from pathlib import Path
 
 import gymnasium
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -29,6 +31,8 @@ from floq.studies.value_program import Training
 from tests.docs.pages import PAGES, ROOT, blocks, file_name, inline_commands, lines
 
 SCHEDULE = floq.Schedule(log_interval=2, evaluation_interval=4, evaluation_episodes=1)
+GOALS = 5
+"""An evaluation has as many episodes at least, where OGBench's goals take turns."""
 TRAINING = {"--log-interval": 2, "--evaluation-interval": 4, "--evaluation-episodes": 1}
 # What takes the place of an option's value where it stands, and what is always said.
 SMALLER = {
@@ -40,7 +44,7 @@ ALWAYS = {
     "train": {"--processes": 0, "--seeds": 0, **TRAINING},
     "resume": {"--processes": 0},
     "finetune": {"--processes": 0, **TRAINING},
-    "evaluate": {"--episodes": 1, "--processes": 0},
+    "evaluate": {"--episodes": GOALS, "--processes": 0},
     "inspect": {"--episodes": 1, "--processes": 0, "--integration-steps": 1},
     "data generate": {"--episodes": 1},
     "study": {"--seeds": 0, "--updates": 12, "--variants": "K=1"},
@@ -71,7 +75,10 @@ def _replaced(settings, values):
 
 
 def train(config, dataset, *, steps=4, **options):
-    options |= {"schedule": SCHEDULE, "processes": 0, "progress": False}
+    schedule = SCHEDULE
+    if options.get("goals"):
+        schedule = dataclasses.replace(schedule, evaluation_episodes=GOALS)
+    options |= {"schedule": schedule, "processes": 0, "progress": False}
     return training.train(tiny(config), dataset, steps=min(steps, 4), **options)
 
 
@@ -130,7 +137,8 @@ def shrunk(words: list[str]) -> list[str]:
             if word == option and words[index + 1] != "0":
                 words[index + 1] = str(value)
     added = ["--steps", "4"] if name == "train" and "--steps" not in words else []
-    for option, value in ALWAYS.get(name, {}).items():
+    always = ALWAYS.get(name, {}) | ({"--evaluation-episodes": GOALS} if "--goals" in words else {})
+    for option, value in always.items():
         if option in words:
             start = words.index(option)
             end = start + 1
@@ -160,7 +168,7 @@ def brief():
 
     with pytest.MonkeyPatch.context() as patch:
         for name, spec in gymnasium.registry.items():
-            if name == "Pendulum-v1" or name.startswith("cube-double-singletask"):
+            if name.startswith(("Pendulum-v1", "cube-double-singletask", "pointmaze-medium-v0")):
                 patch.setattr(spec, "max_episode_steps", 5)
         yield
 
@@ -249,10 +257,17 @@ def run_command(line: str, desk: Path) -> None:
             file.rename(desk / "mirror" / file.name)
     words = shrunk(words)
     said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        assert main(words) == 0, f"{line}: {said.getvalue()}"
+    # Shapes as types do not know the symbolic sizes that programs are exported with.
+    jaxtyping.config.update("jaxtyping_disable", words[0] == "export")
+    try:
+        with contextlib.redirect_stderr(said):
+            assert main(words) == 0, f"{line}: {said.getvalue()}"
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
     if words[0] in PLACES:
-        assert (desk / words[1] / PLACES[words[0]]).exists()
+        # Of several runs, in the folder that holds them all.
+        named = itertools.takewhile(lambda word: not word.startswith("-"), words[1:])
+        assert (desk / os.path.commonpath([*named]) / PLACES[words[0]]).exists()
     if words[:3] == ["data", "generate", "cube-double-play-v0"]:
         path = desk / "data" / "cube-double-play-v0.npz"
         put_cubes_on_their_goals(path, "cube-double-play-singletask-v0")

@@ -31,7 +31,7 @@ def test_a_sound_environment_passes_without_a_word(in_worker):
     """Its sizes come back, and its spec as it was."""
     spec = EnvironmentSpec(TOY, {"length": 5})
     found = tried(spec, in_worker=in_worker)
-    assert found == (spec, 4, 2, ((-1.0, -1.0), (1.0, 1.0)))
+    assert found == (spec, 4, 2, ((-1.0, -1.0), (1.0, 1.0)), 0, None)
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ class Counter(gymnasium.Env):
 
 
 class Picture(gymnasium.Env):
-    """Observations are pictures."""
+    """Observations are pictures of floats, which no encoder reads."""
 
-    observation_space = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    observation_space = gymnasium.spaces.Box(0, 1, (8, 8, 3), np.float32)
     action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
 
 

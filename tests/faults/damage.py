@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from floq.export import load_policy
 from floq.runs.checkpoint import checkpoint_paths, newest_checkpoint
 from floq.training import load_run
 from tests.faults.learning import resume_small, train_small
@@ -87,7 +88,50 @@ def _row(name: str, done: str, full: int, harm: Callable[..., None]) -> Row:
     return Row(name, f"{done} a checkpoint", holds, full, 5, partial(_damaged, harm))
 
 
+@contextlib.contextmanager
+def _exported(
+    harm: Callable[[Path, np.random.Generator], None], folder: Path, wanted: int
+) -> Iterator[Sequence[Trial]]:
+    """An exported policy of each format in turn, one file of which is harmed, chosen evenly."""
+    train_small(folder / "run", steps=20)
+    run = load_run(folder / "run")
+    policies = [run.export(folder / kind, format=kind) for kind in ("jax", "numpy")]
+
+    def trial(policy: Path, random: np.random.Generator) -> None:
+        # The card is the user's to write on: nothing reads it.
+        names = sorted(path.name for path in policy.iterdir() if path.name != "README.md")
+        name = names[int(random.integers(len(names)))]
+        content = (policy / name).read_bytes()
+        harm(policy / name, random)
+        said = ""
+        try:
+            load_policy(policy)
+        except (ValueError, FileNotFoundError) as error:
+            said = str(error)
+        finally:
+            (policy / name).write_bytes(content)
+        named = str(policy) in said and (name in said or "manifest" in name)
+        hold(named, f"{name} is not named: {said!r}")
+
+    yield [partial(trial, policies[index % 2]) for index in range(wanted)]
+
+
 ROWS = [
+    *(
+        Row(
+            f"{name}-policy",
+            f"{done} an exported policy",
+            "never silent: refused before it acts, the folder and the bad file named",
+            200,
+            10,
+            partial(_exported, harm),
+        )
+        for name, done, harm in (
+            ("flipped", "a bit flipped in", _flip),
+            ("cut-short", "a file cut short in", _cut_short),
+            ("deleted", "a file deleted from", _delete),
+        )
+    ),
     _row("flipped", "a bit flipped in", 500, _flip),
     _row("cut-short", "a file cut short in", 200, _cut_short),
     _row("deleted", "a file deleted from", 100, _delete),

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import floq
+from floq.training import load_run
 from tests.faults import hostile_formats
 from tests.faults.hostile_files import CASES, Run
 from tests.faults.learning import make_arrays, train_small
@@ -118,6 +119,7 @@ def main(sound: Path, names: Sequence[str]) -> None:
 def _hostile(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
     sound = folder / "sound"
     train_small(sound / "run", steps=20)
+    load_run(sound / "run").export(sound / "policy", format="numpy")
     arrays = make_arrays(np.random.default_rng(0))
     fields = ("observations", "actions", "terminals")
     np.savez(sound / "data.npz", **{field: arrays[field] for field in fields})

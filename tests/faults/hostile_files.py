@@ -15,24 +15,27 @@ import numpy as np
 from floq.algorithms import floq
 from floq.data.info import check_file, describe
 from floq.data.paths import dataset_files
+from floq.export.floq_policy import load_policy, manifest
 from floq.runs.checkpoint import checkpoint_paths, load_checkpoint
 from floq.runs.directory import read_config, read_rows, read_versions
 from floq.runs.files import json_bytes
 from floq.runs.shards import fingerprint
 from floq.runs.states import states_template
+from floq.watching import look
 
 
 class Run:
-    """A copy of a sound run and a sound data file, to spoil."""
+    """A copy of a sound run, its exported policy and a sound data file, to spoil."""
 
     def __init__(self, folder: Path):
         """Finds them.
 
         Args:
-            folder: Where they lie, as `run` and `data.npz`.
+            folder: Where they lie, as `run`, `policy` and `data.npz`.
         """
         self.path = folder / "run"
         self.data = folder / "data.npz"
+        self.policy = folder / "policy"
         self.newest = checkpoint_paths(self.path / "checkpoints")[-1]
 
     def spoil(self, name: str, content: bytes) -> None:
@@ -148,6 +151,31 @@ def _pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
+def _exported(**contents: bytes) -> "Case":
+    """An exported policy with other files, for which its manifest vouches."""
+
+    def spoil(run: Run) -> None:
+        files = json.loads((run.policy / "manifest.json").read_bytes())["files"]
+        for name, content in contents.items():
+            path = run.policy / name.replace("__", ".")
+            path.write_bytes(content)
+            files[path.name] = fingerprint(content)
+        (run.policy / "manifest.json").write_bytes(manifest(files))
+
+    return spoil, lambda run: load_policy(run.policy)
+
+
+def _in_export(name: str, harm: Callable[[Path], Any]) -> "Case":
+    return lambda run: harm(run.policy / name), lambda run: load_policy(run.policy)
+
+
+def _long_flow(run: Run) -> None:
+    """A program that would compute for hours."""
+    record = json.loads((run.policy / "policy.json").read_bytes())
+    record["network"] = {"kind": "behaviour flow", "policy": {"flow_steps": 10**9}}
+    _exported(policy__json=json.dumps(record).encode())[0](run)
+
+
 Case = tuple[Callable[[Run], Any], Callable[[Run], Any]]
 """What spoils, and what reads."""
 
@@ -175,12 +203,25 @@ def _rows(harm: Callable[[Path], Any]) -> Case:
     )
 
 
+def _watched(name: str, harm: Callable[[Path], Any]) -> Case:
+    return lambda run: harm(run.path / name), lambda run: look(run.path)
+
+
 def _written(content: bytes) -> Callable[[Path], Any]:
     return lambda path: path.write_bytes(content)
 
 
 _DEEP = b"[" * 10**6
 CASES: dict[str, Case] = {
+    "watching: timings without their figures": _watched("timings.jsonl", _written(b'{"step":1}\n')),
+    "watching: timings of texts": _watched(
+        "timings.jsonl", _written(b'{"step":1,"seconds":"a","updates_per_second":[]}\n' * 2)
+    ),
+    "watching: metrics that are texts": _watched(
+        "metrics.jsonl", _written(b'{"step":1,"seed":0,"x":"text"}\n')
+    ),
+    "watching: a pipe in place of timings": _watched("timings.jsonl", _pipe),
+    "watching: timings of a terabyte": _watched("timings.jsonl", _sparse),
     "npz: a pickle in place of the archive": _data(_written(_PICKLE)),
     "npz: a pickle in an entry": _data(lambda path: _archive(path, **{"actions.npy": _PICKLE})),
     "npz: an array of objects": _data(lambda path: _archive(path, **{"actions.npy": _objects()})),
@@ -258,4 +299,21 @@ CASES: dict[str, Case] = {
     "jsonl: a pickle": _rows(_written(_PICKLE + b"\n")),
     "jsonl: a terabyte without a line end": _rows(_sparse),
     "jsonl: a line of brackets": _rows(_written(b'{"step": ' + _DEEP + b"\n")),
+    "policy: a pickle as weights": _exported(weights__safetensors=_PICKLE),
+    "policy: weights of a shape that lies": _exported(
+        weights__safetensors=_header(_entry("F32", [2**40], [0, 4])) + bytes(4)
+    ),
+    "policy: a header of 2⁶³ bytes": _exported(weights__safetensors=_header({}, size=2**63)),
+    "policy: code in place of the program": _exported(
+        floq_network__py=b"import os; os.system('touch trace')", weights__safetensors=_header({})
+    ),
+    "policy: a record of brackets": _exported(policy__json=_DEEP),
+    "policy: a flow of 10⁹ steps": (_long_flow, lambda run: load_policy(run.policy)),
+    "policy: weights of a terabyte": _in_export("weights.safetensors", _sparse),
+    "policy: weights that are a pipe": _in_export("weights.safetensors", _pipe),
+    "policy: a manifest of brackets": _in_export("manifest.json", _written(_DEEP)),
+    "policy: a manifest of a terabyte": _in_export("manifest.json", _sparse),
+    "policy: a manifest that names files outside": _in_export(
+        "manifest.json", lambda path: _edited(path, files={"../../data.npz": {"bytes": 1}})
+    ),
 }  # fmt: skip

@@ -11,6 +11,7 @@ from tests.faults import (
     fuzz,
     hostile,
     own_environments,
+    serving,
     settings,
     streams,
     users,
@@ -30,6 +31,7 @@ ROWS = [
     *environments.ROWS,
     *own_environments.ROWS,
     *endurance.ROWS,
+    *serving.ROWS,
     *fuzz.ROWS,
     *settings.ROWS,
 ]

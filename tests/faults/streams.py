@@ -115,48 +115,49 @@ def _streams(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
         _command(programs, harm, ["train", "--help"])
         _command(programs, harm, ["resume", str(folder / "nöwhere")], wanted=2)
 
-    def hangs_up(harm: _Harm, random: np.random.Generator) -> None:
-        """The terminal goes away under a training: it saves, and ends with the status 75."""
-        shutil.rmtree(run, ignore_errors=True)
-        terminal, inner = pty.openpty()
-
-        def take_terminal() -> None:
-            os.setsid()
-            # What nohup has this process ignore, its children would ignore too.
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-        process = subprocess.Popen(
-            [sys.executable, "-m", "floq.cli", *programs.train(run, *_ENDLESS)],
-            cwd=folder,
-            env=programs.environment,
-            stdin=inner,
-            stdout=inner,
-            stderr=inner,
-            preexec_fn=take_terminal,
-        )
-        os.close(inner)
-        try:
-            while not (run / METRICS).exists():
-                hold(process.poll() is None, "it ended before its first update")
-                with contextlib.suppress(BlockingIOError):
-                    os.read(terminal, 2**16)  # Drawing its bar must not have to wait.
-            os.close(terminal)
-            status = process.wait(_SECONDS)
-        finally:
-            process.kill()
-            process.wait()
-        hold(status == 75, f"it ended with {status}")
-        hold(announced(run) > 0, "nothing was saved")
-
     kinds: tuple[Callable[..., None], ...] = (trains, says)
     trials = [
         partial(kinds[(index + index // len(_HARMS)) % 2], _HARMS[index % len(_HARMS)])
         for index in range(wanted)
     ]
     # The last of a full draw, and one of a small one.
-    trials[-1] = partial(hangs_up, _HARMS[0])
+    trials[-1] = partial(_hang_up, programs, run)
     yield trials
+
+
+def _hang_up(programs: Programs, run: Path, random: np.random.Generator) -> None:
+    """The terminal goes away under a training: it saves, and ends with the status 75."""
+    shutil.rmtree(run, ignore_errors=True)
+    terminal, inner = pty.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        # What nohup has this process ignore, its children would ignore too.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "floq.cli", *programs.train(run, *_ENDLESS)],
+        cwd=run.parent.parent,
+        env=programs.environment,
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        preexec_fn=take_terminal,
+    )
+    os.close(inner)
+    try:
+        while not (run / METRICS).exists():
+            hold(process.poll() is None, "it ended before its first update")
+            with contextlib.suppress(BlockingIOError):
+                os.read(terminal, 2**16)  # Drawing its bar must not have to wait.
+        os.close(terminal)
+        status = process.wait(_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    hold(status == 75, f"it ended with {status}")
+    hold(announced(run) > 0, "nothing was saved")
 
 
 ROWS = [

@@ -13,6 +13,7 @@ from floq.presets import methods
 from floq.presets.methods import (
     DOMAINS,
     METHODS,
+    VISUAL,
     fast,
     find_preset,
     preset,
@@ -27,10 +28,10 @@ def test_every_published_setting_is_for_a_task_that_exists():
     """The keys are exact names of datasets, whose five tasks can all be loaded by name."""
     known = set(task_names())
     for method in METHODS.values():
-        assert set(method.configs) <= set(DOMAINS)
+        assert set(method.configs) <= {*DOMAINS, *VISUAL}
         for config in (*method.configs.values(), method.start):
             algorithm_of(config)
-    for dataset in DOMAINS:
+    for dataset in (*DOMAINS, *VISUAL):
         stem = dataset.removesuffix("-v0")
         assert {f"{stem}-singletask-task{number}-v0" for number in range(1, 6)} <= known
 
@@ -55,6 +56,25 @@ def test_settings_are_the_published_ones():
     assert preset("floq", "humanoidmaze-large-navigate-v0").bc_coefficient == 20
     resnet = preset("fql-resnet", "humanoidmaze-large-navigate-v0").critic.network
     assert (len(resnet.hidden_sizes), resnet.residual_blocks) == (2, 4)
+
+
+@pytest.mark.parametrize("base", ["floq", "fql"])
+@pytest.mark.parametrize(
+    ("form", "changes"),
+    [
+        ("bfn", {"candidates": 4, "target_candidates": 4}),
+        ("qc", {"candidates": 32, "target_candidates": 32, "action_chunk": 5}),
+        ("nstep", {"candidates": 4, "target_candidates": 4, "n_step": 5}),
+    ],
+)
+def test_what_another_paper_adds_is_all_that_differs(base, form, changes):
+    """For every task and any other, so that both critics are compared under the same policy."""
+    method, added = METHODS[base], METHODS[f"{base}-{form}"]
+    assert set(added.configs) == set(DOMAINS)
+    for dataset, config in method.configs.items():
+        assert added.configs[dataset] == dataclasses.replace(config, **changes)
+    assert added.start == dataclasses.replace(method.start, **changes)
+    assert "2507.07969" in added.source
 
 
 def test_other_tasks_get_a_starting_point_that_says_so():
@@ -113,17 +133,19 @@ def test_an_algorithm_without_presets_has_its_defaults(monkeypatch):
 
 
 def test_small_networks_replace_all_networks():
-    """Every network of a config has the small size, and nothing else changes."""
+    """Every network of a config and its encoder have the small size; nothing else changes."""
     config = small(METHODS["floq"].start, width=8, depth=2)
     for network in (config.critic.network, config.distilled.network, config.policy.network):
         assert network.hidden_sizes == (8, 8)
     assert config.critic.network.layer_norm
     assert not config.policy.network.layer_norm
+    assert (config.encoder.channels, config.encoder.features) == ((8, 16, 16), 8)
     back = dataclasses.replace(
         config,
         critic=dataclasses.replace(config.critic, network=NetworkConfig(layer_norm=True)),
         distilled=dataclasses.replace(config.distilled, network=NetworkConfig(layer_norm=True)),
         policy=dataclasses.replace(config.policy, network=NetworkConfig()),
+        encoder=METHODS["floq"].start.encoder,
     )
     assert back == METHODS["floq"].start
 

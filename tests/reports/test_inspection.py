@@ -9,7 +9,7 @@ from html_pages import assert_stands_alone, read
 from floq.algorithms.common import feature_norms
 from floq.cli import main
 from floq.data.dataset import Dataset
-from floq.reports.inspection import inspect
+from floq.inspecting import inspect
 from floq.reports.report import report
 from floq.training.preparation import as_decisions
 

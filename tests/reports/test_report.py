@@ -11,13 +11,13 @@ from html_pages import Page, assert_stands_alone, read
 from floq.inspection import probe
 from floq.recording import record
 from floq.reports.report import report
-from floq.runs.results import metrics, results, summary
+from floq.runs.results import hours_at, metrics, results, summary
 from floq.training import load_run
 
 SECTIONS = [
     "Learning curves",
     "The learned value",
-    "A rollout",
+    "Rollouts",
     "The flow, from noise to value",
     "Losses and values",
     "Results",
@@ -50,7 +50,7 @@ def test_page_has_each_part(written, finished):
     """All sections show their pictures, and nothing is said to be missing."""
     page = read(written)
     assert page.titles == SECTIONS
-    frames = [source for source in page.images if source.startswith("data:image/png")]
+    frames = [one for one in page.images if not one.startswith("data:image/svg+xml")]
     assert ("class", "missing") not in page.attributes or "No pictures" in page.text
     # Curves, map, value along the rollout, flow, losses; frames where the machine renders.
     assert len(page.images) - len(frames) == 5
@@ -175,11 +175,24 @@ def test_several_runs_share_a_page(copy, tmp_path):
     changed = json.loads((copy("one") / "config.json").read_text())["schedule"]
     copy("two", schedule=changed | {"keep": 3})
     page = read(report([tmp_path], output=tmp_path / "report.html"))
-    assert [page.words.count(name) for name in ("one", "two")] == [5, 5]
+    assert [page.words.count(name) for name in ("one", "two")] == [6, 6]
+    assert "What the runs differ in:" in page.text
+    shown = [words for name, words in page.attributes if name == "alt"]
+    assert shown[:2] == [f"success of each policy against {axis}" for axis in ("updates", "hours")]
     assert page.attributes.count(("class", "differs")) == 1
     told = json.loads((tmp_path / "summary.json").read_text())
     assert list(told) == ["one", "two"]
     assert told["one"]["algorithms"] == told["two"]["algorithms"] != {}
+
+
+def test_hours_pass_evenly_between_logs(copy):
+    """An hour up to step 2 and three up to step 4: half of one at step 1, two at step 3."""
+    path = copy()
+    rows = [{"step": 2, "seconds": 3600.0}, {"step": 4, "seconds": 10800.0}]
+    (path / "timings.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in rows))
+    assert hours_at(load_run(path), np.array([1, 2, 3, 4])).tolist() == [0.5, 1.0, 2.0, 3.0]
+    (path / "timings.jsonl").unlink()
+    assert hours_at(load_run(path), np.array([1])) is None
 
 
 def test_no_run_is_refused(tmp_path):

@@ -24,6 +24,32 @@ critic.network.hidden_sizes = [8]
 distilled.network.hidden_sizes = [8]
 policy.network.hidden_sizes = [8]
 """
+_BEFORE, _SCHEDULE, _AFTER = SPEC.replace(TASK, "swing").partition("[schedule]")
+OWN = f"""{_BEFORE}
+[data.swing]
+source = "swing.npz"
+env = "Pendulum-v1"
+reading = {{ layout = "transitions" }}
+action_low = -2
+action_high = 2.0
+normalize_observations = true
+
+{_SCHEDULE}{_AFTER}"""
+"""The same on data of one's own."""
+
+
+def write_own_data(folder):
+    """Random transitions of a pendulum, in its own units."""
+    generator = np.random.default_rng(0)
+    ends = (np.arange(40) % 20 == 19).astype(np.float32)
+    np.savez(
+        folder / "swing.npz",
+        observations=generator.normal(size=(40, 3)).astype(np.float32),
+        actions=generator.uniform(-2, 2, (40, 1)).astype(np.float32),
+        rewards=generator.uniform(-16, 0, 40).astype(np.float32),
+        masks=1 - ends,
+        terminals=ends,
+    )
 
 
 def write_data(folder):

@@ -10,12 +10,13 @@ import types
 from pathlib import Path
 
 import pytest
-from sweep_files import SPEC, TASK, write_data
+from sweep_files import OWN, SPEC, TASK, write_data, write_own_data
 
 from floq.cli import main
 from floq.runs.directory import read_config
 from floq.shell import EXIT_INTERRUPTED
 from floq.sweeps import turns
+from floq.sweeps.table import read_table
 from floq.training import load_run, signals
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -25,6 +26,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def folder(tmp_path, monkeypatch):
     """A spec of two runs and its data, where Ray is not installed."""
     write_data(tmp_path)
+    write_own_data(tmp_path)
     (tmp_path / "small.toml").write_text(SPEC)
     monkeypatch.setenv("FLOQ_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -41,8 +43,13 @@ def runs(folder):
     return [load_run(path.parent).step for path in paths]
 
 
-def test_its_time_over_it_saves_and_the_next_call_goes_on(folder, monkeypatch, capsys):
-    """Status 75 with the first run saved halfway and the second one not begun; then 0, all done."""
+@pytest.mark.parametrize(("spec", "task"), [(SPEC, TASK), (OWN, "swing")])
+def test_its_time_over_it_saves_and_the_next_call_goes_on(spec, task, folder, monkeypatch, capsys):
+    """Status 75 with the first run saved halfway and the second one not begun; then 0, all done.
+
+    On a task as on data of one's own, whose name stands in the table.
+    """
+    (folder / "small.toml").write_text(spec)
     job = turns.describe_job
 
     def late(directory, run, **settings):
@@ -51,7 +58,7 @@ def test_its_time_over_it_saves_and_the_next_call_goes_on(folder, monkeypatch, c
         return job(directory, run, **settings)
 
     def clock():
-        log = folder / "runs" / "small" / f"{TASK}-floq-seed0" / "metrics.jsonl"
+        log = folder / "runs" / "small" / f"{task}-floq-seed0" / "metrics.jsonl"
         return time.time() + 3600 * log.exists()
 
     with monkeypatch.context() as patch:
@@ -66,7 +73,12 @@ def test_its_time_over_it_saves_and_the_next_call_goes_on(folder, monkeypatch, c
     assert main("sweep small.toml --minutes 60".split()) == 0
     assert runs(folder) == [20, 20]
     assert "2 are left" in capsys.readouterr().out
-    assert (folder / "runs" / "small" / "table.csv").exists()
+    rows = read_table(folder / "runs" / "small" / "table.csv")
+    assert [(row.task, row.seed, row.status) for row in rows] == [
+        (task, 0, "finished"),
+        (task, 1, "finished"),
+    ]
+    assert all(row.figure is not None for row in rows)
 
 
 def test_minutes_are_above_0(folder, capsys):

@@ -14,6 +14,7 @@ from floq.training import Online, Schedule, train
 
 CONFIGS = {
     "floq": floq.Config(candidates=2),
+    "decoupled": floq.Config(critic_chunk=4, candidates=2),
     "fql": fql.Config(),
     "quantile": fql.Config(critic=QuantileCriticConfig()),
     "categorical": fql.Config(critic=CategoricalCriticConfig()),

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.algorithms.common import State, TDConfig, gradient_step, initial_state
 from floq.policies.flow import BehaviourFlow, FlowPolicyConfig
@@ -49,6 +49,7 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
         statistics: Shapes of the data.
         key: Key of the initialisation.
     """
+    statistics = config.with_encoder(statistics)
     match config.policy:
         case FlowPolicyConfig():
             policy = BehaviourFlow(statistics, config.policy, key=key)
@@ -66,7 +67,8 @@ def loss(
     config: Config, parameters: Parameters, targets: tuple[()], batch: Batch, draws: Draws
 ) -> tuple[Float[Array, ""], Metrics]:
     """The policy's own loss on the data's actions: flow matching, or −log π(a | s)."""
-    loss = parameters.policy.loss(batch.observations, batch.actions, draws.policy)
+    seen = batch.for_policy
+    loss = parameters.policy.loss(seen.observations, seen.actions, draws.policy)
     return loss, {"policy/loss": loss}
 
 
@@ -86,7 +88,7 @@ def update(
 def act(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Real
 
 from floq.losses import ema_update
+from floq.networks import past_encoder
+from floq.observations import EncoderConfig
 from floq.policies.flow import BehaviourFlow, FlowPolicy
 from floq.settings import normalise
-from floq.types import Batch, Critic, Metrics
+from floq.types import Batch, Critic, Metrics, Statistics
 
 Loss = Callable[[Any, Any, Any, Batch, Any], tuple[Float[Array, ""], Metrics]]
 """The loss of an algorithm: (config, parameters, targets, batch, draws) to the loss and metrics."""
@@ -36,6 +38,7 @@ class TDConfig:
             once, and the target is their discounted return. 1 is the published form.
         n_step: Decisions whose rewards a target sums before it reads the next value. 1 is the
             published form.
+        encoder: How images become features; vectors are read as they are.
     """
 
     discount: float = 0.99
@@ -45,6 +48,7 @@ class TDConfig:
     target_rate: float = 0.005
     action_chunk: int = 1
     n_step: int = 1
+    encoder: EncoderConfig = EncoderConfig()
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
@@ -62,10 +66,27 @@ class TDConfig:
             raise ValueError(f"learning_rate is {self.learning_rate}: give a number above 0.")
         check_not_negative(self, "learning_rate_decay")
 
+    def with_encoder(self, statistics: Statistics) -> Statistics:
+        """What networks are made for: they read images as `encoder` says."""
+        if statistics.observations is None:
+            return statistics
+        form = statistics.observations._replace(encoder=self.encoder)
+        return statistics._replace(observations=form)
+
     @property
     def decision_discount(self) -> float:
         """The discount from a transition's observation to its next one."""
-        return self.discount ** (self.action_chunk * self.n_step)
+        return self.discount ** (data_chunk(self) * self.n_step)
+
+
+def data_chunk(config: Any) -> int:
+    """Steps of a decision as the data has it: the policy's, unless a critic reads longer ones."""
+    return getattr(config, "critic_chunk", 0) or config.action_chunk
+
+
+def frames_of(config: Any) -> int:
+    """Frames of an environment that one observation of the networks holds."""
+    return config.encoder.frames if hasattr(config, "encoder") else 1
 
 
 def check_not_negative(config: Any, *names: str) -> None:
@@ -112,6 +133,30 @@ def initial_state(config: TDConfig, parameters: Any, averaged: Any) -> State:
     )
 
 
+def feature_norm(critic: Critic, batch: Batch) -> Float[Array, ""]:
+    """The mean norm of a critic's last hidden layer: what grows as plasticity is lost.
+
+    On a few rows, so that it costs nothing beside the update (arXiv 2603.04333).
+    """
+    observations, actions = batch.observations[:_NORM_ROWS], batch.actions[:_NORM_ROWS]
+    # The same noise in every update: the norm changes with the parameters alone.
+    noise = critic.sample_noise((len(actions), 1), key=jax.random.key(0))
+    features = critic.features(observations, actions, noise)
+    return jnp.mean(jnp.linalg.norm(features, axis=-1))
+
+
+def feature_norms(parameters: Any, batch: Batch) -> Metrics:
+    """The norm of each critic's features."""
+    critics = {
+        field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)
+    }
+    return {
+        f"{name}/feature_norm": feature_norm(critic, batch)
+        for name, critic in critics.items()
+        if isinstance(critic, Critic)
+    }
+
+
 def gradient_step(
     loss: Loss,
     config: TDConfig,
@@ -120,6 +165,7 @@ def gradient_step(
     draws: Any,
     *,
     averaged: Callable[[Any], Any],
+    norms: Callable[[Any, Batch], Metrics] = feature_norms,
 ) -> tuple[State, Metrics]:
     """One Adam step on a loss, given every random number of it.
 
@@ -132,37 +178,21 @@ def gradient_step(
         batch: Transitions.
         draws: The loss's random numbers.
         averaged: Selects the part of the parameters that has a moving average.
+        norms: The norms of the critics' features.
     """
     gradients, metrics = jax.grad(loss, argnums=1, has_aux=True)(
         config, state.parameters, state.targets, batch, draws
     )
-    metrics |= feature_norms(state.parameters, batch)
+    metrics |= norms(state.parameters, batch)
     updates, optimizer = _optimizer(config).update(gradients, state.optimizer)
     parameters = jax.tree.map(jnp.add, state.parameters, updates)
     targets = ema_update(state.targets, averaged(state.parameters), config.target_rate)
     return State(parameters, targets, optimizer, state.step + 1), metrics
 
 
-def feature_norms(parameters: Any, batch: Batch) -> Metrics:
-    """The mean norm of each critic's last hidden layer: what grows as plasticity is lost.
-
-    On a few rows, so that it costs nothing beside the update (arXiv 2603.04333).
-    """
-    observations, actions = batch.observations[:_NORM_ROWS], batch.actions[:_NORM_ROWS]
-    norms = {}
-    for field in dataclasses.fields(parameters):
-        critic = getattr(parameters, field.name)
-        if isinstance(critic, Critic):
-            # The same noise in every update: the norm changes with the parameters alone.
-            noise = critic.sample_noise((len(actions), 1), key=jax.random.key(0))
-            features = critic.features(observations, actions, noise)
-            norms[f"{field.name}/feature_norm"] = jnp.mean(jnp.linalg.norm(features, axis=-1))
-    return norms
-
-
 def repeat_for_samples(
-    observations: Float[Array, "batch obs"], samples: int
-) -> Float[Array, "batch samples obs"]:
+    observations: Real[Array, "batch obs"], samples: int
+) -> Real[Array, "batch samples obs"]:
     """Each observation once for each sample of a value."""
     return jnp.repeat(observations[:, None], samples, axis=1)
 
@@ -171,31 +201,59 @@ def best_of_behaviour(
     critic: Critic,
     behaviour: BehaviourFlow,
     candidates: int,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
     """Of `candidates` actions of the behaviour flow at each state, the one of the largest value."""
+    noise = candidate_noise(critic, behaviour, candidates, keys)
+    return best_of_noise(critic, behaviour, observations, *noise)
 
-    def best(observation: Float[Array, " obs"], key: Key[Array, ""]) -> Float[Array, " act"]:
+
+def candidate_noise(
+    critic: Critic, behaviour: BehaviourFlow, candidates: int, keys: Key[Array, " batch"]
+) -> tuple[Float[Array, "batch candidates act"], Float[Array, "batch samples"]]:
+    """The starts of `candidates` actions at each state, and what the critic reads there."""
+
+    def draw(key: Key[Array, ""]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         action_key, value_key = jax.random.split(key)
-        actions = behaviour.candidates(observation, candidates, key=action_key)
-        # The same noise for all, so that candidates differ by their actions alone.
-        noise = critic.sample_noise((1, critic.noise_samples), key=value_key)
-        values = critic.values(
-            jnp.broadcast_to(observation, (candidates, observation.size)),
-            actions,
-            jnp.repeat(noise, candidates, axis=0),
-        )
-        return actions[jnp.argmax(values)]
+        actions = jax.random.normal(action_key, (candidates, behaviour.action_dim))
+        return actions, critic.sample_noise((1, critic.noise_samples), key=value_key)[0]
 
-    return jax.vmap(best)(observations, keys)
+    return jax.vmap(draw)(keys)
+
+
+def best_of_noise(
+    critic: Critic,
+    behaviour: BehaviourFlow,
+    observations: Real[Array, "batch obs"],
+    noise: Float[Array, "batch candidates act"],
+    value_noise: Float[Array, "batch samples"],
+) -> Float[Array, "batch act"]:
+    """Of the actions that the behaviour flow makes of `noise`, those of the largest value.
+
+    All candidates are valued with the same noise, so that they differ by their actions alone.
+    """
+    batch, candidates, size = noise.shape
+
+    def each(rows: Float[Array, "batch size"]) -> Float[Array, "rows size"]:
+        shape = (batch, candidates, rows.shape[-1])
+        return jnp.broadcast_to(rows[:, None], shape).reshape(-1, rows.shape[-1])
+
+    # Once a state, before each candidate has a copy of it.
+    behaviour, states = past_encoder(behaviour, observations)
+    critic, judged = past_encoder(critic, observations)
+    actions = behaviour.actions(each(states), noise.reshape(-1, size))
+    values = critic.values(each(judged), actions, each(value_noise)).reshape(batch, candidates)
+    # A mask in place of a gather, which exported programs have no good form of.
+    chosen = jnp.argmax(values, axis=1)[:, None] == jnp.arange(candidates)
+    return jnp.sum(jnp.where(chosen[..., None], actions.reshape(noise.shape), 0), axis=1)
 
 
 def policy_next_actions(
     config: Any,
     policy: FlowPolicy,
     judge: Critic,
-    next_observations: Float[Array, "batch obs"],
+    next_observations: Real[Array, "batch obs"],
     noise: Float[Array, "batch samples act"],
     keys: Key[Array, " batch"] | None,
 ) -> Float[Array, "batch samples act"]:
@@ -212,7 +270,8 @@ def policy_next_actions(
     """
     samples = noise.shape[1]
     if config.target_candidates == 0:
-        return policy.actions(repeat_for_samples(next_observations, samples), noise)
+        policy, states = past_encoder(policy, next_observations)
+        return policy.actions(repeat_for_samples(states, samples), noise)
     assert keys is not None
     best = best_of_behaviour(
         judge, policy.behaviour, config.target_candidates, next_observations, keys
@@ -223,9 +282,10 @@ def policy_next_actions(
 def act_by_flow_policy(
     config: Any,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
+    judge: Critic | None = None,
 ) -> Float[Array, "batch act"]:
     """Actions in [−1, 1]: of the one-step policy, or the best of the behaviour flow's.
 
@@ -237,19 +297,19 @@ def act_by_flow_policy(
         state: Its parameters have a `critic` and a flow `policy`.
         observations: States.
         keys: One for each of them.
+        judge: The critic that chooses, if not `critic`.
     """
     policy: FlowPolicy = state.parameters.policy
     if config.candidates == 0:
         return policy.actions(observations, policy.behaviour.action_noise(keys))
-    return best_of_behaviour(
-        state.parameters.critic, policy.behaviour, config.candidates, observations, keys
-    )
+    chooser: Critic = state.parameters.critic if judge is None else judge
+    return best_of_behaviour(chooser, policy.behaviour, config.candidates, observations, keys)
 
 
 def act_by_behaviour_flow(
     config: Any,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:

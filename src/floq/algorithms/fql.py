@@ -92,6 +92,7 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
         statistics: Shapes and reward range of the data.
         key: Key of the initialisation.
     """
+    statistics = config.with_encoder(statistics)
     critic_key, policy_key = jax.random.split(key)
     parameters = Parameters(
         config.critic.create(statistics, discount=config.decision_discount, key=critic_key),
@@ -164,7 +165,7 @@ def loss(
 ) -> tuple[Float[Array, ""], Metrics]:
     """The whole loss of an update, a deterministic function of its arguments."""
     critic_term, critic_metrics = critic_loss(config, parameters, target_critic, batch, draws)
-    policy_term, policy_metrics = policy_loss(config, parameters, batch, draws)
+    policy_term, policy_metrics = policy_loss(config, parameters, batch.for_policy, draws)
     return critic_term + policy_term, critic_metrics | policy_metrics
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.algorithms.common import (
     State,
@@ -17,11 +17,10 @@ from floq.algorithms.common import (
     gradient_step,
     initial_state,
 )
-from floq.algorithms.implicit import ImplicitConfig, critic_loss
-from floq.critics.scalar import ScalarCritic
-from floq.networks import MLP
+from floq.algorithms.implicit import ImplicitConfig, ImplicitDraws, critic_loss, sample_draws_of
+from floq.networks import MLP, Encoded, observation_network
 from floq.policies.flow import BehaviourDraws, BehaviourFlow, FlowPolicyConfig
-from floq.types import Batch, Metrics, Statistics
+from floq.types import Batch, Critic, Metrics, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +45,8 @@ class Config(ImplicitConfig):
 class Parameters(eqx.Module):
     """Everything that the optimizer moves."""
 
-    critic: ScalarCritic
-    value: MLP
+    critic: Critic
+    value: MLP | Encoded
     behaviour: BehaviourFlow
 
 
@@ -56,9 +55,11 @@ class Draws(NamedTuple):
 
     Attributes:
         behaviour: Noise and times of the behaviour flow's loss.
+        values: The random numbers of the losses of Q and V.
     """
 
     behaviour: BehaviourDraws
+    values: ImplicitDraws = ImplicitDraws()
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
@@ -69,10 +70,11 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
         statistics: Shapes of the data.
         key: Key of the initialisation.
     """
+    statistics = config.with_encoder(statistics)
     critic_key, value_key, behaviour_key = jax.random.split(key, 3)
     parameters = Parameters(
-        ScalarCritic(statistics, config.critic, key=critic_key),
-        MLP(statistics.observation_dim, 1, config.value_network, key=value_key),
+        config.critic.create(statistics, discount=config.decision_discount, key=critic_key),
+        observation_network(statistics, 1, config.value_network, key=value_key),
         BehaviourFlow(statistics, config.policy, key=behaviour_key),
     )
     return initial_state(config, parameters, parameters.critic)
@@ -80,15 +82,19 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
 
 def sample_draws(parameters: Parameters, batch_size: int, *, key: Key[Array, ""]) -> Draws:
     """All random numbers of an update on `batch_size` transitions."""
-    return Draws(parameters.behaviour.sample_draws(batch_size, key=key))
+    return Draws(
+        parameters.behaviour.sample_draws(batch_size, key=key),
+        sample_draws_of(parameters.critic, batch_size, key=jax.random.fold_in(key, 0)),
+    )
 
 
 def loss(
-    config: Config, parameters: Parameters, target_critic: ScalarCritic, batch: Batch, draws: Draws
+    config: Config, parameters: Parameters, target_critic: Critic, batch: Batch, draws: Draws
 ) -> tuple[Float[Array, ""], Metrics]:
     """The whole loss of an update, a deterministic function of its arguments."""
-    critic_term, metrics = critic_loss(config, parameters, target_critic, batch)
-    behaviour_term = parameters.behaviour.loss(batch.observations, batch.actions, draws.behaviour)
+    critic_term, metrics = critic_loss(config, parameters, target_critic, batch, draws.values)
+    seen = batch.for_policy
+    behaviour_term = parameters.behaviour.loss(seen.observations, seen.actions, draws.behaviour)
     return critic_term + behaviour_term, metrics | {"policy/bc_flow_loss": behaviour_term}
 
 
@@ -108,7 +114,7 @@ def update(
 def act(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
@@ -122,7 +128,7 @@ def act(
 def act_behaviour(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:

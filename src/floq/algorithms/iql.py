@@ -6,15 +6,20 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.algorithms.common import State, check_not_negative, gradient_step, initial_state
-from floq.algorithms.implicit import ImplicitConfig, critic_loss, state_values
-from floq.critics.scalar import ScalarCritic
+from floq.algorithms.implicit import (
+    ImplicitConfig,
+    ImplicitDraws,
+    critic_loss,
+    sample_draws_of,
+    state_values,
+)
 from floq.losses import advantage_weights
-from floq.networks import MLP
+from floq.networks import MLP, Encoded, observation_network
 from floq.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
-from floq.types import Batch, Metrics, Statistics
+from floq.types import Batch, Critic, Metrics, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +46,19 @@ class Config(ImplicitConfig):
 class Parameters(eqx.Module):
     """Everything that the optimizer moves."""
 
-    critic: ScalarCritic
-    value: MLP
+    critic: Critic
+    value: MLP | Encoded
     policy: GaussianPolicy
 
 
 class Draws(NamedTuple):
-    """All randomness of one update: none."""
+    """All randomness of one update.
+
+    Attributes:
+        values: The random numbers of the losses of Q and V.
+    """
+
+    values: ImplicitDraws = ImplicitDraws()
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
@@ -58,22 +69,23 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
         statistics: Shapes of the data.
         key: Key of the initialisation.
     """
+    statistics = config.with_encoder(statistics)
     critic_key, value_key, policy_key = jax.random.split(key, 3)
     parameters = Parameters(
-        ScalarCritic(statistics, config.critic, key=critic_key),
-        MLP(statistics.observation_dim, 1, config.value_network, key=value_key),
+        config.critic.create(statistics, discount=config.decision_discount, key=critic_key),
+        observation_network(statistics, 1, config.value_network, key=value_key),
         GaussianPolicy(statistics, config.policy, key=policy_key),
     )
     return initial_state(config, parameters, parameters.critic)
 
 
 def sample_draws(parameters: Parameters, batch_size: int, *, key: Key[Array, ""]) -> Draws:
-    """No random numbers."""
-    return Draws()
+    """All random numbers of an update on `batch_size` transitions."""
+    return Draws(sample_draws_of(parameters.critic, batch_size, key=key))
 
 
 def policy_loss(
-    config: Config, parameters: Parameters, batch: Batch
+    config: Config, parameters: Parameters, batch: Batch, draws: ImplicitDraws = ImplicitDraws()
 ) -> tuple[Float[Array, ""], Metrics]:
     """Advantage-weighted regression: −min(exp(β (Q(s, a) − V(s))), w) · log π(a | s).
 
@@ -82,7 +94,8 @@ def policy_loss(
     """
     critic, value = jax.lax.stop_gradient((parameters.critic, parameters.value))
     observations, actions = batch.observations, batch.actions
-    advantages = critic.values(observations, actions) - state_values(value, observations)
+    values = critic.values(observations, actions, draws.value_noise)
+    advantages = values - state_values(value, observations)
     weights = advantage_weights(
         advantages, inverse_temperature=config.inverse_temperature, limit=config.weight_limit
     )
@@ -98,11 +111,13 @@ def policy_loss(
 
 
 def loss(
-    config: Config, parameters: Parameters, target_critic: ScalarCritic, batch: Batch, draws: Draws
+    config: Config, parameters: Parameters, target_critic: Critic, batch: Batch, draws: Draws
 ) -> tuple[Float[Array, ""], Metrics]:
     """The whole loss of an update, a deterministic function of its arguments."""
-    critic_term, critic_metrics = critic_loss(config, parameters, target_critic, batch)
-    policy_term, policy_metrics = policy_loss(config, parameters, batch)
+    critic_term, critic_metrics = critic_loss(
+        config, parameters, target_critic, batch, draws.values
+    )
+    policy_term, policy_metrics = policy_loss(config, parameters, batch.for_policy, draws.values)
     return critic_term + policy_term, critic_metrics | policy_metrics
 
 
@@ -122,7 +137,7 @@ def update(
 def act(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:

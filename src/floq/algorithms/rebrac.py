@@ -10,7 +10,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.algorithms.common import (
     State,
@@ -80,6 +80,7 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
         statistics: Shapes of the data.
         key: Key of the initialisation.
     """
+    statistics = config.with_encoder(statistics)
     critic_key, policy_key = jax.random.split(key)
     parameters = Parameters(
         ScalarCritic(statistics, config.critic, key=critic_key),
@@ -180,7 +181,7 @@ def loss(
     `policy_weight` is 0 in updates that leave the policy out, but for their metrics.
     """
     critic_term, critic_metrics = critic_loss(config, parameters, targets, batch, draws)
-    policy_term, policy_metrics = policy_loss(config, parameters, batch)
+    policy_term, policy_metrics = policy_loss(config, parameters, batch.for_policy)
     return critic_term + policy_weight * policy_term, critic_metrics | policy_metrics
 
 
@@ -209,7 +210,7 @@ def update(
 def act(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:

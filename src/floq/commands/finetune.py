@@ -8,6 +8,7 @@ import tyro
 
 from floq.commands.training import (
     EnvironmentOptions,
+    LoggerName,
     OnlineOptions,
     Sources,
     data_file,
@@ -32,6 +33,7 @@ class Finetune:
         reading: How it is read, likewise.
         where: The environment, if it is not the run's.
         processes: Processes that step environments; by default one for each core.
+        logger: Where else the rows of the run are shown: tensorboard, wandb, or both.
         schedule: What happens at which environment steps.
     """
 
@@ -43,6 +45,7 @@ class Finetune:
     reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
+    logger: tuple[LoggerName, ...] = ()
     schedule: tyro.conf.OmitArgPrefixes[Schedule] = Schedule()
 
     def run(self) -> int:
@@ -58,5 +61,6 @@ class Finetune:
                 env=self.where.spec(),
                 schedule=self.schedule,
                 processes=self.processes,
+                loggers=self.logger,
             )
         )

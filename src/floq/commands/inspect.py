@@ -40,7 +40,7 @@ class Inspect:
 
     def run(self) -> int:
         """Writes the page."""
-        from floq.reports.inspection import inspect
+        from floq.inspecting import inspect
 
         # A single path may also be the folder of a task's files.
         data = data_file(self.data, self.reading, None)

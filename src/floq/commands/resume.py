@@ -8,6 +8,7 @@ import tyro
 from floq.commands.training import (
     EnvironmentOptions,
     HostOptions,
+    LoggerName,
     Sources,
     data_file,
     say_done,
@@ -27,6 +28,7 @@ class Resume:
         reading: How it is read, likewise.
         where: Its environment, if it has moved or changed.
         processes: Processes that step environments; by default one for each core.
+        logger: Where else the rows of the run are shown: tensorboard, wandb, or both.
         together: How processes find each other that train this run together.
     """
 
@@ -37,6 +39,7 @@ class Resume:
     reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
     where: tyro.conf.OmitArgPrefixes[EnvironmentOptions] = EnvironmentOptions()
     processes: int | None = None
+    logger: tuple[LoggerName, ...] = ()
     together: tyro.conf.OmitArgPrefixes[HostOptions] = HostOptions()
 
     def run(self) -> int:
@@ -52,5 +55,6 @@ class Resume:
                     steps=self.steps,
                     online_steps=self.online_steps,
                     processes=self.processes,
+                    loggers=self.logger,
                 )
             )

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -11,6 +11,7 @@ from floq.commands.arguments import parse, split
 from floq.commands.training import (
     EnvironmentOptions,
     HostOptions,
+    LoggerName,
     OnlineOptions,
     Sources,
     data_file,
@@ -18,6 +19,7 @@ from floq.commands.training import (
     online_settings,
     say_done,
 )
+from floq.data.goals import Goals
 from floq.data.reading import Reading
 from floq.runs.settings import Schedule
 from floq.streams import say
@@ -30,7 +32,8 @@ class Train:
     """Train on a task, with the published settings by default.
 
     Attributes:
-        task: Task of OGBench, such as cube-double-play-singletask-v0; none with --data.
+        task: Task of OGBench, such as cube-double-play-singletask-v0, or with --goals a dataset,
+            such as cube-double-play-v0; none with --data.
         data: Data of your own in place of a task's: a path, minari:NAME, d4rl:PATH, robomimic:PATH
             or lerobot:PATH; given again, sets are joined.
         reading: How it is read where its files leave that open.
@@ -43,11 +46,18 @@ class Train:
         steps: Updates on the task's data alone; 0 starts in the environment at once.
         online_steps: Steps in the environment, of each seed, that follow.
         online: How it learns there.
+        goals: Learn to reach goals, drawn from the data, in place of its rewards.
+        goal_settings: Where the goals come from; by default as in OGBench.
+        reward: The task's own rewards, or sparse: -1 until it is solved and 0 then, in data and
+            environment alike, as arXiv 2507.07969 has scene and puzzle.
         reward_range: Least and greatest reward of a step, which set noise interval and histogram;
             by default those of the data. Needed where none is used.
+        normalize_observations: Have networks read observations less the data's mean, over its
+            deviation.
         directory: New folder of the run; runs/TASK-ALGORITHM by default, or the data file's name
             in place of the task.
         processes: Processes that step environments; by default one for each core.
+        logger: Where else the rows of the run are shown: tensorboard, wandb, or both.
         schedule: What happens at which steps.
         together: How processes find each other that train this run together.
         config: Settings of the algorithm; the defaults are the task's.
@@ -63,44 +73,71 @@ class Train:
     steps: Annotated[int, tyro.conf.arg(aliases=["--offline-steps"])] = 2_000_000
     online_steps: int = 0
     online: OnlineOptions = online_options()  # pyright: ignore[reportInvalidTypeForm]
+    goals: bool = False
+    goal_settings: tyro.conf.OmitArgPrefixes[Goals] = Goals()
+    reward: Literal["dense", "sparse"] = "dense"
     reward_range: tuple[float, float] | None = None
+    normalize_observations: bool = False
     directory: Path | None = None
     processes: int | None = None
+    logger: tuple[LoggerName, ...] = ()
     schedule: tyro.conf.OmitArgPrefixes[Schedule] = Schedule()
     together: tyro.conf.OmitArgPrefixes[HostOptions] = HostOptions()
     config: Any = None
 
     def run(self) -> int:
         """Trains, and says where everything lies."""
+        from floq.envs.make import with_arguments
         from floq.tasks import load_task
         from floq.training import train
+        from floq.training.sources import why_in_memory
 
         if self.task and self.data:
             raise ValueError(
                 f"{self.task} is a task with data of its own: leave it out beside --data, and name "
                 "the environment by --env."
             )
+        if self.goal_settings != Goals() and not self.goals:
+            raise ValueError("settings of goals are given, and no goals are drawn: give --goals.")
+        goals = self.goal_settings if self.goals else None
+        spec = self.where.spec(self.task or None)
+        if self.reward == "sparse":
+            if not self.task or self.where.env or self.goals:
+                raise ValueError(
+                    "--reward sparse is for a task's own data and environment: leave it out beside "
+                    "--data and --env, whose rewards are what you give them, and beside --goals, "
+                    "whose rewards are sparse."
+                )
+            assert spec is not None
+            spec = with_arguments(spec, reward="sparse")
         name = self.task or (Path(self.data[0].rpartition(":")[2]).stem if self.data else "")
         online = online_settings(self.online, self.online_steps) if self.online_steps else None
         with self.together.joined():
             memory = self.device_memory
+            in_memory = why_in_memory(online, goals, is_normalized=self.normalize_observations)
             dataset = data_file(self.data, self.reading, self.where.bounds, device_memory=memory)
             needs_data = self.steps or online is None or online.buffer != "online"
             if needs_data and dataset is None:
-                dataset, env = load_task(self.task, device_memory=memory)
+                memory = None if in_memory and memory == "auto" else memory
+                dataset, env = load_task(
+                    self.task, reward=self.reward, goals=goals, device_memory=memory
+                )
                 env.close()
             run = train(
                 self.config,
                 dataset,
-                env=self.where.spec(self.task or None),
+                env=spec,
                 task=self.task or None,
                 seeds=self.seeds,
                 steps=self.steps,
                 online=online,
+                goals=goals,
                 reward_range=self.reward_range,
+                normalize_observations=self.normalize_observations,
                 directory=self.directory or Path("runs") / f"{name}-{self.algorithm}",
                 schedule=self.schedule,
                 processes=self.processes,
+                loggers=self.logger,
             )
             return say_done(run)
 
@@ -124,7 +161,7 @@ def parse_train(arguments: list[str]) -> Train:
     task = _EXAMPLE
     if words.positionals and not words.unknown:
         task = words.positionals[0]
-        check_task(task)
+        check_task(task, has_goals="--goals" in words.options)
     elif any(word.partition("=")[0] == "--data" for word in words.options):
         task = None
     elif not words.unknown and not {"-h", "--help"} & {*words.options}:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from floq.envs.preflight import Bounds
     from floq.training import Run
     from floq.training.sources import DataFile
+
+
+LoggerName = Literal["tensorboard", "wandb"]
+"""`floq.loggers.LOGGERS`, which the command line must know before anything is imported."""
 
 
 @dataclasses.dataclass(frozen=True)

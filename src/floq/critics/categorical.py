@@ -9,7 +9,7 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.critics.common import check_target_samples, value_support
 from floq.critics.network import NetworkCritic, NetworkCriticConfig, NoDraws
@@ -104,7 +104,7 @@ class CategoricalCritic(NetworkCritic):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch target_samples"],
         draws: NoDraws = NoDraws(),

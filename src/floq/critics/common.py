@@ -1,12 +1,16 @@
 """What critics of all kinds have in common: their inputs, and what they know of targets."""
 
 import dataclasses
+from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.networks import ValueSupport
 from floq.types import Actions, Critic, Statistics
+
+Sampling = Literal["independent", "strata"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +37,29 @@ class CriticConfig:
         raise NotImplementedError(f"{type(self).__name__} does not say how its critic is made.")
 
 
+def check_ensemble(config: Any) -> None:
+    """Refuses an empty ensemble, and a pessimism that is none or would count twice.
+
+    Raises:
+        ValueError: If so.
+    """
+    if config.members < 1:
+        raise ValueError(f"members is {config.members}: give a whole number, 1 or more.")
+    if not config.pessimism >= 0:
+        raise ValueError(f"pessimism is {config.pessimism}: give 0 or more.")
+    if config.pessimism and config.aggregation == "min":
+        raise ValueError(
+            f'pessimism is {config.pessimism} and aggregation is "min", which is pessimistic by '
+            'itself: set aggregation to "mean", or pessimism to 0.'
+        )
+
+
 # Added on either side of the range of rewards before it becomes a range of returns.
 _REWARD_MARGIN = 0.01
 
 
 def pair_inputs(
-    observations: Float[Array, "batch obs"], actions: Actions
+    observations: Real[Array, "batch obs"], actions: Actions
 ) -> Float[Array, "batch actions_each features"]:
     """(s, a) side by side, for one action a state or several."""
     if actions.ndim == 2:
@@ -76,3 +97,22 @@ def check_target_samples(targets: Float[Array, "batch target_samples"]) -> None:
             f"targets have the shape {targets.shape}: give [batch, samples]; one target for each "
             "state is targets[:, None]."
         )
+
+
+def sample_interval(
+    shape: tuple[int, ...], low: float, high: float, sampling: Sampling, *, key: Key[Array, ""]
+) -> Float[Array, "..."]:
+    """Numbers that are uniform over an interval, independent along the last axis or from strata.
+
+    From strata, each of the m numbers of a row lies in another of m equal parts of the interval, in
+    a random order of the row's own: each is uniform, and so is any number of them that is picked
+    by its place, while their mean varies m² times less where it follows them linearly.
+    """
+    if sampling == "independent":
+        return jax.random.uniform(key, shape, minval=low, maxval=high)
+    place_key, order_key = jax.random.split(key)
+    parts = jnp.arange(shape[-1])
+    shares = (parts + jax.random.uniform(place_key, shape)) / shape[-1]
+    shares = jax.random.permutation(order_key, shares, axis=len(shape) - 1, independent=True)
+    # Rounding must not reach the end itself: at t = 1 no path has anything left to go.
+    return low + (high - low) * jnp.minimum(shares, 1 - jnp.finfo(shares.dtype).epsneg)

@@ -6,16 +6,26 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Real
 
-from floq.critics.common import CriticConfig, check_target_samples, value_support
+from floq.critics.common import (
+    CriticConfig,
+    Sampling,
+    check_ensemble,
+    check_target_samples,
+    sample_interval,
+    value_support,
+)
 from floq.critics.velocity_field import VelocityField, VelocityFieldConfig
 from floq.flow_matching import Method, integrate, interpolate, target_velocity, trajectory
 from floq.losses import td_target_samples
 from floq.networks import (
     Aggregation,
+    Encoder,
     aggregate,
+    create_encoder,
     create_members,
+    encode,
     map_members,
 )
 from floq.types import Actions, Batch, Statistics
@@ -31,6 +41,8 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
         noise_coverage: Width κ of the noise interval, as a share of the range of returns.
         members: Velocity fields in the ensemble.
         aggregation: How the members' values become one.
+        pessimism: ρ: a mean of the members counts as mean − ρ · standard deviation, start by
+            start. 0 is the paper's form; arXiv 2601.14234 has .5 with 10 members.
         method: The integration rule; midpoint reads the field twice a step, RK4 four times.
         supervision: "path" trains the field at every t, "start" at t = 0 only (the paper's
             ablation).
@@ -38,6 +50,9 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
             "distributional" gives each sample a target of its own (the paper's ablation).
         coupling: "shared" starts the target's flow from the same noise as the sample that it is
             the target of (arXiv 2605.08253); it needs the distributional backup.
+        sampling: "independent" draws each start and time by itself, as published; "strata" one of
+            a state's m from each of m equal parts of their interval, which is as unbiased and
+            varies less.
         control_variate: λ of shared noise: the share of the next state's sampled velocity that is
             replaced by the target field's own, which is less noisy but biased. 0 is unbiased.
     """
@@ -47,16 +62,19 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
     noise_coverage: float = 0.1
     members: int = 2
     aggregation: Aggregation = "mean"
+    pessimism: float = 0.0
     method: Method = "euler"
     supervision: Literal["path", "start"] = "path"
     backup: Literal["expected", "distributional"] = "expected"
     coupling: Literal["independent", "shared"] = "independent"
+    sampling: Sampling = "independent"
     control_variate: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses settings that no flow can have."""
         super().__post_init__()
-        for name in ("integration_steps", "noise_samples", "members"):
+        check_ensemble(self)
+        for name in ("integration_steps", "noise_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
@@ -113,6 +131,7 @@ class FlowCritic(eqx.Module):
     """
 
     members: VelocityField
+    encoder: Encoder | None
     noise_interval: tuple[float, float] = eqx.field(static=True)
     config: FlowCriticConfig = eqx.field(static=True)
 
@@ -153,8 +172,9 @@ class FlowCritic(eqx.Module):
             config.noise_coverage * low * horizon,
             config.noise_coverage * high * horizon,
         )
+        self.encoder, seen = create_encoder(statistics, key=key)
         self.members = create_members(
-            lambda member_key: VelocityField(statistics, support, config, key=member_key),
+            lambda member_key: VelocityField(seen, support, config, key=member_key),
             config.members,
             key=key,
         )
@@ -165,9 +185,8 @@ class FlowCritic(eqx.Module):
         return self.config.noise_samples
 
     def sample_noise(self, shape: tuple[int, ...], *, key: Key[Array, ""]) -> Float[Array, "..."]:
-        """Starts z₀ of the flow, uniform over the noise interval."""
-        low, high = self.noise_interval
-        return jax.random.uniform(key, shape, minval=low, maxval=high)
+        """Starts z₀ of the flow, uniform over the noise interval, as `sampling` says."""
+        return sample_interval(shape, *self.noise_interval, self.config.sampling, key=key)
 
     def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> FlowCriticDraws:
         """All random numbers that `loss` and `td_loss` need for a batch."""
@@ -176,7 +195,7 @@ class FlowCritic(eqx.Module):
         if self.config.supervision == "start":
             time = jnp.zeros(shape)
         else:
-            time = jax.random.uniform(time_key, shape)
+            time = sample_interval(shape, 0.0, 1.0, self.config.sampling, key=time_key)
         noise = self.sample_noise(shape, key=noise_key)
         if self.config.coupling == "shared":
             return FlowCriticDraws(noise, time, noise)
@@ -184,7 +203,7 @@ class FlowCritic(eqx.Module):
 
     def return_samples(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         initial_noise: Float[Array, "batch samples"],
         *,
@@ -199,9 +218,10 @@ class FlowCritic(eqx.Module):
             integration_steps: Steps K, if not those of the config.
         """
         steps = self.config.integration_steps if integration_steps is None else integration_steps
+        states = encode(self.encoder, observations)
 
         def carry(member: VelocityField) -> Float[Array, "batch samples"]:
-            condition = member.condition(observations, actions)
+            condition = member.condition(states, actions)
             return integrate(
                 lambda time, value: member(condition, value, time),
                 initial_noise,
@@ -213,14 +233,15 @@ class FlowCritic(eqx.Module):
 
     def return_trajectories(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         initial_noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble points batch samples"]:
         """What `return_samples` passes on its way: K + 1 points from noise to value."""
+        states = encode(self.encoder, observations)
 
         def carry(member: VelocityField) -> Float[Array, "points batch samples"]:
-            condition = member.condition(observations, actions)
+            condition = member.condition(states, actions)
             return trajectory(
                 lambda time, value: member(condition, value, time),
                 initial_noise,
@@ -233,12 +254,12 @@ class FlowCritic(eqx.Module):
     def aggregate(
         self, samples: Float[Array, "ensemble batch samples"]
     ) -> Float[Array, "batch samples"]:
-        """One value a sample from those of the members: their mean, or their minimum."""
-        return aggregate(samples, self.config.aggregation)
+        """One value a sample from those of the members, as the settings say."""
+        return aggregate(samples, self.config.aggregation, self.config.pessimism)
 
     def values(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         initial_noise: Float[Array, "batch samples"],
         *,
@@ -256,33 +277,34 @@ class FlowCritic(eqx.Module):
 
     def features(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples features"]:
         """Every member's last hidden layer where the flow starts: at t = 0, in `noise`."""
-        start = jnp.zeros_like(noise)
+        start, states = jnp.zeros_like(noise), encode(self.encoder, observations)
         return map_members(
-            lambda member: member.features(member.condition(observations, actions), noise, start),
+            lambda member: member.features(member.condition(states, actions), noise, start),
             self.members,
         )
 
     def velocities(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         values: Float[Array, "batch samples"],
         time: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples"]:
         """Every member's velocity v(t, z | s, a) at the points `values` and times `time`."""
+        states = encode(self.encoder, observations)
         return map_members(
-            lambda member: member(member.condition(observations, actions), values, time),
+            lambda member: member(member.condition(states, actions), values, time),
             self.members,
         )
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch #samples"],
         draws: FlowCriticDraws,
@@ -313,8 +335,9 @@ class FlowCritic(eqx.Module):
             aim = path_end + velocity_shift
         else:
             aim = target_velocity(noise, path_end) + velocity_shift
+        states = encode(self.encoder, observations)
         predicted = map_members(
-            lambda member: member.predict(member.condition(observations, actions), points, time),
+            lambda member: member.predict(member.condition(states, actions), points, time),
             self.members,
         )
         return jnp.mean(jnp.sum(jnp.square(predicted - aim), axis=-1))

@@ -5,11 +5,21 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
-from floq.critics.common import CriticConfig, pair_inputs
+from floq.critics.common import CriticConfig, check_ensemble, pair_inputs
 from floq.losses import td_target_samples
-from floq.networks import MLP, Aggregation, NetworkConfig, aggregate, create_members, map_members
+from floq.networks import (
+    MLP,
+    Aggregation,
+    Encoder,
+    NetworkConfig,
+    aggregate,
+    create_encoder,
+    create_members,
+    encode,
+    map_members,
+)
 from floq.settings import normalise
 from floq.types import Actions, Batch, Statistics
 
@@ -21,18 +31,20 @@ class NetworkCriticConfig(CriticConfig):
     Attributes:
         members: Networks in the ensemble.
         aggregation: How the members' values become one.
+        pessimism: ρ: a mean of the members counts as mean − ρ · standard deviation. 0 is the
+            published form; arXiv 2601.14234 has .5 with 10 members.
         network: The network of a member.
     """
 
     members: int = 2
     aggregation: Aggregation = "mean"
+    pessimism: float = 0.0
     network: NetworkConfig = NetworkConfig(layer_norm=True)
 
     def __post_init__(self) -> None:
-        """Refuses an empty ensemble."""
+        """Refuses an ensemble that says nothing."""
         normalise(self)
-        if self.members < 1:
-            raise ValueError(f"members is {self.members}: give a whole number, 1 or more.")
+        check_ensemble(self)
 
 
 class NoDraws(NamedTuple):
@@ -47,6 +59,7 @@ class NetworkCritic(eqx.Module):
     """
 
     members: MLP
+    encoder: Encoder | None
     config: Any = eqx.field(static=True)
 
     def __init__(
@@ -68,7 +81,8 @@ class NetworkCritic(eqx.Module):
             key: Key of the initialisation.
         """
         self.config = config
-        inputs = statistics.observation_dim + statistics.action_dim + noise_size
+        self.encoder, seen = create_encoder(statistics, key=key)
+        inputs = seen.observation_dim + seen.action_dim + noise_size
         self.members = create_members(
             lambda member_key: MLP(inputs, outputs, config.network, key=member_key),
             config.members,
@@ -90,11 +104,11 @@ class NetworkCritic(eqx.Module):
 
     def inputs(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"] | None,
     ) -> Float[Array, "batch samples_each inputs"]:
-        """What a member reads, once for each action of a state."""
+        """What a member reads of states, or their features, once for each action of a state."""
         return pair_inputs(observations, actions)
 
     def samples_of(
@@ -105,27 +119,31 @@ class NetworkCritic(eqx.Module):
 
     def outputs(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"] | None = None,
     ) -> Float[Array, "ensemble batch samples_each outputs"]:
         """Every member's outputs."""
-        inputs = self.inputs(observations, actions, noise)
+        inputs = self.inputs(encode(self.encoder, observations), actions, noise)
         return map_members(lambda member: member(inputs), self.members)
 
     def features(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples_each features"]:
         """Every member's last hidden layer."""
-        inputs = self.inputs(observations, actions, noise)
+        inputs = self.inputs(encode(self.encoder, observations), actions, noise)
         return map_members(lambda member: member.features(member.first(inputs)), self.members)
+
+    def aggregate(self, values: Float[Array, "ensemble *shape"]) -> Float[Array, "*shape"]:
+        """One value from those of the members, as the settings say."""
+        return aggregate(values, self.config.aggregation, self.config.pessimism)
 
     def return_samples(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble batch samples"]:
@@ -135,17 +153,17 @@ class NetworkCritic(eqx.Module):
 
     def values(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"] | None = None,
     ) -> Float[Array, " batch"]:
         """Q(s, a): aggregated over the members, then the mean over samples or a state's actions."""
         samples = self.samples_of(self.outputs(observations, actions, noise))
-        return jnp.mean(aggregate(samples, self.config.aggregation), axis=-1)
+        return jnp.mean(self.aggregate(samples), axis=-1)
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch target_samples"],
         draws: Any,

@@ -10,13 +10,12 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.critics.common import check_target_samples
 from floq.critics.network import NetworkCritic, NetworkCriticConfig
 from floq.losses import expectile_loss, td_target_samples
 from floq.networks import (
-    aggregate,
     embed_time,
     time_embedding_size,
 )
@@ -98,7 +97,7 @@ class QuantileCritic(NetworkCritic):
 
     def inputs(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         noise: Float[Array, "batch samples"] | None,
     ) -> Float[Array, "batch samples inputs"]:
@@ -114,7 +113,7 @@ class QuantileCritic(NetworkCritic):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch target_samples"],
         draws: QuantileCriticDraws,
@@ -139,9 +138,8 @@ class QuantileCritic(NetworkCritic):
         draws: QuantileCriticDraws,
     ) -> tuple[Float[Array, ""], Float[Array, "batch samples"]]:
         """The loss against r + γ · mask · Z̄(s′, a′) at every level τ′, and those targets."""
-        next_samples = aggregate(
-            target_critic.return_samples(batch.next_observations, next_actions, draws.next_levels),
-            target_critic.config.aggregation,
+        next_samples = target_critic.aggregate(
+            target_critic.return_samples(batch.next_observations, next_actions, draws.next_levels)
         )
         targets = td_target_samples(batch.rewards, batch.masks, next_samples, discount)
         return self.loss(batch.observations, batch.actions, targets, draws), targets

@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.critics.common import check_target_samples
 from floq.critics.network import NetworkCritic, NetworkCriticConfig, NoDraws
@@ -34,14 +34,14 @@ class ScalarCritic(NetworkCritic):
         super().__init__(statistics, config, key=key)
 
     def member_values(
-        self, observations: Float[Array, "batch obs"], actions: Actions
+        self, observations: Real[Array, "batch obs"], actions: Actions
     ) -> Float[Array, "ensemble batch actions_each"]:
         """Every member's Q(s, a), for each action of a state."""
         return self.samples_of(self.outputs(observations, actions))
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch target_samples"],
         draws: NoDraws = NoDraws(),

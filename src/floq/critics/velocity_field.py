@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 import equinox as eqx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.networks import (
     MLP,
@@ -90,7 +90,7 @@ class VelocityField(eqx.Module):
         self.network = MLP(inputs, 1, config.network, key=key)
 
     def condition(
-        self, observations: Float[Array, "batch obs"], actions: Actions
+        self, observations: Real[Array, "batch obs"], actions: Actions
     ) -> Float[Array, "batch #samples width"]:
         """The share of the first layer that (s, a) has: it stays the same along the flow."""
         first = self.network.first

@@ -8,16 +8,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Real
 from numpy.typing import ArrayLike
 
 from floq.data.bounds import ActionBounds, Bound, action_bounds
 from floq.data.files import write_file
-from floq.data.fingerprint import fingerprint
+from floq.data.fingerprint import fingerprint, whole_field
 from floq.data.formats import Source, as_sources, placed, source_arguments
 from floq.data.joining import join
 from floq.data.memory import ACTION_LIMIT as ACTION_LIMIT
-from floq.data.memory import clip_actions, filled, on_device, pieces
+from floq.data.memory import clip_actions, filled, observation_dtype, on_device, pieces
 from floq.data.reading import Layout, Reading
 from floq.data.trajectories import (
     check_decisions,
@@ -29,6 +29,7 @@ from floq.data.trajectories import (
 )
 from floq.data.validation import check_and_rescale
 from floq.disk import user_path
+from floq.observations import ObservationForm, packed
 from floq.types import Batch, Statistics
 
 
@@ -59,9 +60,11 @@ class Dataset:
         action_low: What -1 stands for in each entry of an action, in the environment's own units;
             None if nobody has said.
         action_high: What 1 stands for, likewise.
+        form: What the bytes of an observation are, of images and dictionaries; None of vectors.
+        first_rows: The first row of each row's trajectory, where observations stack frames.
     """
 
-    observations: Float[Array, "rows obs"]
+    observations: Real[Array, "rows obs"]
     actions: Float[Array, "rows act"]
     rewards: Float[Array, " rows"]
     masks: Float[Array, " rows"]
@@ -74,11 +77,13 @@ class Dataset:
     action_high: tuple[float, ...] | None = dataclasses.field(
         default=None, metadata={"static": True}
     )
+    form: ObservationForm | None = dataclasses.field(default=None, metadata={"static": True})
+    first_rows: Int[Array, " rows"] | None = None
 
     @classmethod
     def from_trajectories(
         cls,
-        observations: ArrayLike,
+        observations: ArrayLike | Mapping[str, Any],
         actions: ArrayLike,
         rewards: ArrayLike,
         masks: ArrayLike,
@@ -93,7 +98,8 @@ class Dataset:
         """A dataset from whole trajectories, one after the other, as OGBench's files hold them.
 
         Args:
-            observations: The states (rows, obs), each trajectory's last one included.
+            observations: The states (rows, obs), each trajectory's last one included; or images of
+                bytes (rows, height, width, channels), or a dictionary of such arrays.
             actions: The actions (rows, act) within [-1, 1], or within the bounds that are given;
                 clipped to ±`ACTION_LIMIT`.
             rewards: The reward of each action (rows,).
@@ -114,8 +120,9 @@ class Dataset:
         Raises:
             ValueError: A fault of the data, with its field and first row, or no transition at all.
         """
+        rows, form = packed(observations, source=source)
         arrays = {
-            "observations": observations,
+            "observations": rows,
             "actions": actions,
             "rewards": rewards,
             "masks": masks,
@@ -125,23 +132,23 @@ class Dataset:
         arrays, recorded = check_and_rescale(arrays, source=source, given=given)
         arrays = rows_of_states(arrays, layout, source=source)
         is_end = arrays.pop("terminals") != 0
+        actions = arrays.pop("actions")
+        dtypes = {"observations": observation_dtype(form)}
         copies = {
-            field: filled(values.shape, pieces(values))
+            field: filled(values.shape, pieces(values), dtypes.get(field, np.float32))
             for field, values in arrays.items()
-            if field != "actions"
         }
-        actions = arrays["actions"]
         copies["actions"] = filled(actions.shape, map(clip_actions, pieces(actions)))
-        return cls.from_rows(**copies, is_end=is_end, recorded=recorded, source=source)
+        return cls.from_rows(**copies, is_end=is_end, form=form, recorded=recorded, source=source)
 
     @classmethod
     def from_transitions(
         cls,
-        observations: ArrayLike,
+        observations: ArrayLike | Mapping[str, Any],
         actions: ArrayLike,
         rewards: ArrayLike,
         masks: ArrayLike,
-        next_observations: ArrayLike,
+        next_observations: ArrayLike | Mapping[str, Any],
         *,
         ends: ArrayLike | None = None,
         action_low: Bound | None = None,
@@ -156,7 +163,8 @@ class Dataset:
         shuffled ones. Their order is kept.
 
         Args:
-            observations: The states (size, obs).
+            observations: The states (size, obs), or images of bytes (size, height, width,
+                channels), or a dictionary of such arrays.
             actions: The actions (size, act) within [-1, 1], or within the bounds that are given;
                 clipped to ±`ACTION_LIMIT`.
             rewards: The reward of each action (size,).
@@ -174,19 +182,26 @@ class Dataset:
         Raises:
             ValueError: A fault of the data, with its field and first row.
         """
+        states, form = packed(observations, source=source)
+        following, next_form = packed(next_observations, source=source)
+        if form != next_form:
+            raise ValueError(
+                f"{source}: observations hold {form or 'vectors'}, and next_observations "
+                f"{next_form or 'vectors'}: both must describe the same state"
+            )
         arrays = {
-            "observations": observations,
+            "observations": states,
             "actions": actions,
             "rewards": rewards,
             "masks": masks,
-            "next_observations": next_observations,
+            "next_observations": following,
         }
         if ends is not None:
             arrays["ends"] = ends
         given = action_bounds(action_low, action_high, action_space, source=source)
         arrays, recorded = check_and_rescale(arrays, source=source, given=given)
-        rows = rows_of_transitions(arrays)
-        return cls.from_rows(**rows, recorded=recorded, source=source)
+        rows = rows_of_transitions(arrays, is_packed=form is not None)
+        return cls.from_rows(**rows, form=form, recorded=recorded, source=source)
 
     @classmethod
     def from_rows(
@@ -197,10 +212,11 @@ class Dataset:
         rewards: np.ndarray,
         masks: np.ndarray,
         is_end: np.ndarray,
+        form: ObservationForm | None,
         recorded: Mapping[str, tuple[float, ...]],
         source: str,
     ) -> "Dataset":
-        """A dataset of rows of states in float32, sound and clipped, which it takes over."""
+        """A dataset of rows of states, sound, clipped, float32 or bytes, which it takes over."""
         transitions = starts_of(is_end, source=source)
         warn_of_masks(masks, transitions, source=source)
         return cls(
@@ -211,6 +227,7 @@ class Dataset:
             transitions=jnp.array(transitions, dtype=jnp.int32),
             action_low=recorded.get("action_low"),
             action_high=recorded.get("action_high"),
+            form=form,
         )
 
     @classmethod
@@ -264,12 +281,18 @@ class Dataset:
         """Writes an npz file that `load` reads back to a dataset of the same fingerprint.
 
         Raises:
-            ValueError: If the path does not end with .npz, or transitions last several steps.
+            ValueError: If the path does not end with .npz, observations are dictionaries, or
+                transitions last several steps.
             OSError: If the disk does not take it; a former file is intact then.
         """
         path = user_path(path)
         if path.suffix != ".npz":
             raise ValueError(f"{path}: a dataset is saved as npz: let the name end with .npz")
+        if self.form is not None and self.form.parts[0].name:
+            raise ValueError(
+                f"{path}: observations are {self.form}, and a file of floq's holds vectors or one "
+                "image: keep the arrays that the dataset was made from"
+            )
         if self.lookahead != 1:
             raise ValueError(
                 f"{path}: these transitions last {self.lookahead} steps: save the dataset that "
@@ -281,6 +304,8 @@ class Dataset:
         """Observations, actions, rewards, masks and terminals of all rows, last states included."""
         fields = ("observations", "actions", "rewards", "masks")
         rows = {field: np.asarray(getattr(self, field)) for field in fields}
+        if self.form is not None:
+            rows["observations"] = self.form.bare.unpack(rows["observations"])
         return {**rows, "terminals": ~self._is_start()}
 
     def _is_start(self) -> np.ndarray:
@@ -330,10 +355,45 @@ class Dataset:
             lookahead=lookahead,
         )
 
+    def with_frames(self, count: int) -> "Dataset":
+        """The same data, whose observations hold the frames of the last `count` steps.
+
+        Each is stored once: they are put together where a batch is drawn. A trajectory's first
+        frame stands for those before it.
+
+        Args:
+            count: Frames of an observation, 1 or more.
+
+        Raises:
+            ValueError: If observations are vectors, or hold several frames already.
+        """
+        if count == 1:
+            return self
+        if self.form is None or self.form.frames != 1 or count < 1:
+            held = "vectors" if self.form is None else f"{self.form.frames} frames"
+            raise ValueError(
+                f"frames is {count} and observations are {held}: stack 1 or more images, once."
+            )
+        # Every row from which no transition starts is the last of its trajectory.
+        is_first = np.append(True, ~self._is_start()[:-1])
+        first = np.maximum.accumulate(np.where(is_first, np.arange(len(is_first)), 0))
+        form = self.form._replace(frames=count)
+        return dataclasses.replace(self, form=form, first_rows=jnp.asarray(first, jnp.int32))
+
     @property
     def size(self) -> int:
         """Number of transitions."""
         return self.transitions.shape[0]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Entries of an observation, or its bytes, and of an action of a single step."""
+        return self.observations.shape[1], self.actions.shape[1]
+
+    @property
+    def shown(self) -> tuple[int | ObservationForm, int]:
+        """What an environment that it comes from shows and takes."""
+        return self.form.bare if self.form else self.sizes[0], self.sizes[1]
 
     @property
     def nbytes(self) -> int:
@@ -345,10 +405,11 @@ class Dataset:
         """Dimensions and the range of the rewards of the transitions; not under `jit`."""
         rewards = np.asarray(self.rewards)[np.asarray(self.transitions)]
         return Statistics(
-            observation_dim=self.observations.shape[1],
+            observation_dim=self.observations.shape[1] * (self.form.frames if self.form else 1),
             action_dim=self.actions.shape[1] * self.chunk,
             reward_min=float(rewards.min()),
             reward_max=float(rewards.max()),
+            observations=self.form,
         )
 
     def fingerprint(self) -> str:
@@ -356,14 +417,11 @@ class Dataset:
 
         It reads everything: less than a second for a million transitions.
         """
-        found = {
-            field.name: np.ascontiguousarray(getattr(self, field.name))
-            for field in dataclasses.fields(self)
-            # Bounds that nobody gave are no part of the data.
-            if getattr(self, field.name) is not None
-        }
+        # Bounds that nobody gave, and the form of vectors, are no part of the data.
+        found = {name: value for name, value in vars(self).items() if value is not None}
         return fingerprint(
-            (name, values.dtype, values.shape, [values]) for name, values in found.items()
+            f"form {value};" if name == "form" else whole_field(name, value)
+            for name, value in found.items()
         )
 
     def take(self, positions: Int[Array, " batch"]) -> Batch:
@@ -379,14 +437,22 @@ class Dataset:
         next_starts = self.transitions[jnp.minimum(positions + self.lookahead, self.size - 1)]
         is_next = next_starts == rows + self.lookahead
         return Batch(
-            observations=self.observations[rows],
+            observations=self._observed(rows),
             actions=self._decision(rows),
             rewards=self.rewards[rows],
             masks=self.masks[rows],
-            next_observations=self.observations[following],
+            next_observations=self._observed(following),
             next_actions=jnp.where(is_next[:, None], self._decision(next_starts), 0),
             next_action_masks=is_next.astype(jnp.float32),
         )
+
+    def _observed(self, rows: Int[Array, " batch"]) -> Array:
+        """What is seen at each of the rows: its observation, after those of the frames before."""
+        if self.first_rows is None or self.form is None:
+            return self.observations[rows]
+        before = jnp.arange(self.form.frames)[::-1]
+        frames = jnp.maximum(rows[:, None] - before, self.first_rows[rows][:, None])
+        return self.observations[frames].reshape(len(rows), -1)
 
     def _decision(self, rows: Int[Array, " batch"]) -> Float[Array, "batch act"]:
         """The actions in sequence of a decision at each of the rows."""

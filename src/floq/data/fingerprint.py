@@ -10,10 +10,20 @@ Field = tuple[str, np.dtype, tuple[int, ...], Iterable[Any]]
 """Name, type and shape of an array, and its rows in order, some at a time."""
 
 
-def fingerprint(fields: Iterable[Field]) -> str:
-    """SHA-256 of arrays, in hexadecimal, however they come in pieces."""
+def whole_field(name: str, values: Any) -> Field:
+    """An array that is there as a whole."""
+    array = np.ascontiguousarray(values)
+    return name, array.dtype, array.shape, [array]
+
+
+def fingerprint(parts: Iterable[Field | str]) -> str:
+    """SHA-256 of arrays and words, in hexadecimal, however the arrays come in pieces."""
     digest = hashlib.sha256()
-    for name, dtype, shape, pieces in fields:
+    for part in parts:
+        if isinstance(part, str):
+            digest.update(part.encode())
+            continue
+        name, dtype, shape, pieces = part
         digest.update(f"{name} {dtype.str} {shape};".encode())
         for piece in pieces:
             digest.update(np.ascontiguousarray(piece, dtype).data)

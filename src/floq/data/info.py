@@ -16,6 +16,7 @@ from floq.data.reading import Reading
 from floq.data.sharded import ShardedRows
 from floq.data.validation import check_arrays
 from floq.disk import read_json
+from floq.observations import packed
 from floq.shell import quoted
 
 _FLOAT = 4
@@ -67,8 +68,11 @@ def check_file(
     found = find_source(source)
     file = read_source(found, reading)
     if "rewards" not in file.arrays:
+        source = str(found.path)
+        rows, _ = packed(file.arrays["observations"], source=source)
         with placed(file):
-            return check_arrays(file.arrays, source=str(found.path), bounds=bounds)
+            check_arrays(file.arrays | {"observations": rows}, source=source, bounds=bounds)
+        return file.arrays
     # Imported here because OGBench's files are fetched and checked without jax.
     from floq.data.dataset import Dataset
 
@@ -161,11 +165,12 @@ def _describe(source: Source, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     path = source.path
     actions = arrays["actions"]
     rows, action_dim = actions.shape
-    observation_dim = arrays["observations"].shape[1]
+    observations, form = packed(arrays["observations"], source=str(path))
+    observation_bytes = (_FLOAT if form is None else 1) * observations.shape[1]
     ends = np.flatnonzero(arrays["terminals"])
     lengths = np.diff(ends, prepend=-1) - 1
     transitions = rows - len(ends)
-    on_device = _FLOAT * (rows * (observation_dim + action_dim + 2) + transitions)
+    on_device = rows * observation_bytes + _FLOAT * (rows * (action_dim + 2) + transitions)
     files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
     facts = {
         "format": source.format,
@@ -173,10 +178,12 @@ def _describe(source: Source, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "transitions": transitions,
         "trajectories": len(ends),
         "transitions a trajectory": f"{lengths.min()} to {lengths.max()}",
-        "entries of an observation": observation_dim,
+        "entries of an observation": observations.shape[1] if form is None else str(form),
         "entries of an action": action_dim,
         "range of the actions": f"{actions.min():.4g} to {actions.max():.4g}",
-        "fields": ", ".join(f"{field} {values.dtype}" for field, values in arrays.items()),
+        "fields": ", ".join(
+            f"{field} {getattr(values, 'dtype', 'dictionary')}" for field, values in arrays.items()
+        ),
         "file (MB)": round(sum(file.stat().st_size for file in files) / 1e6, 3),
         "memory on the device (MB)": round(on_device / 1e6, 3),
     }

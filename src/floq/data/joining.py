@@ -41,7 +41,7 @@ def join(datasets: Sequence[Set], *, source: str) -> Set:
 def _form(dataset: Any) -> dict[str, Any]:
     """What sets must share, in words."""
     return {
-        "entries of an observation": dataset.observations.shape[1:],
+        "entries of an observation": dataset.form or dataset.observations.shape[1:],
         "entries of an action": dataset.actions.shape[1:],
         "bounds of actions": (dataset.action_low, dataset.action_high),
     }

@@ -11,28 +11,30 @@ from floq.data.bounds import ActionBounds
 from floq.data.dataset import Dataset
 from floq.data.formats import Source
 from floq.data.formats.ogbench import shards
-from floq.data.memory import filled, zeros
+from floq.data.memory import filled, observation_dtype, zeros
 from floq.data.npz import available_memory, find_members
 from floq.data.sharded import ShardedRows
 from floq.data.streamed import Data, StreamedDataset
 
 STREAMED = 1
 """A memory that no data fits into, for what is cut into parts already."""
+GOALS_IN_MEMORY = "goals are drawn from all of it, so it must be in memory"
 _FLOAT = 4
 _UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
-def load_rows(rows: ShardedRows, device_memory: str | int | None) -> Data:
+def load_rows(rows: ShardedRows, device_memory: str | int | None, *, in_memory: str = "") -> Data:
     """The data of files: all of it in memory, or streamed where it is more than that.
 
     Args:
         rows: The files.
         device_memory: What it may take on the device; "auto" for what fits, and None for all.
+        in_memory: Why all of it must be in memory, if it must.
 
     Raises:
         ValueError: A fault of the data, with its field and first row, or of the size.
     """
-    memory = _part_memory(rows, device_memory)
+    memory = _part_memory(rows, device_memory, in_memory)
     return whole(rows) if memory is None else StreamedDataset.of(rows, memory)
 
 
@@ -40,6 +42,8 @@ def streamed_source(
     sources: Sequence[Source],
     device_memory: str | int | None,
     bounds: ActionBounds | None,
+    *,
+    in_memory: str = "",
 ) -> StreamedDataset | None:
     """Data of one's own, if it is to be streamed.
 
@@ -47,6 +51,7 @@ def streamed_source(
         sources: Its sources.
         device_memory: What it may take on the device; "auto" for what fits, and None for all.
         bounds: What its actions lie within, if somebody has said.
+        in_memory: Why all of it must be in memory, if it must.
 
     Raises:
         ValueError: It cannot be, a fault of the data, or of the size.
@@ -69,7 +74,7 @@ def streamed_source(
             f"{source.path}: it says that its actions lie within {recorded or 'no bounds'}, and "
             f"{bounds} was given: leave the bounds out"
         )
-    memory = _part_memory(rows, device_memory)
+    memory = _part_memory(rows, device_memory, in_memory)
     return None if memory is None else StreamedDataset.of(rows, memory)
 
 
@@ -83,15 +88,32 @@ def _is_large(path: Path) -> bool:
     return sum(member.nbytes for member in members) > _free_memory() // 2
 
 
-def _part_memory(rows: ShardedRows, device_memory: str | int | None) -> int | None:
-    """Bytes of a part of files' data; None where all of it is loaded."""
-    if device_memory is None:
+def _part_memory(rows: ShardedRows, device_memory: str | int | None, in_memory: str) -> int | None:
+    """Bytes of a part of files' data; None where all of it is loaded.
+
+    Raises:
+        ValueError: If it must be in memory and is larger than it may be there.
+    """
+    in_memory = in_memory or _images_in_memory(rows)
+    if device_memory is None or (device_memory == "auto" and in_memory):
         return None
     if device_memory == "auto":
         free = _free_memory()
         return None if nbytes(rows) <= free // 2 else free // 4
     limit = as_bytes(device_memory)
-    return None if nbytes(rows) <= limit else limit
+    if nbytes(rows) <= limit:
+        return None
+    if in_memory:
+        raise ValueError(
+            f"{rows.path}: device_memory is {device_memory}, and its data takes "
+            f"{nbytes(rows) / 1e9:.3g} GB, so that it would be streamed; but {in_memory}. Leave "
+            "device_memory out."
+        )
+    return limit
+
+
+def _images_in_memory(rows: ShardedRows) -> str:
+    return f"observations are {rows.form}, which are not streamed" if rows.form else ""
 
 
 def _free_memory() -> int:
@@ -111,24 +133,37 @@ def whole(rows: ShardedRows) -> Dataset:
     if nbytes(rows) > available_memory():
         raise ValueError(
             f"{rows.path}: its data takes {nbytes(rows) / 1e9:.1f} GB, and this machine has "
-            f"{available_memory() / 1e9:.1f} GB of memory free: stream it, by --device-memory or "
-            "device_memory=, such as 1GB"
+            f"{available_memory() / 1e9:.1f} GB of memory free: "
+            + (
+                f"{_images_in_memory(rows)}, so give fewer of them"
+                if rows.form
+                else "stream it, by --device-memory or device_memory=, such as 1GB"
+            )
         )
     count = rows.count
-    widths = dict(zip(("observations", "actions"), rows.widths, strict=True))
-    states = {field: filled((count, width), rows.pieces(field)) for field, width in widths.items()}
+    observation_dim, action_dim = rows.widths
+    states = {
+        "observations": filled(
+            (count, observation_dim), rows.pieces("observations"), observation_dtype(rows.form)
+        ),
+        "actions": filled((count, action_dim), rows.pieces("actions")),
+    }
     is_end = np.concatenate([piece != 0 for piece in rows.pieces("terminals")])
     rewards, masks, first = zeros((count,)), zeros((count,)), 0
     for some, others in rows.labels():
         own = slice(first, first + len(some))
         rewards[own], masks[own], first = some, others, own.stop
     states |= {"rewards": rewards, "masks": masks}
-    return Dataset.from_rows(**states, is_end=is_end, recorded=rows.recorded, source=str(rows.path))
+    return Dataset.from_rows(
+        **states, is_end=is_end, form=rows.form, recorded=rows.recorded, source=str(rows.path)
+    )
 
 
 def nbytes(rows: ShardedRows) -> int:
     """Bytes of all data in memory."""
-    return _FLOAT * rows.count * (sum(rows.widths) + 3)
+    observation_dim, action_dim = rows.widths
+    observation_bytes = observation_dim * observation_dtype(rows.form).itemsize
+    return rows.count * (observation_bytes + _FLOAT * (action_dim + 3))
 
 
 def as_bytes(memory: str | int) -> int:

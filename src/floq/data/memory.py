@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+from floq.observations import ObservationForm
 
 ACTION_LIMIT = 1 - 1e-5
 """Actions are clipped to [-ACTION_LIMIT, ACTION_LIMIT], as in the published runs."""
@@ -17,21 +20,28 @@ _ALIGNMENT = 64
 """Bytes at whose multiples the device of a CPU takes an array over as it is."""
 
 
-def zeros(shape: tuple[int, ...]) -> np.ndarray:
-    """An array of float32 for `on_device`; what is never written takes no memory."""
-    size = 4 * int(np.prod(shape))
+def zeros(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> np.ndarray:
+    """An array for `on_device`; what is never written takes no memory."""
+    size = np.dtype(dtype).itemsize * int(np.prod(shape))
     raw = np.zeros(size + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + size].view(np.float32).reshape(shape)
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def filled(shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> np.ndarray:
+def filled(
+    shape: tuple[int, ...], parts: Iterable[np.ndarray], dtype: DTypeLike = np.float32
+) -> np.ndarray:
     """An array for `on_device` of rows that come some at a time."""
-    rows, start = zeros(shape), 0
+    rows, start = zeros(shape, dtype), 0
     for part in parts:
         rows[start : start + len(part)] = part
         start += len(part)
     return rows
+
+
+def observation_dtype(form: ObservationForm | None) -> np.dtype:
+    """Of the rows of observations: images are bytes, vectors float32."""
+    return np.dtype(np.float32 if form is None else np.uint8)
 
 
 def clip_actions(actions: np.ndarray) -> np.ndarray:

@@ -2,14 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, Real
 
 from floq.data.dataset import Dataset
+from floq.observations import ObservationForm
 from floq.types import Batch
 
 
@@ -29,15 +30,15 @@ class Experience(NamedTuple):
     rewards: Float[Array, " envs"] | np.ndarray
     terminated: Bool[Array, " envs"] | np.ndarray
     truncated: Bool[Array, " envs"] | np.ndarray
-    next_observations: Float[Array, "envs obs"] | np.ndarray
-    first_observations: Float[Array, "envs obs"] | np.ndarray
+    next_observations: Real[Array, "envs obs"] | np.ndarray
+    first_observations: Real[Array, "envs obs"] | np.ndarray
 
 
 class Rows(NamedTuple):
     """States of one environment that it has left, in the order in which it saw them.
 
     Attributes:
-        observations: The states, float32 [rows, obs].
+        observations: The states, float32 [rows, obs], or the bytes of what has a form.
         actions: The action at each, float32 [rows, act].
         rewards: Its reward, float32 [rows].
         masks: 1 - terminated, float32 [rows].
@@ -51,10 +52,10 @@ class Rows(NamedTuple):
     lasts: np.ndarray
 
     @classmethod
-    def empty(cls, observation_dim: int, action_dim: int) -> "Rows":
-        """No state yet."""
+    def empty(cls, observations: np.ndarray, action_dim: int) -> "Rows":
+        """No state yet of an environment that shows what is in a row of `observations`."""
         return cls(
-            np.zeros((0, observation_dim), np.float32),
+            np.zeros((0, observations.shape[1]), observations.dtype),
             np.zeros((0, action_dim), np.float32),
             np.zeros(0, np.float32),
             np.zeros(0, np.float32),
@@ -99,9 +100,12 @@ class ReplayBuffer:
         chunk: Actions in sequence that a transition's action holds.
         lookahead: Steps from a transition's observation to its next one.
         discount: γ of a single step.
+        form: What the bytes of an observation are; None of vectors.
+        depths: Steps of its episode before each state, as many as frames matter, where
+            observations stack frames.
     """
 
-    observations: Float[Array, "*seeds envs rows obs"]
+    observations: Real[Array, "*seeds envs rows obs"]
     actions: Float[Array, "*seeds envs rows act"]
     rewards: Float[Array, "*seeds envs rows"]
     masks: Float[Array, "*seeds envs rows"]
@@ -115,6 +119,8 @@ class ReplayBuffer:
     chunk: int = dataclasses.field(default=1, metadata={"static": True})
     lookahead: int = dataclasses.field(default=1, metadata={"static": True})
     discount: float = dataclasses.field(default=0.99, metadata={"static": True})
+    form: ObservationForm | None = dataclasses.field(default=None, metadata={"static": True})
+    depths: Int[Array, "*seeds envs rows"] | None = None
 
     @classmethod
     def create(
@@ -126,6 +132,7 @@ class ReplayBuffer:
         action_chunk: int = 1,
         n_step: int = 1,
         discount: float,
+        form: ObservationForm | None = None,
     ) -> "ReplayBuffer":
         """An empty buffer for environments that have just begun an episode.
 
@@ -136,6 +143,7 @@ class ReplayBuffer:
             action_chunk: Steps that one decision lasts.
             n_step: Decisions over which the rewards are summed.
             discount: γ of a single step.
+            form: What the bytes of an observation are, and how many frames a policy reads.
 
         Raises:
             ValueError: If a number is out of its range.
@@ -147,7 +155,7 @@ class ReplayBuffer:
                 f"steps with {n_step}-step targets: give numbers of 1 or more, and a capacity of "
                 f"at least {lookahead + 3} states an environment."
             )
-        nothing = Rows.empty(observations.shape[1], action_dim)
+        nothing = Rows.empty(observations, action_dim)
         return cls.restore(
             [nothing] * len(observations),
             observations,
@@ -159,6 +167,7 @@ class ReplayBuffer:
             chunk=action_chunk,
             lookahead=lookahead,
             discount=discount,
+            form=form,
         )
 
     @classmethod
@@ -175,6 +184,7 @@ class ReplayBuffer:
         chunk: int,
         lookahead: int,
         discount: float,
+        form: ObservationForm | None = None,
     ) -> "ReplayBuffer":
         """The buffer that had taken in the given history, to the bit where anything is read.
 
@@ -190,10 +200,11 @@ class ReplayBuffer:
             chunk: As the buffer had it.
             lookahead: As the buffer had it.
             discount: As the buffer had it.
+            form: As the buffer had it.
         """
         envs, action_dim = len(histories), histories[0].actions.shape[1]
         ring = Rows(
-            np.zeros((envs, rows, observations.shape[1]), np.float32),
+            np.zeros((envs, rows, observations.shape[1]), observations.dtype),
             np.zeros((envs, rows, action_dim), np.float32),
             np.zeros((envs, rows), np.float32),
             np.ones((envs, rows), np.float32),
@@ -201,6 +212,7 @@ class ReplayBuffer:
         )
         starts = np.zeros((envs, rows), np.int32)
         ages, dropped = np.zeros(envs, np.int32), np.array(listed, np.int32)
+        depths, before = np.zeros((envs, rows), np.int32), _frames_before(form)
         for env, (history, head) in enumerate(zip(histories, heads.tolist(), strict=True)):
             recent = Rows(*(field[max(len(field) - rows + 1, 0) :] for field in history))
             numbers = head - len(recent.rewards) + np.arange(len(recent.rewards))
@@ -208,6 +220,9 @@ class ReplayBuffer:
                 field[env, numbers % rows] = values
             ring.observations[env, head % rows] = observations[env]
             valid = numbers[_valid_starts(recent.masks, recent.lasts, chunk, lookahead)]
+            valid = valid[valid >= _oldest(head, rows, before)]
+            places = np.append(numbers, head)
+            depths[env, places % rows] = _depths(recent.lasts, bool(places[0] == 0), before)
             dropped[env] -= len(valid)
             starts[env, (dropped[env] + np.arange(len(valid))) % rows] = valid
             ends = np.flatnonzero(recent.lasts)
@@ -219,6 +234,8 @@ class ReplayBuffer:
             chunk=chunk,
             lookahead=lookahead,
             discount=discount,
+            form=form,
+            depths=jnp.array(depths) if before else None,
         )
 
     @property
@@ -254,6 +271,11 @@ class ReplayBuffer:
             .at[envs, fresh]
             .set(experience.first_observations, mode="drop")
         )
+        depths = self.depths
+        if depths is not None:
+            deeper = jnp.minimum(depths[envs, row] + 1, _frames_before(self.form))
+            depths = depths.at[envs, (self.heads + 1) % self.rows].set(deeper)
+            depths = depths.at[envs, fresh].set(0, mode="drop")
         ages = jnp.minimum(self.ages + 1, self.lookahead)
         stepped = dataclasses.replace(
             self,
@@ -263,6 +285,7 @@ class ReplayBuffer:
             masks=self.masks.at[envs, row].set(1 - terminated.astype(jnp.float32)),
             heads=self.heads + 1 + ended,
             ages=jnp.where(ended, 0, ages),
+            depths=depths,
         )
         return stepped._list(self.heads, ages, terminated)._forget()
 
@@ -290,7 +313,7 @@ class ReplayBuffer:
     def _forget(self) -> "ReplayBuffer":
         """Drops the starts whose rows were taken: a step takes two at most."""
         envs = jnp.arange(len(self.heads))
-        oldest = self.heads - self.rows + 1
+        oldest = _oldest(self.heads, self.rows, _frames_before(self.form))
         dropped = self.dropped
         for _ in range(2):
             gone = self.starts[envs, dropped % self.rows] < oldest
@@ -326,15 +349,24 @@ class ReplayBuffer:
         is_next = (next_starts == states + self.lookahead) & (later < self.listed[envs])
         next_actions = self._decision(envs, next_starts)
         return Batch(
-            observations=self.observations[envs, states % self.rows],
+            observations=self._observed(envs, states),
             actions=self._decision(envs, states),
             rewards=rewards,
             masks=masks,
             # Where the lookahead met a true end this is another state, which a mask of 0 hides.
-            next_observations=self.observations[envs, (states + self.lookahead) % self.rows],
+            next_observations=self._observed(envs, states + self.lookahead),
             next_actions=jnp.where(is_next[:, None], next_actions, 0),
             next_action_masks=is_next.astype(jnp.float32),
         )
+
+    def _observed(self, envs: Int[Array, " batch"], states: Int[Array, " batch"]) -> Array:
+        """What is seen in each of the states: its observation, after those of frames before."""
+        if self.depths is None:
+            return self.observations[envs, states % self.rows]
+        before = jnp.arange(_frames_before(self.form) + 1)[::-1]
+        before = jnp.minimum(before, self.depths[envs, states % self.rows][:, None])
+        places = (states[:, None] - before) % self.rows
+        return self.observations[envs[:, None], places].reshape(len(states), -1)
 
     def _decision(
         self, envs: Int[Array, " batch"], states: Int[Array, " batch"]
@@ -364,6 +396,11 @@ class Mixture:
     buffer: ReplayBuffer
     online_share: float | None = dataclasses.field(default=None, metadata={"static": True})
 
+    @property
+    def form(self) -> ObservationForm | None:
+        """What the bytes of an observation are; None of vectors."""
+        return self.buffer.form
+
     def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:
         """`batch_size` transitions, drawn with replacement."""
         if self.dataset is None:
@@ -389,6 +426,31 @@ class Mixture:
             return jnp.where(is_offline.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
         return jax.tree.map(choose, offline, online)
+
+
+def _frames_before(form: ObservationForm | None) -> int:
+    """Frames that an observation holds beside its own."""
+    return 0 if form is None else form.frames - 1
+
+
+def _oldest(heads: Any, rows: int, frames_before: int) -> Any:
+    """The oldest state that can be drawn: the frames before it are in the ring too."""
+    return heads - rows + 1 + frames_before
+
+
+def _depths(lasts: np.ndarray, is_whole: bool, most: int) -> np.ndarray:
+    """Of each row of a history, and the present one, the steps of its episode before it.
+
+    Args:
+        lasts: Whether a row is an episode's last.
+        is_whole: Whether the history's first row is an episode's first; `most` are before it
+            otherwise.
+        most: The largest number that matters.
+    """
+    rows = np.arange(len(lasts) + 1)
+    begins = np.concatenate([[is_whole], lasts])
+    first = np.maximum.accumulate(np.where(begins, rows, -most))
+    return np.minimum(rows - first, most)
 
 
 def _valid_starts(masks: np.ndarray, lasts: np.ndarray, chunk: int, lookahead: int) -> np.ndarray:

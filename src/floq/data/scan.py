@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from floq.data.fingerprint import fingerprint
+from floq.data.fingerprint import Field, fingerprint, whole_field
 from floq.data.memory import Flags, edges
 from floq.data.sharded import ShardedRows
 from floq.progress import ProgressDisplay
@@ -71,7 +71,7 @@ def _scanned(rows: ShardedRows, progress: _Progress) -> Scan:
 
     single, whole = np.dtype(np.float32), np.dtype(np.int32)
     count, (observation_dim, action_dim) = rows.count, rows.widths
-    fields = [
+    fields: list[Field] = [
         (
             "observations",
             single,
@@ -85,6 +85,5 @@ def _scanned(rows: ShardedRows, progress: _Progress) -> Scan:
     ]
     constants: Mapping[str, object] = {"chunk": 1, "lookahead": 1, **rows.recorded}
     for name, value in constants.items():
-        values = np.ascontiguousarray(value)
-        fields.append((name, values.dtype, values.shape, iter([values])))
+        fields.append(whole_field(name, value))
     return Scan(is_end, masks, fingerprint(fields))

@@ -4,6 +4,7 @@ import bisect
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from floq.data.formats.ogbench import shards
 from floq.data.memory import clip_actions
 from floq.data.npz import Member, find_members
 from floq.data.validation import FieldCheck, check_forms
+from floq.observations import ObservationForm, packed
 
 Label = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]
 """Rewards and masks of rows, by the fields that they follow from."""
@@ -63,7 +65,13 @@ class ShardedRows:
         found = [find_members(file, required=required) for file in files]
         marks = [read_marks(file) for file in files]
         for file, members, own in zip(files, found, marks, strict=True):
-            check_forms({name: one.form for name, one in members.items()}, source=str(file))
+            # Of an image a single row says what all are.
+            _, form = packed(members["observations"].form[:1], source=str(file))
+            rows = {name: one.form for name, one in members.items()}
+            if form is not None:
+                size = (len(rows["observations"]), form.nbytes)
+                rows["observations"] = np.broadcast_to(np.uint8(0), size)
+            check_forms(rows, source=str(file))
             if own != marks[0]:
                 raise ValueError(f"{file}: its bounds or version are not those of {files[0].name}")
             if label is None and not own.is_saved:
@@ -102,9 +110,14 @@ class ShardedRows:
 
     @property
     def widths(self) -> tuple[int, int]:
-        """Entries of an observation and of an action."""
+        """Entries of an observation, or its bytes, and of an action."""
         first = self.shards[0]
-        return first["observations"].shape[1], first["actions"].shape[1]
+        return math.prod(first["observations"].shape[1:]), first["actions"].shape[1]
+
+    @functools.cached_property
+    def form(self) -> ObservationForm | None:
+        """What the bytes of an observation are, of images; None of vectors."""
+        return packed(self.shards[0]["observations"].form[:1], source=str(self.path))[1]
 
     def pieces(self, field: str) -> Iterator[np.ndarray]:
         """All rows of a field, some at a time, checked and as a dataset has them.
@@ -159,7 +172,7 @@ class ShardedRows:
 
     def _finished(self, field: str, piece: np.ndarray) -> np.ndarray:
         if field == "observations":
-            return piece.astype(np.float32, copy=False)
+            return piece if self.form else piece.astype(np.float32, copy=False)
         if field != "actions":
             return piece
         if self.bounds is not None:
@@ -172,6 +185,8 @@ def _checked(field: str, member: Member, bounds: ActionBounds | None) -> Iterato
     source = str(member.path)
     check = FieldCheck(field, member.shape, member.dtype, source=source, bounds=bounds)
     for piece in member.pieces():
+        # Images are rows of bytes.
+        piece = piece.reshape(len(piece), -1) if piece.ndim > 2 else piece
         check.look(piece)
         yield piece
     check.settle()

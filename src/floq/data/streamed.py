@@ -43,6 +43,11 @@ class Part:
         """Number of transitions."""
         return self.rows.size // (self.block_size + self.rows.lookahead) * self.block_size
 
+    @property
+    def form(self) -> None:
+        """Observations are vectors: images are not streamed."""
+        return None
+
     def take(self, positions: Int[Array, " batch"]) -> Batch:
         """The transitions at `positions`, each in [0, `size`), as `Dataset.take` has them."""
         return self.rows.take(positions + positions // self.block_size * self.rows.lookahead)
@@ -114,6 +119,11 @@ class StreamedDataset:
     def sizes(self) -> tuple[int, int]:
         """Entries of an observation, and of an action of a single step."""
         return self.rows.widths
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """What an environment that it comes from shows and takes."""
+        return self.sizes
 
     @property
     def action_low(self) -> tuple[float, ...] | None:

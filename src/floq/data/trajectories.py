@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from floq.data.memory import PIECE, clip_actions, zeros
 from floq.data.reading import Layout
@@ -82,16 +83,18 @@ def _refuse_doubtful(
     )
 
 
-def rows_of_transitions(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def rows_of_transitions(
+    arrays: dict[str, np.ndarray], *, is_packed: bool = False
+) -> dict[str, np.ndarray]:
     """Separate transitions as rows of states, each stored once, and by `is_end` which are last.
 
     Args:
         arrays: Checked fields, with next_observations and maybe ends.
+        is_packed: Whether observations are rows of bytes.
     """
-    states, following = (
-        arrays[field].astype(np.float32, copy=False)
-        for field in ("observations", "next_observations")
-    )
+    states, following = arrays["observations"], arrays["next_observations"]
+    dtype = states.dtype if is_packed else np.float32
+    states, following = (values.astype(dtype, copy=False) for values in (states, following))
     breaks = np.ones(len(states), dtype=bool)
     for start in range(0, len(states) - 1, PIECE):
         own = slice(start, min(start + PIECE, len(states) - 1))
@@ -104,12 +107,12 @@ def rows_of_transitions(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     transitions = np.arange(len(states)) + np.cumsum(breaks) - breaks
     size = len(states) + int(breaks.sum())
 
-    def spread(values: np.ndarray) -> np.ndarray:
-        rows = zeros((size, *values.shape[1:]))
+    def spread(values: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
+        rows = zeros((size, *values.shape[1:]), dtype)
         rows[transitions] = values
         return rows
 
-    rows = {"observations": spread(states)}
+    rows = {"observations": spread(states, dtype)}
     rows["observations"][transitions[breaks] + 1] = following[breaks]
     rows |= {field: spread(arrays[field]) for field in ("rewards", "masks")}
     rows["actions"] = spread(clip_actions(arrays["actions"]))

@@ -261,8 +261,8 @@ def _reshaped(values: np.ndarray, field: str, wanted: int) -> str:
         return f"with one entry a row, give {field}[:, None]"
     if wanted == 2 and values.ndim > 2:
         return (
-            "flatten each row (images are not supported); of several environments or episodes, "
-            "put one after the other"
+            "flatten each row, or give images as (rows, height, width, channels); of several "
+            "environments or episodes, put one after the other"
         )
     return "give one number for each row, trajectory after trajectory"
 

@@ -8,6 +8,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.wrappers import RescaleAction
 
+from floq.envs.observations import form_of_space
+
 
 class Narrowed(gymnasium.Wrapper):
     """An environment of whose actions a part is used."""
@@ -25,12 +27,13 @@ def check_spaces(env: gymnasium.Env, name: str) -> None:
         ValueError: With the space and the way out.
     """
     observations, actions = env.observation_space, env.action_space
-    if not _is_flat(observations):
+    try:
+        form_of_space(observations)
+    except ValueError as error:
         raise ValueError(
-            f"environment {name!r} observes {observations}: floq needs a flat Box of floats. Give "
-            "'module:make', a function that returns it wrapped to show one (a Dict: by "
-            "FlattenObservation)."
-        )
+            f"environment {name!r} observes {error}. Give 'module:make', a function that returns "
+            "it wrapped to show one (a Dict: by FlattenObservation)."
+        ) from None
     if not _is_flat(actions):
         raise ValueError(
             f"environment {name!r} has the action space {actions}: floq needs continuous actions, "

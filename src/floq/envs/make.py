@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.wrappers import RescaleAction, TimeLimit
+from gymnasium.wrappers import RescaleAction, TimeLimit, TransformReward
 
 from floq.envs.actions import (
     as_json,
@@ -19,6 +19,7 @@ from floq.envs.actions import (
     is_unit,
     with_unit_actions,
 )
+from floq.envs.goals import GoalObservations
 from floq.envs.names import (
     WAY_OUT,
     environment_id,
@@ -104,6 +105,7 @@ def make_env(
     action_low: Sequence[float] | float | None = None,
     action_high: Sequence[float] | float | None = None,
     rescale_actions: Sequence[Any] | None = None,
+    goals: Sequence[int] | None = None,
     **kwargs: Any,
 ) -> gymnasium.Env:
     """An environment with flat float observations and continuous actions in [-1, 1].
@@ -121,8 +123,12 @@ def make_env(
         action_high: What 1 stands for.
         rescale_actions: Two bounds, each a number or one for each entry: the environment is then
             `gymnasium.wrappers.RescaleAction(env, *rescale_actions)`, and its own units are those.
+        goals: Shows the goal of each episode behind the observations, as
+            `floq.envs.goals.GoalObservations` does: the entries of an observation that are the
+            goal, none for all of them.
         **kwargs: Passed to `gymnasium.make`, or to the function; `max_episode_steps`, which a
-            function need not take, is the time limit.
+            function need not take, is the time limit. An OGBench singletask also takes `reward`:
+            "sparse" for -1 until it is solved and 0 then, in place of its own, "dense".
 
     Returns:
         The environment. Without a time limit of its own, it ends an episode after
@@ -136,6 +142,8 @@ def make_env(
         kwargs["success_timing"] = success_timing
     if rescale_actions is not None:
         kwargs["rescale_actions"] = rescale_actions
+    if goals is not None:
+        kwargs["goals"] = list(goals)
     built = build(name, kwargs, render_mode=render_mode)
     bounds = {"action_low": action_low, "action_high": action_high}
     built.arguments |= {name: bound for name, bound in bounds.items() if bound is not None}
@@ -180,11 +188,13 @@ def build(
         ValueError: As `make_env`.
     """
     kwargs = {key: value for key, value in arguments.items() if key not in _ACTION_BOUNDS}
-    rescale = kwargs.pop("rescale_actions", None)
+    rescale, goals = kwargs.pop("rescale_actions", None), kwargs.pop("goals", None)
     entry = found(name)
     make = _from_function if callable(entry) else _from_gymnasium
     env = make(entry, name, render_mode=render_mode, **kwargs)
     try:
+        if goals is not None:
+            env = GoalObservations(env, name, goals)
         check_spaces(env, name)
         has_limit = "max_episode_steps" in kwargs or time_limit(env) is not None
         if not has_limit:
@@ -202,8 +212,11 @@ def build(
 
 
 def _from_gymnasium(entry: Any, name: str, *, render_mode: str | None, **kwargs: Any) -> Any:
-    timing = kwargs.pop("success_timing", "pre")
+    timing, reward = kwargs.pop("success_timing", "pre"), "dense"
     if "success_timing" in entry.kwargs:
+        reward = kwargs.pop("reward", "dense")
+        if reward not in ("dense", "sparse"):
+            raise ValueError(f"reward is {reward!r}: it must be 'dense' or 'sparse'.")
         if timing not in ("pre", "post"):
             raise ValueError(f"success_timing is {timing!r}: it must be 'pre' or 'post'.")
         kwargs["success_timing"] = timing
@@ -216,7 +229,13 @@ def _from_gymnasium(entry: Any, name: str, *, render_mode: str | None, **kwargs:
         kwargs["render_mode"] = render_mode
     # The checker costs time in every step and warns about OGBench's own observations.
     make = functools.partial(gymnasium.make, environment_id(name), disable_env_checker=True)
-    return _made(make, name, kwargs)
+    env = _made(make, name, kwargs)
+    return TransformReward(env, sparse_reward) if reward == "sparse" else env
+
+
+def sparse_reward(rewards: Any) -> Any:
+    """−1 where the reward of an OGBench task is not 0, which it is once the task is solved."""
+    return np.where(np.asarray(rewards) != 0, np.float32(-1), np.float32(0))[()]
 
 
 def _from_function(

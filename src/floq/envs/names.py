@@ -28,12 +28,13 @@ WAY_OUT = (
 def environment_id(task_name: str) -> str:
     """The gymnasium id of a task: the name without the word of its dataset's type.
 
-    `cube-double-play-singletask-task2-v0` is played in `cube-double-singletask-task2-v0`. Names
-    without `singletask`, and ids that name no dataset, are returned as they are.
+    `cube-double-play-singletask-task2-v0` is played in `cube-double-singletask-task2-v0`, and
+    `cube-double-play-v0`, whose task is to reach goals, in `cube-double-v0`. Ids that name no
+    dataset are returned as they are.
     """
     words = task_name.split("-")
-    if "singletask" in words:
-        position = words.index("singletask")
+    if "singletask" in words or words[0] in _OGBENCH:
+        position = words.index("singletask") if "singletask" in words else len(words) - 1
         if words[position - 1] in ("navigate", "stitch", "explore", "play", "noisy"):
             del words[position - 1]
     return "-".join(words)

@@ -1,13 +1,14 @@
 """What is tried of an environment before anything is learned for it, here and in a worker."""
 
 import contextlib
+import math
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Space
 
 from floq.envs.actions import as_json, bounds_like, in_words, is_unit, with_unit_actions
 from floq.envs.make import (
@@ -18,9 +19,11 @@ from floq.envs.make import (
     with_arguments,
 )
 from floq.envs.names import WAY_OUT
-from floq.envs.slots import Slots
+from floq.envs.observations import form_of_space
+from floq.envs.slots import Sizes, Slots
 from floq.envs.vector import Worker, WorkerError
 from floq.envs.worker import RESET, STEP
+from floq.observations import ObservationForm
 
 Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 """What -1 and 1 stand for, in an environment's own units."""
@@ -34,21 +37,25 @@ class Checked(NamedTuple):
 
     Attributes:
         spec: The environment, with what -1 and 1 stand for and its time limit.
-        observation_dim: Entries of an observation.
+        observation_dim: Entries of an observation, or its bytes where it has a form.
         action_dim: Entries of an action.
         bounds: What -1 and 1 stand for, in its own units below any rescaling.
+        goal_count: Goals that an episode can be given; 0 if none can.
+        form: What the bytes of an observation are; None of vectors.
     """
 
     spec: EnvironmentSpec
     observation_dim: int
     action_dim: int
     bounds: Bounds
+    goal_count: int = 0
+    form: ObservationForm | None = None
 
 
 def preflight(
     spec: EnvironmentSpec,
     *,
-    sizes: tuple[int, int] | None = None,
+    sizes: tuple[int | ObservationForm, int] | None = None,
     bounds: Bounds | None = None,
     is_related: bool = False,
     in_worker: bool = True,
@@ -57,7 +64,8 @@ def preflight(
 
     Args:
         spec: The environment.
-        sizes: Entries of an observation and of an action that it must have; None for any.
+        sizes: Entries of an observation, or its form, and entries of an action that it must have;
+            None for any.
         bounds: What -1 and 1 stand for in the data; None if nobody has said.
         is_related: Whether the meaning of -1 and 1 is settled: there is no data, or the
             environment was related to it before. Otherwise it must be clear now.
@@ -71,15 +79,14 @@ def preflight(
         built = build(spec.id, spec.kwargs)
         stack.callback(built.close)
         observations, actions = built.observation_space, built.action_space
-        assert isinstance(observations, Box)
         assert isinstance(actions, Box)
-        found = observations.shape[0], actions.shape[0]
+        form = form_of_space(observations)
+        found = form or math.prod(observations.shape or ()), actions.shape[0]
         if sizes is not None and sizes != found:
             raise ValueError(
                 f"The environment {spec.id} has observations and actions of shapes "
-                f"{tuple((size,) for size in found)}, the dataset has "
-                f"{tuple((size,) for size in sizes)}: give the environment that the data was "
-                "collected in."
+                f"{_shapes(found)}, the dataset has {_shapes(sizes)}: give the environment that "
+                "the data was collected in."
             )
         spec = related(spec, built, bounds, is_related=is_related)
         if not built.has_limit:
@@ -93,9 +100,17 @@ def preflight(
             spec = with_arguments(spec, max_episode_steps=MAX_EPISODE_STEPS)
         bounds_given = (spec.kwargs.get(name) for name in ("action_low", "action_high"))
         env = with_unit_actions(built, spec.id, *bounds_given)
-        elsewhere = None if worker is None else _played_by(worker, spec, found)
-        _play(Slots([env]), spec, observations, elsewhere)
-        return Checked(spec, *found, bounds=_in_own_units(spec, built))
+        slots = Slots([env])
+        elsewhere = None if worker is None else _played_by(worker, spec, slots.sizes)
+        _play(slots, spec, observations, elsewhere)
+        own_units = _in_own_units(spec, built)
+        return Checked(spec, *slots.sizes[:2], own_units, slots.goal_count, form)
+
+
+def _shapes(sizes: tuple[int | ObservationForm, int]) -> str:
+    """Sizes of an observation and an action, in words."""
+    shapes = (f"({one},)" if isinstance(one, int) else f"({one})" for one in sizes)
+    return f"({', '.join(shapes)})"
 
 
 def related(
@@ -201,7 +216,7 @@ def _unrelated(name: str, space: Box) -> str:
 
 
 def _play(
-    slots: Slots, spec: EnvironmentSpec, space: Box, elsewhere: Sequence[np.ndarray] | None
+    slots: Slots, spec: EnvironmentSpec, space: Space, elsewhere: Sequence[np.ndarray] | None
 ) -> None:
     """Resets the environment twice and steps it, and says what may be a mistake."""
     slot, seeds = np.zeros(1, np.int64), np.full(1, _SEED)
@@ -225,6 +240,9 @@ def _play(
             UserWarning,
             stacklevel=2,
         )
+    if slots.form is not None:
+        return  # Every byte is within an image's bounds.
+    assert isinstance(space, Box)
     seen = np.concatenate([part for time in times for part in time[:2]])
     slack = 1e-5 * np.abs(seen)
     outside = ((seen < space.low - slack) | (seen > space.high + slack)).any(axis=0)
@@ -263,9 +281,7 @@ def _started(name: str) -> Iterator[Worker]:
         worker.close(time.monotonic() + 5.0)
 
 
-def _played_by(
-    worker: Worker, spec: EnvironmentSpec, sizes: tuple[int, int]
-) -> Sequence[np.ndarray]:
+def _played_by(worker: Worker, spec: EnvironmentSpec, sizes: Sizes) -> Sequence[np.ndarray]:
     """What a reset and a step in a worker process gave."""
     slot = np.zeros(1, np.int32)
     try:
@@ -273,12 +289,12 @@ def _played_by(
         found = worker.started(time.monotonic() + _START_SECONDS)
         if found != sizes:
             raise ValueError(
-                f"environment {spec.id!r} has other sizes in a worker process, {found}, than here, "
-                f"{sizes}: {WAY_OUT}"
+                f"environment {spec.id!r} has other sizes in a worker process, {found[:2]}, than "
+                f"here, {sizes[:2]}: {WAY_OUT}"
             )
-        worker.send(RESET, slot, np.full(1, _SEED, np.uint32))
+        worker.send(RESET, slot, np.array([[_SEED, 0]], np.uint32))
         (first,) = worker.receive(RESET, 1, time.monotonic() + _STEP_SECONDS)
-        worker.send(STEP, slot, np.zeros((1, sizes[1]), np.float32))
+        worker.send(STEP, slot, np.zeros((1, sizes.action_dim), np.float32))
         return [first, *worker.receive(STEP, 1, time.monotonic() + _STEP_SECONDS)]
     except WorkerError as error:
         raise ValueError(

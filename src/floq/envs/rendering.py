@@ -27,10 +27,10 @@ class Camera:
         self._looks += 1
 
 
-def rendering_slots(spec: EnvironmentSpec) -> tuple[Slots, str]:
-    """A slot that renders; or one that does not, and why none does."""
+def rendering_slots(spec: EnvironmentSpec, count: int) -> tuple[Slots, str]:
+    """Slots that render; or some that do not, and why none does."""
     try:
-        slots = Slots.build(spec, 1, render_mode="rgb_array")
+        slots = Slots.build(spec, count, render_mode="rgb_array")
         if needs_renderer():
             raise RuntimeError(
                 "there is no display, and MuJoCo was imported without MUJOCO_GL: start Python with "
@@ -40,5 +40,5 @@ def rendering_slots(spec: EnvironmentSpec) -> tuple[Slots, str]:
         if not isinstance(slots.environments[0].render(), np.ndarray):
             raise ValueError("its render() returns no picture")
     except Exception as error:
-        return Slots.build(spec, 1), f"no rendering here: {type(error).__name__}: {error}"
+        return Slots.build(spec, count), f"no rendering here: {type(error).__name__}: {error}"
     return slots, ""

@@ -9,13 +9,36 @@ import gymnasium
 import numpy as np
 
 from floq.envs.make import EnvironmentSpec
+from floq.envs.observations import form_of_space
+
+
+class Sizes(NamedTuple):
+    """What messages of environments look like.
+
+    Attributes:
+        observation_dim: Entries of an observation.
+        action_dim: Entries of an action.
+        is_packed: Whether an observation's entries are bytes; float32 otherwise.
+        goal_count: Goals that an episode can be given, numbered from 1; 0 if none can.
+    """
+
+    observation_dim: int
+    action_dim: int
+    is_packed: bool = False
+    goal_count: int = 0
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of an observation."""
+        return np.dtype(np.uint8 if self.is_packed else np.float32)
 
 
 class Steps(NamedTuple):
     """What one step of several environments gave, one row per environment.
 
     Attributes:
-        observations: What each environment shows after the step, float32 [batch, obs].
+        observations: What each environment shows after the step, float32 [batch, obs], or the
+            bytes of what has a form.
         rewards: Its reward, float64 [batch].
         terminated: Whether the episode reached a true end, bool [batch].
         truncated: Whether a time limit cut it, bool [batch].
@@ -41,8 +64,10 @@ class Slots:
 
     Attributes:
         environments: The environment of each slot.
-        observation_dim: Entries of an observation.
+        observation_dim: Entries of an observation, or its bytes where it has a form.
+        form: What these bytes are; None of vectors.
         action_dim: Entries of an action.
+        goal_count: Goals that an episode can be given, numbered from 1; 0 if none can.
     """
 
     def __init__(self, environments: Sequence[gymnasium.Env]):
@@ -53,8 +78,20 @@ class Slots:
         """
         self.environments = list(environments)
         self._generators = [np.random.MT19937(0) for _ in environments]
-        spaces = self.environments[0].observation_space, self.environments[0].action_space
-        self.observation_dim, self.action_dim = (math.prod(space.shape or ()) for space in spaces)
+        first = self.environments[0]
+        observations, actions = first.observation_space, first.action_space
+        self.form = form_of_space(observations)
+        entries = math.prod(observations.shape or ())
+        self.observation_dim = entries if self.form is None else self.form.nbytes
+        self.action_dim = math.prod(actions.shape or ())
+        has_goals = first.has_wrapper_attr("goal_count")
+        self.goal_count: int = first.get_wrapper_attr("goal_count") if has_goals else 0
+
+    @property
+    def sizes(self) -> Sizes:
+        """What messages of these environments look like."""
+        is_packed = self.form is not None
+        return Sizes(self.observation_dim, self.action_dim, is_packed, self.goal_count)
 
     @classmethod
     def build(cls, spec: EnvironmentSpec, count: int, *, render_mode: str | None = None) -> "Slots":
@@ -76,24 +113,31 @@ class Slots:
             )
         return cls(environments)
 
-    def reset(self, slots: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    def reset(
+        self, slots: np.ndarray, seeds: np.ndarray, goals: np.ndarray | None = None
+    ) -> np.ndarray:
         """Start an episode in each of the given slots.
 
         Args:
             slots: Numbers of the slots, [batch].
             seeds: A seed below 2³² for each, [batch].
+            goals: The goal of each from 1, or 0 where the environment chooses, [batch]; None for
+                0 everywhere.
 
         Returns:
             The first observations, float32 [batch, obs].
         """
-        observations = np.empty((len(slots), self.observation_dim), np.float32)
-        for row, (slot, seed) in enumerate(zip(slots.tolist(), seeds.tolist(), strict=True)):
+        observations = np.empty((len(slots), self.observation_dim), self.sizes.dtype)
+        goals = np.zeros(len(slots), np.int64) if goals is None else goals
+        episodes = zip(slots.tolist(), seeds.tolist(), goals.tolist(), strict=True)
+        for row, (slot, seed, goal) in enumerate(episodes):
             env = self.environments[slot]
+            chosen = {"options": {"task_id": goal}} if goal else {}
             with _GlobalGenerator(self._generators[slot]):
                 np.random.seed(seed)  # noqa: NPY002  (the generator that environments share)
                 # OGBench's mazes sample random actions while they reset.
                 env.unwrapped.action_space.seed(seed)
-                result = env.reset(seed=seed)
+                result = env.reset(seed=seed, **chosen)
             observation, _ = self._parts(result, 2, slot, "reset")
             observations[row] = self._observed(observation, slot, "reset")
         return observations
@@ -102,7 +146,7 @@ class Slots:
         """Step each of the given slots by its action, float32 [batch, act]."""
         batch = len(slots)
         steps = Steps(
-            np.empty((batch, self.observation_dim), np.float32),
+            np.empty((batch, self.observation_dim), self.sizes.dtype),
             np.empty(batch, np.float64),
             np.empty(batch, np.bool_),
             np.empty(batch, np.bool_),
@@ -138,7 +182,15 @@ class Slots:
         return result
 
     def _observed(self, observation: Any, slot: int, call: str) -> np.ndarray:
-        """The observation as float32, which must be of the space's shape and finite."""
+        """The observation as float32, or bytes, which must be of the space's shape and finite."""
+        if self.form is not None:
+            try:
+                return self.form.pack(observation)
+            except ValueError as error:
+                raise ValueError(
+                    f"{call} of the environment in slot {slot} gave something else than its "
+                    f"space says: {error}"
+                ) from None
         given = np.asarray(observation)
         if given.shape != (self.observation_dim,) or given.dtype.kind not in "fiub":
             raise ValueError(

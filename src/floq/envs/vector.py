@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from floq.envs.make import EnvironmentSpec
-from floq.envs.slots import Slots, Steps
+from floq.envs.slots import Sizes, Slots, Steps
 from floq.envs.worker import FAILURE, HEADER, RESET, START, STEP, frame, unpack_steps
 from floq.workers import require_posix
 
@@ -38,8 +38,7 @@ class VectorEnvironment:
 
     Attributes:
         count: Number of slots.
-        observation_dim: Entries of an observation.
-        action_dim: Entries of an action.
+        sizes: What an observation and an action look like.
         closed: Whether the workers are gone.
     """
 
@@ -89,26 +88,37 @@ class VectorEnvironment:
             for worker, size in zip(self._workers, sizes, strict=True):
                 worker.start(spec, int(size), 2 * step_timeout)
             deadline = time.monotonic() + start_timeout
-            dims: list[tuple[int, int]] = [worker.started(deadline) for worker in self._workers]
+            found: list[Sizes] = [worker.started(deadline) for worker in self._workers]
         except BaseException:
             self.close()
             raise
-        self.observation_dim, self.action_dim = dims[0]
+        self.sizes = found[0]
 
-    def reset(self, slots: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    @property
+    def action_dim(self) -> int:
+        """Entries of an action."""
+        return self.sizes.action_dim
+
+    def reset(
+        self, slots: np.ndarray, seeds: np.ndarray, goals: np.ndarray | None = None
+    ) -> np.ndarray:
         """Start an episode in each of the given slots.
 
         Args:
             slots: Different numbers of slots, int [batch], at least one.
             seeds: A seed below 2³² for each, [batch].
+            goals: The goal of each from 1, or 0 where the environment chooses, [batch]; None for
+                0 everywhere.
 
         Returns:
-            The first observations, float32 [batch, obs].
+            The first observations, float32 [batch, obs], or bytes.
 
         Raises:
             WorkerError: If an environment fails, or the worker does not answer in time.
         """
-        (observations,) = self._call(RESET, slots, np.asarray(seeds, np.uint32))
+        goals = np.zeros(len(seeds), np.uint32) if goals is None else goals
+        given = np.stack([seeds, goals], axis=1).astype(np.uint32)
+        (observations,) = self._call(RESET, slots, given)
         return observations
 
     def step(self, slots: np.ndarray, actions: np.ndarray) -> Steps:
@@ -175,14 +185,14 @@ class _InProcess:
     def start(self, spec: EnvironmentSpec, count: int, timeout: float) -> None:
         self._slots = self._guarded(Slots.build, spec, count)
 
-    def started(self, deadline: float) -> tuple[int, int]:
+    def started(self, deadline: float) -> Sizes:
         assert self._slots is not None
-        return self._slots.observation_dim, self._slots.action_dim
+        return self._slots.sizes
 
     def send(self, kind: bytes, slots: np.ndarray, arguments: np.ndarray) -> None:
         assert self._slots is not None
         if kind == RESET:
-            self._answer = (self._guarded(self._slots.reset, slots, arguments),)
+            self._answer = (self._guarded(self._slots.reset, slots, *arguments.T),)
         else:
             self._answer = self._guarded(self._slots.step, slots, arguments)
 
@@ -239,10 +249,10 @@ class Worker:
         start = {"spec": spec.to_json(), "count": count, "timeout": int(timeout) + 1}
         self._write(frame(START, json.dumps(start).encode()))
 
-    def started(self, deadline: float) -> tuple[int, int]:
-        """Entries of an observation and of an action, once the environments are built."""
-        observation_dim, action_dim = json.loads(self._read_frame(deadline))
-        return observation_dim, action_dim
+    def started(self, deadline: float) -> Sizes:
+        """What observations and actions look like, once the environments are built."""
+        self._sizes = Sizes(*json.loads(self._read_frame(deadline)))
+        return self._sizes
 
     def send(self, kind: bytes, slots: np.ndarray, arguments: np.ndarray) -> None:
         """Asks for a reset or a step, and does not wait for it."""
@@ -252,8 +262,8 @@ class Worker:
         """What came of it."""
         payload = self._read_frame(deadline)
         if kind == RESET:
-            return (np.frombuffer(payload, np.float32).reshape(batch, -1),)
-        return unpack_steps(payload, batch)
+            return (np.frombuffer(payload, self._sizes.dtype).reshape(batch, -1),)
+        return unpack_steps(payload, batch, self._sizes.dtype)
 
     def hang_up(self) -> None:
         """Tells the process to end."""

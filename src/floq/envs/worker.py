@@ -28,15 +28,21 @@ def frame(kind: bytes, payload: bytes) -> bytes:
     return HEADER.pack(kind, len(payload)) + payload
 
 
-def unpack_steps(payload: bytes, batch: int) -> Steps:
-    """The `Steps` of `batch` environments from the bytes of its arrays, one after the other."""
+def unpack_steps(payload: bytes, batch: int, dtype: np.dtype) -> Steps:
+    """The `Steps` of `batch` environments from the bytes of its arrays, one after the other.
+
+    Args:
+        payload: The bytes.
+        batch: Number of environments.
+        dtype: Of an observation.
+    """
     tail = 8 + 1 + 1 + 8
-    observation_dim = (len(payload) // batch - tail) // 4
-    sizes = np.cumsum([batch * size for size in (4 * observation_dim, 8, 1, 1)])
+    observation_bytes = len(payload) // batch - tail
+    sizes = np.cumsum([batch * size for size in (observation_bytes, 8, 1, 1)])
     parts = (payload[a:b] for a, b in zip([0, *sizes], [*sizes, len(payload)], strict=True))
-    dtypes = (np.float32, np.float64, np.bool_, np.bool_, np.float64)
+    dtypes = (dtype, np.float64, np.bool_, np.bool_, np.float64)
     observations, *rest = (np.frombuffer(p, d) for p, d in zip(parts, dtypes, strict=True))
-    return Steps(observations.reshape(batch, observation_dim), *rest)
+    return Steps(observations.reshape(batch, -1), *rest)
 
 
 class _Server:
@@ -51,15 +57,16 @@ class _Server:
             start = json.loads(payload)
             self.timeout = start["timeout"]
             self.slots = Slots.build(EnvironmentSpec.from_json(start["spec"]), start["count"])
-            return json.dumps([self.slots.observation_dim, self.slots.action_dim]).encode()
+            return json.dumps(self.slots.sizes).encode()
         if self.slots is None:
             raise RuntimeError("the worker was asked to act before it was told what to build")
-        # A request is the slots' numbers (int32), then a seed (uint32) or an action for each.
-        batch = len(payload) // (8 if kind == RESET else 4 + 4 * self.slots.action_dim)
+        # A request is the slots' numbers (int32), then a seed and a goal (uint32) or an action for
+        # each.
+        batch = len(payload) // (12 if kind == RESET else 4 + 4 * self.slots.action_dim)
         slots = np.frombuffer(payload, np.int32, batch)
         if kind == RESET:
-            seeds = np.frombuffer(payload, np.uint32, offset=slots.nbytes)
-            return self.slots.reset(slots, seeds).tobytes()
+            given = np.frombuffer(payload, np.uint32, offset=slots.nbytes).reshape(batch, 2)
+            return self.slots.reset(slots, *given.T).tobytes()
         actions = np.frombuffer(payload, np.float32, offset=slots.nbytes).reshape(batch, -1)
         return b"".join(array.tobytes() for array in self.slots.step(slots, actions.copy()))
 

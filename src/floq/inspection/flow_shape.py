@@ -10,7 +10,7 @@ import numpy as np
 from floq.critics.flow import FlowCritic
 from floq.critics.velocity_field import VelocityField
 from floq.inspection.probe import from_straight_lines
-from floq.networks import map_members
+from floq.networks import map_members, past_encoder
 
 _STARTS = 16
 
@@ -111,14 +111,15 @@ def flow_shape(critic: FlowCritic, observations: np.ndarray, actions: np.ndarray
 def _shape(
     critic: FlowCritic, observations: jax.Array, actions: jax.Array, noise: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    paths = critic.return_trajectories(observations, actions, noise)
+    critic, states = past_encoder(critic, observations)
+    paths = critic.return_trajectories(states, actions, noise)
     steps = paths.shape[1] - 1
 
     def slopes_at(time: jax.Array, points: jax.Array) -> jax.Array:
         def velocities(points: jax.Array) -> jax.Array:
             def velocity(own: tuple[VelocityField, jax.Array]) -> jax.Array:
                 member, values = own
-                return member(member.condition(observations, actions), values, time)
+                return member(member.condition(states, actions), values, time)
 
             return map_members(velocity, (critic.members, points))
 

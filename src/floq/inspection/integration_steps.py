@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from floq.critics.flow import FlowCriticConfig
-from floq.evaluation import BATCH, Evaluation, Evaluator
-from floq.inspection.probe import decision_values
+from floq.evaluation import BATCH, Evaluation, Evaluator, shown
+from floq.inspection.probe import critic_of, decision_values
 from floq.inspection.returns import (
     Decisions,
     over_episodes,
@@ -100,7 +99,8 @@ def _acting_program(run: Run) -> str:
     config, act = run.config, run.algorithm.act
     state = jax.eval_shape(lambda: run.state_of(config.seeds[0]))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), BATCH))
-    observations = jax.ShapeDtypeStruct((BATCH, config.statistics.observation_dim), jnp.float32)
+    shape = BATCH, config.statistics.observation_dim
+    observations = jax.ShapeDtypeStruct(shape, config.statistics.observation_dtype)
     return str(
         jax.make_jaxpr(lambda *arguments: act(config.config, *arguments[:2], keys=arguments[2]))(
             state, observations, keys
@@ -144,9 +144,9 @@ def read_at_steps(
                 read = at_integration_steps(run, count)
                 policies = [read.policy_of(own) for own in decisions]
                 found = [
-                    evaluator.evaluate(policy, episodes=episodes, seed=seed) for policy in policies
+                    shown(evaluator, policy, episodes=episodes, seed=seed) for policy in policies
                 ]
-                results[count], figure = _result([one for one in found if one is not None])
+                results[count], figure = _result(found)
         if not acting:
             results = dict.fromkeys(counts, results[trained])
     values = {count: _values_at(run, count, decisions) for count in counts}
@@ -189,13 +189,12 @@ def _reading(
 
 
 def _values_at(run: Run, steps: int, decisions: Mapping[int, Decisions]) -> np.ndarray:
-    read = at_integration_steps(run, steps)
-    return np.concatenate(
-        [
-            decision_values(read.state_of(seed).parameters.critic, own.observations, own.actions)
-            for seed, own in decisions.items()
-        ]
-    )
+    read, values = at_integration_steps(run, steps), []
+    for seed, own in decisions.items():
+        critic = critic_of(read, seed)
+        assert critic is not None
+        values.append(decision_values(critic, own.observations, own.actions))
+    return np.concatenate(values)
 
 
 def _result(found: Sequence[Evaluation]) -> tuple[Interval, str]:

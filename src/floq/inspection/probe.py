@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from floq.acting import episode_seed
+from floq.algorithms.common import data_chunk
+from floq.algorithms.normalization import reading_raw
 from floq.critics.flow import FlowCritic
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
@@ -28,7 +30,22 @@ _CELL_POINTS = 4
 
 def critic_of(run: Run, seed: int) -> Critic | None:
     """A seed's critic; None if its algorithm has none."""
-    return getattr(getattr(run.state_of(seed), "parameters", None), "critic", None)
+    return _critic(run, seed, "critic")
+
+
+def judge_of(run: Run, seed: int) -> Critic | None:
+    """A seed's critic of what its policy plans: the distilled one where the other reads more."""
+    config = run.config.config
+    if data_chunk(config) > config.action_chunk:
+        return _critic(run, seed, "distilled")
+    return critic_of(run, seed)
+
+
+def _critic(run: Run, seed: int, name: str) -> Critic | None:
+    """A critic as it reads what data and environment have; None of one that nobody can make so."""
+    found = getattr(getattr(run.state_of(seed), "parameters", None), name, None)
+    normalization = run.config.normalization
+    return found if normalization is None else reading_raw(found, normalization)
 
 
 @jax.jit
@@ -96,7 +113,9 @@ def state_values(
 def _blocks(rows: np.ndarray, size: int) -> np.ndarray:
     """The rows, the last one repeated, as blocks of one size: [blocks, size, entries]."""
     padded = np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % size, axis=0)])
-    return padded.astype(np.float32).reshape(-1, size, rows.shape[1])
+    # What images are in stays bytes.
+    dtype = rows.dtype if rows.dtype == np.uint8 else np.float32
+    return padded.astype(dtype).reshape(-1, size, rows.shape[1])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -250,12 +269,12 @@ def maze_view(
         seed: The evaluation's seed.
 
     Returns:
-        The view; None if the environment is no maze of OGBench's.
+        The view; None if the environment is no maze of OGBench's, or is seen in images.
     """
     slots = Slots.build(environment, 1)
     try:
         maze: Any = slots.environments[0].unwrapped
-        if not hasattr(maze, "maze_map"):
+        if not hasattr(maze, "maze_map") or slots.form is not None:
             return None
         slots.reset(np.zeros(1, np.int64), np.array([episode_seed(seed, 0)]))
         goal = np.array(maze.cur_goal_xy, float)

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
+from floq.algorithms.common import data_chunk
 from floq.data.dataset import Dataset
 from floq.envs.make import EnvironmentSpec
-from floq.evaluation import Evaluator, Moment
+from floq.evaluation import Evaluator, Moment, shown
 from floq.intervals import CONFIDENCE, Interval
 from floq.runs.run import Run
 from floq.types import Policy
@@ -117,7 +118,7 @@ def played_decisions(
             moments[episode].append(row)
 
     with Evaluator(_with_longer_limit(environment, horizon - 1), processes=processes) as evaluator:
-        evaluator.evaluate(policy, episodes=episodes, seed=seed, on_step=keep)
+        shown(evaluator, policy, episodes=episodes, seed=seed, on_step=keep)
     found = []
     for episode, rows in sorted(moments.items()):
         observations, actions, rewards, ended = map(np.array, zip(*rows, strict=True))
@@ -155,7 +156,7 @@ def run_decisions(
         episodes=episodes,
         seed=episode_seed,
         discount=config.discount,
-        action_chunk=config.action_chunk,
+        action_chunk=data_chunk(config),
         processes=processes,
     )
 

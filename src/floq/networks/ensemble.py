@@ -37,7 +37,21 @@ def map_members(function: Callable[[Any], Any], members: Any) -> Any:
 
 
 def aggregate(
-    values: Float[Array, "ensemble *shape"], aggregation: Aggregation
+    values: Float[Array, "ensemble *shape"], aggregation: Aggregation, pessimism: float = 0.0
 ) -> Float[Array, "*shape"]:
-    """One value from those of the members: their mean, or their minimum."""
-    return jnp.min(values, axis=0) if aggregation == "min" else jnp.mean(values, axis=0)
+    """One value from those of the members: their minimum, or mean − ρ · standard deviation.
+
+    Args:
+        values: The members' values.
+        aggregation: Whether the minimum or the mean is taken.
+        pessimism: ρ, of a mean alone.
+    """
+    if aggregation == "min":
+        return jnp.min(values, axis=0)
+    mean = jnp.mean(values, axis=0)
+    if pessimism == 0:
+        return mean
+    variance = jnp.var(values, axis=0)
+    # The square root has no slope at 0, where members agree; there the deviation counts as flat.
+    agreed = variance == 0
+    return mean - pessimism * jnp.where(agreed, 0.0, jnp.sqrt(jnp.where(agreed, 1.0, variance)))

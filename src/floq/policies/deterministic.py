@@ -4,9 +4,9 @@ import dataclasses
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
-from floq.networks import MLP, NetworkConfig
+from floq.networks import MLP, Encoded, NetworkConfig, observation_network
 from floq.settings import normalise
 from floq.types import Statistics
 
@@ -42,7 +42,7 @@ class DeterministicPolicyConfig:
 class DeterministicPolicy(eqx.Module):
     """A network from a state to the action μ(s); a `floq.types.Policy` by itself."""
 
-    network: MLP
+    network: MLP | Encoded
     action_dim: int = eqx.field(static=True)
     config: DeterministicPolicyConfig = eqx.field(static=True)
 
@@ -60,7 +60,7 @@ class DeterministicPolicy(eqx.Module):
             config: Settings.
             key: Key of the initialisation.
         """
-        network = MLP(statistics.observation_dim, statistics.action_dim, config.network, key=key)
+        network = observation_network(statistics, statistics.action_dim, config.network, key=key)
         self.network = eqx.tree_at(
             lambda mlp: mlp.head.kernel,
             network,
@@ -69,23 +69,23 @@ class DeterministicPolicy(eqx.Module):
         self.action_dim = statistics.action_dim
         self.config = config
 
-    def means(self, observations: Float[Array, "*shape obs"]) -> Float[Array, "*shape act"]:
+    def means(self, observations: Real[Array, "*shape obs"]) -> Float[Array, "*shape act"]:
         """The actions μ(s) that losses read: without `squash`, they may lie outside [−1, 1]."""
         actions = self.network(observations)
         return jnp.tanh(actions) if self.config.squash else actions
 
-    def actions(self, observations: Float[Array, "*shape obs"]) -> Float[Array, "*shape act"]:
+    def actions(self, observations: Real[Array, "*shape obs"]) -> Float[Array, "*shape act"]:
         """Actions μ(s) in [−1, 1]."""
         return jnp.clip(self.means(observations), -1, 1)
 
     def __call__(
-        self, observations: Float[Array, "batch obs"], keys: Key[Array, " batch"], /
+        self, observations: Real[Array, "batch obs"], keys: Key[Array, " batch"], /
     ) -> Float[Array, "batch act"]:
         """Actions μ(s) in [−1, 1], whatever the keys."""
         return self.actions(observations)
 
     def noisy_actions(
-        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+        self, observations: Real[Array, "*shape obs"], noise: Float[Array, "*shape act"]
     ) -> Float[Array, "*shape act"]:
         """Actions clip(μ(s) + clip(σ ε, −c, c), −1, 1) (arXiv 1802.09477, section 5.3).
 

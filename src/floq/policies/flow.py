@@ -1,16 +1,28 @@
-"""FQL's policy: a behaviour flow, and a one-step policy distilled from it (arXiv 2502.02538)."""
+"""FQL's policy: a behaviour flow, and a one-step policy distilled from it (arXiv 2502.02538).
+
+The behaviour flow may be a diffusion instead, sampled without noise on the way: everything that
+is built on it reads a noise and gives an action, whichever it is.
+"""
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
+from floq.diffusion import denoise, diffuse
 from floq.flow_matching import integrate, interpolate, target_velocity
-from floq.networks import MLP, NetworkConfig
+from floq.networks import (
+    MLP,
+    Encoder,
+    NetworkConfig,
+    create_encoder,
+    encode,
+    past_encoder,
+)
 from floq.settings import normalise
 from floq.types import Metrics, Statistics
 
@@ -20,12 +32,16 @@ class FlowPolicyConfig:
     """Settings of a flow policy.
 
     Attributes:
-        flow_steps: Euler steps of the behaviour flow.
+        flow_steps: Steps of the behaviour flow: Euler's, or a diffusion's.
         network: The network of the behaviour flow, and of the one-step policy if there is one.
+        path: From noise to the data's actions. "straight" is a flow, whose network predicts the
+            velocity, as published; "variance_preserving" is a diffusion, whose network predicts the
+            noise, sampled by DDIM (arXiv 2010.02502). It makes IFQL IDQL (arXiv 2304.10573).
     """
 
     flow_steps: int = 10
     network: NetworkConfig = NetworkConfig()
+    path: Literal["straight", "variance_preserving"] = "straight"
 
     def __post_init__(self) -> None:
         """Refuses a flow without steps."""
@@ -38,7 +54,7 @@ class BehaviourDraws(NamedTuple):
     """The random numbers of a behaviour flow's loss.
 
     Attributes:
-        noise: Start of the straight path, standard normal.
+        noise: Start of the path, standard normal.
         time: Time on that path, uniform over [0, 1].
     """
 
@@ -61,10 +77,11 @@ class FlowPolicyDraws(NamedTuple):
 class BehaviourFlow(eqx.Module):
     """A velocity field that carries noise to the data's actions: behaviour cloning by a flow.
 
-    It is a `floq.types.Policy` by itself.
+    Or a diffusion that does, as the settings say. It is a `floq.types.Policy` by itself.
     """
 
     network: MLP
+    encoder: Encoder | None
     action_dim: int = eqx.field(static=True)
     config: FlowPolicyConfig = eqx.field(static=True)
 
@@ -82,7 +99,8 @@ class BehaviourFlow(eqx.Module):
             config: Settings.
             key: Key of the initialisation.
         """
-        inputs = statistics.observation_dim + statistics.action_dim + 1
+        self.encoder, seen = create_encoder(statistics, key=key)
+        inputs = seen.observation_dim + seen.action_dim + 1
         self.network = MLP(inputs, statistics.action_dim, config.network, key=key)
         self.action_dim = statistics.action_dim
         self.config = config
@@ -95,55 +113,61 @@ class BehaviourFlow(eqx.Module):
             jax.random.uniform(time_key, (batch_size,)),
         )
 
-    def velocity(
+    def predict(
         self,
-        observations: Float[Array, "*shape obs"],
+        observations: Real[Array, "*shape obs"],
         actions: Float[Array, "*shape act"],
         time: Float[Array, "*shape 1"],
     ) -> Float[Array, "*shape act"]:
-        """The velocity at a point `actions` of the flow."""
-        return self.network(jnp.concatenate([observations, actions, time], axis=-1))
+        """The velocity at a point `actions` of the flow, or the noise in one of a diffusion."""
+        states = encode(self.encoder, observations)
+        return self.network(jnp.concatenate([states, actions, time], axis=-1))
 
     def actions(
-        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+        self, observations: Real[Array, "*shape obs"], noise: Float[Array, "*shape act"]
     ) -> Float[Array, "*shape act"]:
         """Actions in [−1, 1]: the clipped ends of the flow from `noise`."""
-        actions = integrate(
-            lambda time, point: self.velocity(
-                observations, point, jnp.broadcast_to(time, (*point.shape[:-1], 1))
-            ),
-            noise,
-            steps=self.config.flow_steps,
-        )
-        return jnp.clip(actions, -1, 1)
+        flow, states = past_encoder(self, observations)
+
+        def predict(
+            time: Float[Array, ""], point: Float[Array, "*shape act"]
+        ) -> Float[Array, "*shape act"]:
+            times = jnp.broadcast_to(time, (*point.shape[:-1], 1))
+            return flow.predict(states, point, times)
+
+        steps = self.config.flow_steps
+        if self.config.path == "straight":
+            ends = integrate(predict, noise, steps=steps)
+        else:
+            ends = denoise(predict, noise, steps=steps, limit=1.0)
+        return jnp.clip(ends, -1, 1)
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         draws: BehaviourDraws,
     ) -> Float[Array, ""]:
-        """The flow-matching loss on the data's actions."""
+        """The squared error of the velocity on the data's actions, or of a diffusion's noise.
+
+        The diffusion's is that of arXiv 2006.11239, equation 14.
+        """
         noise, time = draws.noise, draws.time[:, None]
-        predicted = self.velocity(observations, interpolate(noise, actions, time), time)
-        return jnp.mean(jnp.square(predicted - target_velocity(noise, actions)))
+        if self.config.path == "straight":
+            points, aim = interpolate(noise, actions, time), target_velocity(noise, actions)
+        else:
+            points, aim = diffuse(noise, actions, time), noise
+        return jnp.mean(jnp.square(self.predict(observations, points, time) - aim))
 
     def action_noise(self, keys: Key[Array, " batch"]) -> Float[Array, "batch act"]:
         """Noise of an action for each key."""
         return jax.vmap(lambda key: jax.random.normal(key, (self.action_dim,)))(keys)
 
     def __call__(
-        self, observations: Float[Array, "batch obs"], keys: Key[Array, " batch"], /
+        self, observations: Real[Array, "batch obs"], keys: Key[Array, " batch"], /
     ) -> Float[Array, "batch act"]:
         """Actions in [−1, 1], each drawn with the key of its own row."""
         return self.actions(observations, self.action_noise(keys))
-
-    def candidates(
-        self, observation: Float[Array, " obs"], count: int, *, key: Key[Array, ""]
-    ) -> Float[Array, "candidates act"]:
-        """Actions in [−1, 1] at one state."""
-        noise = jax.random.normal(key, (count, self.action_dim))
-        return self.actions(jnp.broadcast_to(observation, (count, observation.size)), noise)
 
 
 class FlowPolicy(eqx.Module):
@@ -151,6 +175,7 @@ class FlowPolicy(eqx.Module):
 
     behaviour: BehaviourFlow
     one_step: MLP
+    encoder: Encoder | None
 
     def __init__(
         self,
@@ -167,7 +192,8 @@ class FlowPolicy(eqx.Module):
             key: Key of the initialisation.
         """
         behaviour_key, one_step_key = jax.random.split(key)
-        inputs = statistics.observation_dim + statistics.action_dim
+        self.encoder, seen = create_encoder(statistics, key=one_step_key)
+        inputs = seen.observation_dim + seen.action_dim
         self.behaviour = BehaviourFlow(statistics, config, key=behaviour_key)
         self.one_step = MLP(inputs, statistics.action_dim, config.network, key=one_step_key)
 
@@ -186,18 +212,19 @@ class FlowPolicy(eqx.Module):
         return FlowPolicyDraws(behaviour, jax.random.normal(one_step_key, shape))
 
     def _one_step_unclipped(
-        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+        self, observations: Real[Array, "*shape obs"], noise: Float[Array, "*shape act"]
     ) -> Float[Array, "*shape act"]:
-        return self.one_step(jnp.concatenate([observations, noise], axis=-1))
+        states = encode(self.encoder, observations)
+        return self.one_step(jnp.concatenate([states, noise], axis=-1))
 
     def actions(
-        self, observations: Float[Array, "*shape obs"], noise: Float[Array, "*shape act"]
+        self, observations: Real[Array, "*shape obs"], noise: Float[Array, "*shape act"]
     ) -> Float[Array, "*shape act"]:
         """Actions μ(s, ε) in [−1, 1] of the one-step policy."""
         return jnp.clip(self._one_step_unclipped(observations, noise), -1, 1)
 
     def distillation_loss(
-        self, observations: Float[Array, "batch obs"], draws: FlowPolicyDraws
+        self, observations: Real[Array, "batch obs"], draws: FlowPolicyDraws
     ) -> Float[Array, ""]:
         """The squared distance ‖μ(s, ε) − flow(s, ε)‖² of the student to the (fixed) flow."""
         noise = draws.one_step_noise
@@ -206,7 +233,7 @@ class FlowPolicy(eqx.Module):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         value_of: Callable[[Float[Array, "batch act"]], Float[Array, " batch"]],
         draws: FlowPolicyDraws,

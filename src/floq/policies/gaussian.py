@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
-from floq.networks import MLP, NetworkConfig
+from floq.networks import MLP, Encoded, NetworkConfig, observation_network
 from floq.settings import normalise
 from floq.types import Statistics
 
@@ -42,7 +42,7 @@ class GaussianPolicyDraws(NamedTuple):
 class GaussianPolicy(eqx.Module):
     """The distribution N(μ(s), diag σ²) of actions; a `floq.types.Policy` by its means."""
 
-    network: MLP
+    network: MLP | Encoded
     log_deviations: Float[Array, " act"] | None
     config: GaussianPolicyConfig = eqx.field(static=True)
 
@@ -60,8 +60,8 @@ class GaussianPolicy(eqx.Module):
             config: Settings.
             key: Key of the initialisation.
         """
-        self.network = MLP(
-            statistics.observation_dim, statistics.action_dim, config.network, key=key
+        self.network = observation_network(
+            statistics, statistics.action_dim, config.network, key=key
         )
         learned = config.learned_deviation
         self.log_deviations = jnp.zeros(statistics.action_dim) if learned else None
@@ -74,7 +74,7 @@ class GaussianPolicy(eqx.Module):
         return jnp.exp(jnp.clip(self.log_deviations, *_LOG_DEVIATION_RANGE))
 
     def log_probabilities(
-        self, observations: Float[Array, "*shape obs"], actions: Float[Array, "*shape act"]
+        self, observations: Real[Array, "*shape obs"], actions: Float[Array, "*shape act"]
     ) -> Float[Array, "*shape"]:
         """The log density log N(a | μ(s), diag σ²), a sum over the entries of an action."""
         deviations = self.deviations(actions.shape[-1])
@@ -88,19 +88,19 @@ class GaussianPolicy(eqx.Module):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         draws: GaussianPolicyDraws = GaussianPolicyDraws(),
     ) -> Float[Array, ""]:
         """Behaviour cloning: −log π(a | s) of the data's actions."""
         return -jnp.mean(self.log_probabilities(observations, actions))
 
-    def actions(self, observations: Float[Array, "*shape obs"]) -> Float[Array, "*shape act"]:
+    def actions(self, observations: Real[Array, "*shape obs"]) -> Float[Array, "*shape act"]:
         """The likeliest actions in [−1, 1]: the means, by which the published runs are judged."""
         return jnp.clip(self.network(observations), -1, 1)
 
     def __call__(
-        self, observations: Float[Array, "batch obs"], keys: Key[Array, " batch"], /
+        self, observations: Real[Array, "batch obs"], keys: Key[Array, " batch"], /
     ) -> Float[Array, "batch act"]:
         """The likeliest actions in [−1, 1], whatever the keys."""
         return self.actions(observations)

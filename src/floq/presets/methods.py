@@ -23,6 +23,7 @@ from floq.critics import (
 )
 from floq.data.paths import dataset_name
 from floq.networks import NetworkConfig
+from floq.observations import EncoderConfig
 from floq.policies import FlowPolicyConfig, GaussianPolicyConfig
 
 
@@ -90,6 +91,15 @@ DOMAINS = {
 }
 """The paper's ten domains, by the exact name of the dataset."""
 
+VISUAL = {
+    "visual-cube-single-play-v0": 300.0,
+    "visual-cube-double-play-v0": 100.0,
+    "visual-scene-play-v0": 100.0,
+    "visual-puzzle-3x3-play-v0": 300.0,
+    "visual-puzzle-4x4-play-v0": 300.0,
+}
+"""α of FQL on the visual datasets of arXiv 2502.02538."""
+
 _TWO_LAYERS = NetworkConfig((512, 512), layer_norm=True)
 
 
@@ -147,14 +157,20 @@ def _residual(depth: int, blocks: int) -> NetworkConfig:
 
 
 def small(config: Any, *, width: int = 64, depth: int = 3) -> Any:
-    """The same method with small networks, for a CPU.
+    """The same method with small networks, for a CPU, and images of up to 64 × 64 pixels.
 
     Args:
         config: The settings of any algorithm.
         width: Width of every hidden layer.
         depth: Number of hidden layers.
     """
-    return with_networks(config, hidden_sizes=(width,) * depth)
+    config = with_networks(config, hidden_sizes=(width,) * depth)
+    if not hasattr(config, "encoder"):
+        return config
+    encoder = dataclasses.replace(
+        config.encoder, channels=(8, 16, 16), residual_blocks=0, features=width
+    )
+    return dataclasses.replace(config, encoder=encoder)
 
 
 def fast(config: Any) -> Any:
@@ -266,6 +282,16 @@ METHODS = {
         fql.Config(**_START),
         _ADVICE,
     ),
+    "fql-visual": Method(
+        "FQL on OGBench's visual tasks: three frames, impala_small, 500k updates",
+        "arXiv 2502.02538, its visual tasks",
+        {
+            name: fql.Config(bc_coefficient=alpha, encoder=EncoderConfig(frames=3))
+            for name, alpha in VISUAL.items()
+        },
+        fql.Config(bc_coefficient=300.0, encoder=EncoderConfig(frames=3)),
+        _ADVICE,
+    ),
     "fql-online": Method(
         "FQL for offline-to-online fine-tuning",
         f"{_PAPER}, its FQL baseline offline-to-online",
@@ -329,6 +355,27 @@ METHODS = {
         ifql.Config(),
         "tune candidates in 8, 32, 128",
     ),
+    "iql-flow": Method(
+        "IQL with a flow critic for Q: no policy in the target",
+        "no published settings",
+        {},
+        iql.Config(critic=FlowCriticConfig()),
+        "tune inverse_temperature in .3, 1, 3, 10 and expectile in .7, .9",
+    ),
+    "ifql-flow": Method(
+        "IFQL with a flow critic for Q: no policy in the target, best of N by the flow",
+        "no published settings",
+        {},
+        ifql.Config(critic=FlowCriticConfig()),
+        "tune candidates in 8, 32, 128 and expectile in .7, .9",
+    ),
+    "idql": Method(
+        "IFQL with a diffusion in the place of the flow (arXiv 2304.10573)",
+        "no published settings",
+        {},
+        ifql.Config(policy=FlowPolicyConfig(path="variance_preserving")),
+        "tune candidates in 8, 32, 128",
+    ),
     "bc": Method(
         "behaviour cloning by flow matching",
         "no published settings",
@@ -345,6 +392,45 @@ METHODS = {
     ),
 }
 """Every method with presets, by the name that `--algorithm` takes."""
+
+
+def _varied(method: Method, summary: str, source: str, **changes: Any) -> Method:
+    """A method with the same settings for each task, but for some that another paper adds."""
+    return Method(
+        summary,
+        f"{method.source}, with {source}",
+        {name: dataclasses.replace(config, **changes) for name, config in method.configs.items()},
+        dataclasses.replace(method.start, **changes),
+        "tune candidates and target_candidates in 4, 8, 32",
+    )
+
+
+for _name, _critic in {"floq": "the flow critic", "fql": "a plain critic"}.items():
+    METHODS |= {
+        f"{_name}-bfn": _varied(
+            METHODS[_name],
+            f"best of 4 of the behaviour flow's actions, in targets and acting, by {_critic}",
+            "best of N as in arXiv 2507.07969 (BFN)",
+            candidates=4,
+            target_candidates=4,
+        ),
+        f"{_name}-qc": _varied(
+            METHODS[_name],
+            f"chunks of 5 actions, best of 32 of them in targets and acting, by {_critic}",
+            "chunks and best of N as in arXiv 2507.07969 (QC)",
+            action_chunk=5,
+            candidates=32,
+            target_candidates=32,
+        ),
+        f"{_name}-nstep": _varied(
+            METHODS[_name],
+            f"targets of 5 steps, best of 4 of the behaviour flow's actions, by {_critic}",
+            "n-step targets and best of N as in arXiv 2507.07969 (BFN-n)",
+            n_step=5,
+            candidates=4,
+            target_candidates=4,
+        ),
+    }
 
 
 def preset(algorithm: str, task: str | None = None) -> Any:

@@ -49,6 +49,21 @@ INTEGRATION_STEPS = {
 }
 """Success in percent over K on the default task, the paper's ablation."""
 
+CHUNKS = {
+    "five manipulation domains, scene and puzzle sparse": {
+        "FQL": (37, 58), "BFN": (52, 63), "QC-FQL": (39, 86), "QC": (51, 86),
+    },
+    "cube-double, dense": {"FQL": (32, 76), "BFN": (67, 79), "QC-FQL": (42, 100), "QC": (66, 98)},
+    "cube-triple, dense": {"FQL": (2, 18), "BFN": (6, 23), "QC-FQL": (3, 53), "QC": (5, 64)},
+}  # fmt: skip
+"""Success in percent of QC (arXiv 2507.07969, computed from its released results): after a million
+updates offline, and after another million online. Sparse rewards are those of `--reward sparse`,
+which no figure above has. BFN is best of N of the behaviour flow, QC that of chunks of 5."""
+
+ADJOINT = {"FQL": (36, 82), "QAM-E": (46, 85)}
+"""Success in percent over 50 tasks of arXiv 2601.14234, offline and after training online, scene
+and puzzle sparse; its critics are 10 members with a pessimism of .5."""
+
 
 def published_success(task: str, algorithm: str) -> float | None:
     """The published success rate, in [0, 1], or None if there is none.

@@ -72,12 +72,20 @@ def to_png(picture: np.ndarray) -> bytes:
         return file.getvalue()
 
 
-def learning_curves(curves: Sequence[Curve], *, name: str) -> Figure:
+def to_array(figure: Figure) -> np.ndarray:
+    """The figure as a picture, uint8 [height, width, 3]."""
+    canvas: Any = figure.canvas
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def learning_curves(curves: Sequence[Curve], *, name: str, axis: str = "updates") -> Figure:
     """An evaluation's figure against updates: thin lines are seeds, bands 95 % intervals.
 
     Args:
         curves: The lines.
         name: What is plotted: "success" is drawn as a share between 0 and 1.
+        axis: What the curves' `steps` are: "updates" or "hours".
     """
     figure = new_figure(3.7)
     axes = figure.add_subplot()
@@ -85,7 +93,11 @@ def learning_curves(curves: Sequence[Curve], *, name: str) -> Figure:
     for colour, curve in zip(cycle(len(curves)), curves, strict=True):
         handles.append(draw_curve(axes, colour, curve))
     style_axes(axes)
-    step_axis(axes)
+    if axis == "updates":
+        step_axis(axes)
+    else:
+        axes.set_xlim(left=0)
+        axes.set_xlabel(axis)
     if name == "success":
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

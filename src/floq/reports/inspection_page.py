@@ -13,7 +13,7 @@ from floq.inspection.probe import FlowView
 from floq.inspection.returns import Calibration
 from floq.reports import figures, page
 from floq.reports import inspection_figures as panels
-from floq.reports.readings import in_words, readings_table
+from floq.reports.readings import in_words, of_members, readings_table
 from floq.runs.results import metrics, task_title
 from floq.runs.run import Run
 
@@ -49,7 +49,6 @@ class Findings(NamedTuple):
     readings: StepReadings | None = None
 
 
-_AGGREGATIONS = {"mean": "mean", "min": "minimum"}
 _HORIZON_NOTE = (
     "A return is the discounted sum of the rewards that followed, over so many steps that what "
     "comes later weighs less than 1 %; episodes are played on past their time limit for it, of "
@@ -224,7 +223,7 @@ def _spread_section(shape: FlowShape, found: Findings) -> str:
     config = found.critic.config
     note = (
         "How far apart the same pair's ends lie when only the start changes: left for the critic, "
-        f"which takes the {_AGGREGATIONS[config.aggregation]} over its members, right for each "
+        f"which takes the {of_members(config)} over its members, right for each "
         "member."
     )
     healthy = (

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 _PERCENT = "\N{NO-BREAK SPACE}%"
 _STYLE = """
-:root { color-scheme: light; }
+:root { color-scheme: light dark; }
 * { box-sizing: border-box; }
 body { margin: 0; background: #f6f7f9; color: #1f2328;
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
@@ -26,6 +26,7 @@ section > .note { color: #59636e; margin: 0 0 16px; max-width: 54em; font-size: 
   margin: 12px 0 0; font-size: 15px; max-width: 100%; }
 .figures { overflow-x: auto; }
 .figure { display: block; max-width: 100%; height: auto; margin: 8px auto 0; }
+.video { display: block; max-width: 100%; height: auto; margin: 8px auto 0; border-radius: 6px; }
 .pair { display: grid; gap: 4px 20px; grid-template-columns: repeat(2, minmax(0, 1fr)); }
 .pair .figure { margin: 8px 0 0; width: 100%; }
 .strip { display: grid; gap: 10px; grid-template-columns: repeat(4, 1fr); margin: 8px 0 0; }
@@ -56,6 +57,17 @@ summary { cursor: pointer; font-weight: 600; font-size: 15px; }
   .pair { grid-template-columns: minmax(0, 1fr); }
   .strip { grid-template-columns: repeat(2, 1fr); }
 }
+@media screen and (prefers-color-scheme: dark) {
+  body { background: #0d1117; color: #e6edf3; }
+  section { background: #161b22; border-color: #30363d; }
+  .small, section > .note, .strip figcaption, th { color: #9aa4af; }
+  th, td { border-color: #2a3038; }
+  .missing { color: #f0d78c; background: #332a0a; }
+  .healthy { color: #a5e0bb; background: #12301f; }
+  /* Light turns dark and colours stay; black then lets the card through. */
+  .figure { filter: invert(1) hue-rotate(180deg); mix-blend-mode: screen; }
+  .figure.map { filter: none; mix-blend-mode: normal; border-radius: 6px; }
+}
 @media print { body { background: #fff; } section { break-inside: avoid; border: 0; padding: 0; } }
 """
 
@@ -63,16 +75,23 @@ summary { cursor: pointer; font-weight: 600; font-size: 15px; }
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def page(title: str, parts: Iterable[str]) -> bytes:
-    """The whole document around its parts, which are HTML already."""
+def page(title: str, parts: Iterable[str], *, refresh: float | None = None) -> bytes:
+    """The whole document.
+
+    Args:
+        title: Its title.
+        parts: What stands in it, which is HTML already.
+        refresh: Seconds after which a browser asks for it again; None never does.
+    """
     body = "\n".join(parts)
+    again = "" if refresh is None else f'<meta http-equiv="refresh" content="{refresh:g}">\n'
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
+{again}<title>{html.escape(title)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
@@ -113,8 +132,14 @@ def image(svg: bytes, *, description: str, shrinks: bool = False) -> str:
         description: What a reader who cannot see it is told.
         shrinks: Whether a narrow screen shows all of it, smaller, instead of a part that scrolls.
     """
-    picture = _image(svg, description)
-    return picture if shrinks else f'<div class="figures">{picture}</div>'
+    if shrinks:
+        return _image(svg, description, kind="figure map")
+    return f'<div class="figures">{_image(svg, description)}</div>'
+
+
+def video(webp: bytes, *, description: str) -> str:
+    """A video, as an animated WebP."""
+    return f'<img class="video" alt="{html.escape(description)}" src="{_data("webp", webp)}">'
 
 
 def pair(*panels: tuple[bytes, str]) -> str:
@@ -192,8 +217,8 @@ def count(many: int, noun: str) -> str:
     return f"{many:,} {noun}" if many == 1 else f"{many:,} {noun}s"
 
 
-def _image(svg: bytes, description: str) -> str:
-    return f'<img class="figure" alt="{html.escape(description)}" src="{_data("svg+xml", svg)}">'
+def _image(svg: bytes, description: str, *, kind: str = "figure") -> str:
+    return f'<img class="{kind}" alt="{html.escape(description)}" src="{_data("svg+xml", svg)}">'
 
 
 def _data(kind: str, content: bytes) -> str:

@@ -1,6 +1,7 @@
-"""The readings of a flow critic at several K, as the rows of a table."""
+"""What is read of a critic, in words: of several K as the rows of a table, and of its members."""
 
 import math
+from typing import Any
 
 from floq.inspection.integration_steps import StepReadings
 from floq.intervals import Interval
@@ -28,3 +29,10 @@ def in_words(found: Interval) -> str:
     if not math.isfinite(found.low):
         return page.number(found.mean)
     return f"{page.number(found.mean)} ({page.number(found.low)} to {page.number(found.high)})"
+
+
+def of_members(config: Any) -> str:
+    """What a critic's settings make of its members: such as "minimum"."""
+    if config.aggregation == "min":
+        return "minimum"
+    return f"mean less {config.pessimism:g} standard deviations" if config.pessimism else "mean"

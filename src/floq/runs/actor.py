@@ -1,7 +1,7 @@
 """An actor: a run's policy as a robot's program calls it, one observation after the other."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from floq.observations import Frames, ObservationForm
 from floq.types import Algorithm
 
 
@@ -30,6 +31,7 @@ class Actor:
         state: Any,
         *,
         observation_dim: int,
+        form: ObservationForm | None = None,
         action_low: np.ndarray,
         action_high: np.ndarray,
         seed: int = 0,
@@ -41,12 +43,14 @@ class Actor:
             config: Its settings.
             state: One seed's state.
             observation_dim: Entries of an observation.
+            form: What the bytes of an observation are, of images and dictionaries.
             action_low: What -1 stands for in the environment's units, float32 [act].
             action_high: What 1 stands for.
             seed: Seed of the policy's noise.
         """
         self._act = functools.partial(_compiled(algorithm.act, config), state)
         self._observation_dim, self._chunk = observation_dim, config.action_chunk
+        self._form = form
         self._low, self._range = action_low, (action_high - action_low) / 2
         self._key = jax.random.key(seed)
         self._episode = -1
@@ -57,14 +61,15 @@ class Actor:
         self._episode += 1
         self._step = 0
         self._plan = np.zeros((0, 0, 0), np.float32)
+        self._frames: Frames | None = None
 
-    def act(self, observation: ArrayLike) -> np.ndarray:
+    def act(self, observation: ArrayLike | Mapping[str, Any]) -> np.ndarray:
         """The next action, or one for each of several observations.
 
         Args:
             observation: What the environment shows, [obs]; or a batch, [batch, obs], of
                 environments that began their episodes together. Another size of batch compiles
-                the policy once more.
+                the policy once more. An image, or a dictionary of images and vectors, likewise.
 
         Returns:
             Actions in the environment's own units, float32 [act] or [batch, act]: those of the
@@ -74,6 +79,31 @@ class Actor:
             ValueError: If the observation has another size, is not finite, or is of another batch
                 than the episode began with.
         """
+        rows, is_batch = self._rows(observation)
+        if self._step and len(rows) != len(self._plan):
+            raise ValueError(
+                f"{len(rows)} observations are given, in an episode that began with "
+                f"{len(self._plan)}: call reset() first."
+            )
+        rows = self._framed(rows)
+        turn = self._step % self._chunk
+        if turn == 0:
+            plan = np.asarray(self._act(rows, self._key, self._episode, self._step))
+            self._plan = np.clip(plan, -1, 1).reshape(len(rows), self._chunk, -1)
+        self._step += 1
+        actions = self._low + (self._plan[:, turn] + 1) * self._range
+        return actions if is_batch else actions[0]
+
+    def _rows(self, observation: Any) -> tuple[np.ndarray, bool]:
+        """Observations as rows, and whether a batch was given."""
+        if self._form is not None:
+            first = self._form.parts[0]
+            value = observation
+            for key in first.name.split("/") if first.name else ():
+                value = value[key] if isinstance(value, Mapping) and key in value else ()
+            is_batch = np.ndim(value) > len(first.shape)
+            packed = self._form.pack(observation, axes=int(is_batch))
+            return (packed if is_batch else packed[None]), is_batch
         given = np.asarray(observation, np.float32)
         rows = given if given.ndim == 2 else given[None]
         if given.ndim not in (1, 2) or rows.shape[1] != self._observation_dim or not len(rows):
@@ -83,18 +113,18 @@ class Actor:
             )
         if not np.isfinite(rows).all():
             raise ValueError(f"the observation is not finite: {given}.")
-        if self._step and len(rows) != len(self._plan):
-            raise ValueError(
-                f"{len(rows)} observations are given, in an episode that began with "
-                f"{len(self._plan)}: call reset() first."
-            )
-        turn = self._step % self._chunk
-        if turn == 0:
-            plan = np.asarray(self._act(rows, self._key, self._episode, self._step))
-            self._plan = np.clip(plan, -1, 1).reshape(len(rows), self._chunk, -1)
-        self._step += 1
-        actions = self._low + (self._plan[:, turn] + 1) * self._range
-        return actions if given.ndim == 2 else actions[0]
+        return rows, given.ndim == 2
+
+    def _framed(self, rows: np.ndarray) -> np.ndarray:
+        """What the policy reads: the rows, after those of the steps before."""
+        every = np.arange(len(rows))
+        if self._frames is None:
+            count = 1 if self._form is None else self._form.frames
+            self._frames = Frames(len(rows), rows.shape[1], count=count, dtype=rows.dtype)
+            self._frames.begin(every, rows)
+        else:
+            self._frames.push(every, rows)
+        return self._frames.stacked
 
 
 @functools.cache

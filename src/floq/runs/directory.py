@@ -1,12 +1,15 @@
 """The folder that a run leaves behind."""
 
 import json
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.algorithms import find_algorithm
+from floq.algorithms.normalization import Normalization, normalized
+from floq.data.goals import Goals
 from floq.data.reading import Parts, Reading
 from floq.disk import sync, sync_path, writing
 from floq.envs.make import EnvironmentSpec
@@ -18,7 +21,7 @@ from floq.runs.settings import Online, Schedule
 from floq.runs.versions import differences, versions
 from floq.settings import from_json, to_json
 from floq.streams import say
-from floq.types import Statistics
+from floq.types import Algorithm, Statistics
 
 METRICS = "metrics.jsonl"
 EVALUATIONS = "evaluations.jsonl"
@@ -50,6 +53,9 @@ class RunConfig(NamedTuple):
             units; None if nobody has said.
         reading: How the sources were read where they leave that open; None if nothing was said.
         parts: How the data is cut that is streamed; None of data in memory.
+        normalization: How observations are normalised before networks read them; None leaves them
+            as they are.
+        goals: Where the goals come from that it learns to reach; None learns from rewards.
     """
 
     algorithm: str
@@ -66,6 +72,14 @@ class RunConfig(NamedTuple):
     action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     reading: Reading | None = None
     parts: Parts | None = None
+    normalization: Normalization | None = None
+    goals: Goals | None = None
+
+    @property
+    def rule(self) -> Algorithm:
+        """The learning rule, which takes observations as data and environment have them."""
+        rule = find_algorithm(self.algorithm)
+        return rule if self.normalization is None else normalized(rule, self.normalization)
 
     @property
     def needs_dataset(self) -> bool:
@@ -94,6 +108,7 @@ class RunDirectory:
         path: The folder.
         checkpoints: Where its checkpoints lie.
         writes: Whether this process writes: of several that train together the first one does.
+        listeners: Called after rows were written.
     """
 
     def __init__(self, path: Path, *, writes: bool = True):
@@ -109,6 +124,7 @@ class RunDirectory:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.writes = writes
+        self.listeners: list[Callable[[], None]] = []
         self._lock = hold(path, what="training") if writes else None
         if writes:
             clean_up(self.checkpoints)
@@ -185,6 +201,8 @@ class RunDirectory:
             file.write("".join(lines))
             file.flush()
             sync(file.fileno())
+        for listener in self.listeners:
+            listener()
 
     def rewind(self, expected: Mapping[str, int], step: int) -> set[str]:
         """Removes the rows that a checkpoint at `step` knows nothing of.
@@ -229,26 +247,49 @@ def complete_files(path: Path, expected: Mapping[str, int], step: int) -> set[st
     }
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of one JSON object a line; none if it does not exist.
+class RowTail:
+    """Reads a file of one JSON object a line, each time what is new since the last.
 
-    A last line that a killed process left unfinished is passed over.
+    A last line that a killed process left unfinished, or another one is writing, is passed over. A
+    file that has become shorter, as a resume makes it, is read from its start again.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._offset, self._lines = 0, 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """The rows that have come since the last call; none if there is no file.
+
+        Raises:
+            ValueError: If another line than the last is not a row, or this is no regular file.
+        """
+        path = self._path
+        if not path.exists():
+            return []
+        if not path.is_file():
+            raise ValueError(f"{path} is not a regular file: it is not what floq wrote.")
+        rows = []
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self._offset:
+                self._offset, self._lines = 0, 0
+            file.seek(self._offset)
+            # One line at a time, so that a file without line ends cannot fill the memory.
+            for line in iter(lambda: file.readline(_ROW_BYTES), b""):
+                if line.endswith(b"\n") or len(line) == _ROW_BYTES:
+                    self._lines += 1
+                    rows.append(_parse_row(line, f"{path}, line {self._lines}"))
+                    self._offset += len(line)
+        return rows
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """All rows of a file, as `RowTail.read` has them.
 
     Raises:
-        ValueError: If another line is not a row, or this is no regular file.
+        ValueError: If a line is not a row, or this is no regular file.
     """
-    if not path.exists():
-        return []
-    if not path.is_file():
-        raise ValueError(f"{path} is not a regular file: it is not what floq wrote.")
-    rows = []
-    with path.open("rb") as file:
-        # One line at a time, so that a file without line ends cannot fill the memory.
-        lines = iter(lambda: file.readline(_ROW_BYTES), b"")
-        for number, line in enumerate(lines, start=1):
-            if line.endswith(b"\n") or len(line) == _ROW_BYTES:
-                rows.append(_parse_row(line, f"{path}, line {number}"))
-    return rows
+    return RowTail(path).read()
 
 
 def _parse_row(line: bytes, name: str) -> dict[str, Any]:
@@ -329,7 +370,10 @@ def config_bytes(config: RunConfig) -> bytes:
 def _config_of(data: Any, name: str) -> RunConfig:
     if isinstance(data, dict):
         # Runs of former versions do not say these.
-        data = {"data": None, "action_bounds": None, "reading": None, "parts": None, **data}
+        added = ("data", "action_bounds", "reading", "parts", "normalization", "goals")
+        data = dict.fromkeys(added) | data
+        if isinstance(data.get("statistics"), dict):
+            data["statistics"] = {"observations": None, **data["statistics"]}
     config = from_json(RunConfig, data, name=name)
     try:
         algorithm = find_algorithm(config.algorithm)

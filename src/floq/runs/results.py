@@ -71,6 +71,18 @@ def timing(run: Run) -> tuple[float | None, float | None]:
     return rows[-1]["seconds"], float(np.median([row["updates_per_second"] for row in rows]))
 
 
+def hours_at(run: Run, steps: np.ndarray) -> np.ndarray | None:
+    """The hours that the run had taken at some of its steps, [points]; None if nothing was logged.
+
+    Between logs the time is taken to pass evenly.
+    """
+    rows = read_rows(run.directory / TIMINGS)
+    if not rows:
+        return None
+    known = [(0, 0.0), *((row["step"], row["seconds"] / 3600) for row in rows)]
+    return np.interp(steps, *np.array(known).T)
+
+
 def summary(run: Run) -> dict[str, Any]:
     """The run's result at its last evaluation, never at its best, as a JSON-able dictionary.
 

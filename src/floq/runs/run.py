@@ -9,15 +9,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from floq.algorithms import find_algorithm
+from floq.algorithms.common import data_chunk, frames_of
 from floq.disk import user_path
 from floq.envs.make import SCALING
 from floq.envs.preflight import Bounds, meaning
+from floq.export import Format, Trained, export_policy
 from floq.plugins import command
 from floq.runs.actor import Actor
 from floq.runs.checkpoint import newest_checkpoint
 from floq.runs.directory import EVALUATIONS, METRICS, RunConfig, read_config, read_rows
+from floq.runs.hub import fetch, is_shared
 from floq.runs.states import states_template
+from floq.runs.versions import versions
+from floq.settings import to_json
 from floq.types import Algorithm, Policy
 
 
@@ -40,7 +44,7 @@ class Run:
     @property
     def algorithm(self) -> Algorithm:
         """The learning rule."""
-        return find_algorithm(self.config.algorithm)
+        return self.config.rule
 
     @property
     def policy(self) -> Policy:
@@ -80,9 +84,66 @@ class Run:
             config.config,
             self.state_of(config.seeds[0] if policy_seed is None else policy_seed),
             observation_dim=statistics.observation_dim,
+            form=statistics.observations,
             action_low=np.array(low, np.float32),
             action_high=np.array(high, np.float32),
             seed=seed,
+        )
+
+    def export(
+        self, directory: str | Path, *, format: Format = "jax", policy_seed: int | None = None
+    ) -> Path:
+        """Writes the policy as a folder that acts without floq; `floq.load_policy` reads it.
+
+        Args:
+            directory: A folder that does not exist yet, or is empty.
+            format: "jax", "onnx" or "numpy".
+            policy_seed: Which of the run's seeds acts; the first by default.
+
+        Returns:
+            The folder.
+
+        Raises:
+            FileExistsError: If there is something in the folder.
+            ValueError: If the run has no such seed, or its policy cannot be exported.
+
+        Example:
+            >>> import floq
+            >>> floq.load_run("runs/pen").export("pen-policy", format="onnx")  # doctest: +SKIP
+        """
+        return export_policy(self.trained(policy_seed), directory, format=format)
+
+    def trained(self, policy_seed: int | None = None) -> Trained:
+        """One seed's policy and all that its export says of it.
+
+        Raises:
+            ValueError: If the run has no such seed.
+        """
+        config, (low, high) = self.config, self.action_bounds
+        seed = config.seeds[0] if policy_seed is None else policy_seed
+        environment = config.environment
+        rows = [row for row in self.evaluations if row["seed"] == seed and row["policy"] != "bc"]
+        facts = {
+            "run": {
+                "task": config.task,
+                "environment": environment and str(environment.id),
+                "seed": seed,
+                "step": self.step,
+                "settings": to_json(config.config),
+            },
+            "versions": versions(),
+            "figures": rows[-1] if rows else {},
+        }
+        return Trained(
+            self.algorithm,
+            config.algorithm,
+            config.config,
+            self.state_of(seed),
+            config.statistics,
+            low,
+            high,
+            facts,
+            config.normalization,
         )
 
     @property
@@ -93,7 +154,7 @@ class Run:
             return config.action_bounds
         if spec is not None and not spec.kwargs.keys().isdisjoint(SCALING):
             return meaning(spec)
-        entries = config.statistics.action_dim // config.config.action_chunk
+        entries = config.statistics.action_dim // data_chunk(config.config)
         return (-1.0,) * entries, (1.0,) * entries
 
     def state_of(self, seed: int) -> Any:
@@ -122,16 +183,19 @@ def load_run(directory: str | Path) -> Run:
 
     Nothing is written, and the run may be going on meanwhile.
 
+    Args:
+        directory: The run; or `hf:OWNER/NAME`, one that is shared on the Hugging Face Hub, which is
+            fetched.
+
     Raises:
+        ConnectionError: If the Hub cannot be reached, or does not give the run.
         FileNotFoundError: If there is no run, or it has saved nothing yet.
         RuntimeError: If all its checkpoints are damaged.
         ValueError: If a file does not say what it should.
     """
-    path = user_path(directory)
+    path = fetch(directory) if is_shared(directory) else user_path(directory)
     config = read_config(path)
-    template = states_template(
-        find_algorithm(config.algorithm), config.config, config.statistics, config.seeds
-    )
+    template = states_template(config.rule, config.config, config.statistics, config.seeds)
     checkpoint = newest_checkpoint(path / "checkpoints", template)
     if checkpoint is None:
         raise FileNotFoundError(
@@ -146,9 +210,21 @@ def state_at(state: Any, index: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], state)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Policy:
+    """A compiled policy, and the frames that each of its observations holds."""
+
+    act: Callable[..., Any]
+    state: Any
+    frames: int
+
+    def __call__(self, observations: Any, keys: Any) -> Any:
+        return self.act(self.state, observations, keys)
+
+
 def make_policy(act: Callable[..., Any], config: Any, state: Any) -> Policy:
     """A policy from a function like an algorithm's `act`, and one seed's state."""
-    return functools.partial(_compiled_act(act, config), state)
+    return _Policy(_compiled_act(act, config), state, frames_of(config))
 
 
 @functools.cache

@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, Real
 
 from floq.algorithms import floq, fql
-from floq.algorithms.common import State, check_not_negative
+from floq.algorithms.common import State, check_not_negative, data_chunk
 from floq.losses import ema_update
 from floq.networks import is_head
 from floq.settings import normalise
@@ -43,6 +43,11 @@ class Config:
         if self.updates_per_target < 1:
             raise ValueError(
                 f"updates_per_target is {self.updates_per_target}: give a whole number, 1 or more."
+            )
+        if data_chunk(self.base) != self.base.action_chunk:
+            raise ValueError(
+                "base.critic_chunk is longer than base.action_chunk: nothing alters such a floq, "
+                "so leave critic_chunk at 0."
             )
 
     @property
@@ -105,7 +110,7 @@ def update(
 def act(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
@@ -116,7 +121,7 @@ def act(
 def act_behaviour(
     config: Config,
     state: State,
-    observations: Float[Array, "batch obs"],
+    observations: Real[Array, "batch obs"],
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:

@@ -41,7 +41,11 @@ def _integration_steps(base: Base) -> list[Variant]:
 
 def _critics(base: Base) -> list[Variant]:
     scalar = base.scalar
-    shared = {"members": scalar.members, "aggregation": scalar.aggregation}
+    shared = {
+        "members": scalar.members,
+        "aggregation": scalar.aggregation,
+        "pessimism": scalar.pessimism,
+    }
 
     def dense(**changes: Any) -> ScalarCriticConfig:
         return dataclasses.replace(scalar, **changes)

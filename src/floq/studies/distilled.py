@@ -5,7 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from floq.algorithms import floq
 from floq.critics import (
@@ -56,7 +56,7 @@ class DistilledCriticConfig(CriticConfig):
 
 def monolith(flow: FlowCriticConfig) -> ScalarCriticConfig:
     """The plain critic with a flow's network and members."""
-    return ScalarCriticConfig(flow.members, flow.aggregation, flow.network)
+    return ScalarCriticConfig(flow.members, flow.aggregation, flow.pessimism, flow.network)
 
 
 class DistilledCritic(FlowCritic):
@@ -84,7 +84,7 @@ class DistilledCritic(FlowCritic):
 
     def values(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Actions,
         initial_noise: Float[Array, "batch samples"] | None = None,
         *,
@@ -95,7 +95,7 @@ class DistilledCritic(FlowCritic):
 
     def loss(
         self,
-        observations: Float[Array, "batch obs"],
+        observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
         targets: Float[Array, "batch #samples"],
         draws: FlowCriticDraws,
@@ -103,7 +103,7 @@ class DistilledCritic(FlowCritic):
     ) -> Float[Array, ""]:
         """The flow's loss against given targets, and the distillation's."""
         flow_loss = super().loss(observations, actions, targets, draws, **more)
-        distillation_loss, _ = floq.distillation_loss(
+        distillation_loss, *_ = floq.distillation_loss(
             self.settings, self, self.distilled, observations, actions, draws
         )
         return flow_loss + distillation_loss

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Float, Int, Key, Real, UInt32
 
 from floq.data.dataset import Dataset
 from floq.losses import ema_update
@@ -39,7 +39,7 @@ class Reader(NamedTuple):
 
     critic: Any
     stale: Any
-    observations: Float[Array, "batch obs"]
+    observations: Real[Array, "batch obs"]
     actions: Float[Array, "batch act"]
     noise: Float[Array, "batch samples"]
 
@@ -124,7 +124,7 @@ class SampledProblem(NamedTuple):
 
     dataset: Dataset
     states: Int[Array, " rows"]
-    observations: Float[Array, "states obs"]
+    observations: Real[Array, "states obs"]
     actions: Float[Array, "actions act"]
     policy: Float[Array, "states actions"]
     pair_states: Int[Array, " pairs"]

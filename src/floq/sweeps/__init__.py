@@ -52,7 +52,8 @@ def sweep(
         minutes: Time after which runs save and stop; None finishes all.
 
     Raises:
-        ValueError: If a setting is not one, or a folder holds a run of other settings.
+        ValueError: If a setting is not one, a folder holds a run of other settings, or data of
+            one's own is not sound or not of its environment.
         FileNotFoundError: If a task's data is not there.
         RuntimeError: If another process is at work on the sweep, or Ray is asked for and not there.
         KeyboardInterrupt: If a signal asked to stop: nothing is lost.
@@ -68,7 +69,10 @@ def sweep(
     with hold(directory, what="running a sweep"):
         queue = Queue(spec, directory)
         for task in {run.task for run in queue.left}:
-            require_task(task)
+            if task in spec.data:
+                spec.data[task].check(f"data.{task}")
+            else:
+                require_task(task)
         count = {"ended": 0}
 
         def note(run: PlannedRun, failure: str) -> None:

@@ -27,6 +27,7 @@ from floq.intervals import (
 )
 from floq.presets.published import published_mean
 from floq.sweeps.table import SweepRow
+from floq.tasks import task_names
 
 THRESHOLDS = np.linspace(0, 1, 101)
 """Success rates at which profiles are read."""
@@ -171,9 +172,9 @@ def shared_tasks(cells: Sequence[Cell], methods: Iterable[str]) -> list[str]:
 def dataset_means(cells: Sequence[Cell]) -> list[DatasetMean]:
     """The means over each dataset's tasks, dataset by dataset."""
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for dataset in dict.fromkeys(dataset_name(cell.task) for cell in cells):
+    for dataset in dict.fromkeys(_dataset(cell.task) for cell in cells):
         for cell in cells:
-            if dataset_name(cell.task) == dataset:
+            if _dataset(cell.task) == dataset:
                 groups[dataset, cell.method].append(cell)
     found = []
     for (dataset, method), own in groups.items():
@@ -284,7 +285,15 @@ def _resampled(*methods: Scores) -> bool:
     return all(values.size > 1 for scores in methods for values in scores.values())
 
 
+def _dataset(task: str) -> str:
+    """The dataset of a task; data of one's own is one by itself."""
+    return dataset_name(task) if task in task_names() else task
+
+
 def _published(tasks: Iterable[str], cell: Cell) -> float | None:
+    tasks = list(tasks)
+    if not set(tasks) <= set(task_names()):
+        return None
     # FQL alone has figures after one million updates, too.
     name = "fql-1m" if (cell.label, cell.steps) == ("fql", 1_000_000) else cell.label
     return published_mean(tasks, name)

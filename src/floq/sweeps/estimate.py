@@ -4,13 +4,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from floq.algorithms.common import data_chunk, frames_of
 from floq.compute import update_flops
 from floq.data.paths import dataset_name
+from floq.observations import ObservationForm
 from floq.sweeps.plan import standing
 from floq.sweeps.queue import forecast
 from floq.sweeps.settings import spelled
 from floq.sweeps.spec import Spec
-from floq.tasks import task_sizes
+from floq.tasks import task_form, task_sizes
 from floq.types import Statistics
 
 
@@ -19,7 +21,7 @@ class Estimate:
     """The cost of all runs that differ by task within a dataset, seed and trial alone.
 
     Attributes:
-        dataset: The dataset of the tasks.
+        dataset: The dataset of the tasks, or the name of data of one's own.
         algorithm: The method.
         settings: What a grid varies, in words.
         gflops: 10⁹ operations of one update of one seed.
@@ -63,7 +65,8 @@ def estimate(spec: Spec, directory: Path) -> list[Estimate]:
         directory: Its folder, which need not exist: what is done there costs nothing any more.
 
     Raises:
-        ValueError: If a setting is not one, or a folder holds a run of other settings.
+        ValueError: If a setting is not one, a folder holds a run of other settings, or a file of
+            data of one's own, whose sizes it has, is not sound.
     """
     parts: dict[tuple[str, str, str], Estimate] = {}
     for run in forecast(spec, directory):
@@ -71,9 +74,10 @@ def estimate(spec: Spec, directory: Path) -> list[Estimate]:
         settings = ", ".join(f"{key}={spelled(value)}" for key, value in varied.items())
         if run.trial is not None:
             settings = "search"
-        key = dataset_name(run.task), run.label, settings
+        key = run.task if run.data else dataset_name(run.task), run.label, settings
         if key not in parts:
-            gflops = task_flops(run.config, run.task) / 1e9
+            own = run.data and _flops(run.config, run.data.sizes, None)
+            gflops = (own or task_flops(run.config, run.task)) / 1e9
             parts[key] = Estimate(*key, gflops, spec.cost.gflops_per_second)
         part, found = parts[key], standing(directory, run)
         part.runs += 1
@@ -89,7 +93,14 @@ def task_flops(config: Any, task: str) -> float:
     Raises:
         ValueError: If there is no such task.
     """
-    observation_dim, action_dim = task_sizes(task)
+    return _flops(config, task_sizes(task), task_form(task))
+
+
+def _flops(config: Any, sizes: tuple[int, int], form: ObservationForm | None) -> float:
+    observation_dim, action_dim = sizes
     # Any range of rewards: it is a constant in the program.
-    statistics = Statistics(observation_dim, action_dim * config.action_chunk, -1.0, 0.0)
+    frames = frames_of(config)
+    form = form and form._replace(frames=frames)
+    sizes = observation_dim * frames, action_dim * data_chunk(config)
+    statistics = Statistics(*sizes, -1.0, 0.0, form)
     return update_flops(config, statistics)

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 from floq.algorithms import find_algorithm
+from floq.envs.make import spec_of
 from floq.plugins import import_plugins, imported_plugins
 from floq.runs.directory import CONFIG
 from floq.runs.locks import HeldFolder
 from floq.settings import from_json, to_json
+from floq.sweeps.own_data import OwnData
 from floq.sweeps.plan import PlannedRun
 from floq.tasks import load_task
 from floq.training import Interrupted, Schedule, resume, train
@@ -47,6 +49,7 @@ def describe_job(
             "directory": str(directory / run.name),
             "data": str(data),
             "task": run.task,
+            "own": to_json(run.data),
             "algorithm": run.algorithm,
             "config": to_json(run.config),
             "seeds": list(run.seeds),
@@ -92,8 +95,14 @@ def do_job(text: str) -> str:
 
 def _train(job: dict) -> None:
     directory = Path(job["directory"])
-    dataset, env = load_task(job["task"], directory=Path(job["data"]))
-    env.close()
+    if job["own"] is None:
+        env, is_normalized = job["task"], False
+        dataset, built = load_task(env, directory=Path(job["data"]))
+        built.close()
+    else:
+        own = from_json(OwnData, job["own"])
+        env, dataset = own.env and spec_of(own.env), own.file
+        is_normalized = own.normalize_observations
     # With one core, worker processes beside the policy's would only take turns with it.
     processes = int(job["cpus"]) if job["cpus"] >= 2 else 0
     if (directory / CONFIG).exists():
@@ -102,13 +111,14 @@ def _train(job: dict) -> None:
     train(
         from_json(find_algorithm(job["algorithm"]).Config, job["config"]),
         dataset,
-        env=job["task"],
+        env=env,
         seeds=job["seeds"],
         steps=job["steps"],
         directory=directory,
         schedule=from_json(Schedule, job["schedule"]),
         processes=processes,
         progress=False,
+        normalize_observations=is_normalized,
     )
 
 

@@ -14,6 +14,7 @@ from floq.runs.directory import CONFIG, complete_files, read_config
 from floq.runs.settings import Schedule
 from floq.runs.versions import differences
 from floq.settings import to_json
+from floq.sweeps.own_data import OwnData
 from floq.sweeps.settings import flat, replace_settings, setting, spelled
 from floq.sweeps.spec import Method, Spec
 
@@ -26,7 +27,7 @@ class PlannedRun:
 
     Attributes:
         name: The directory's name, which follows from everything that varies.
-        task: The task.
+        task: The task, or the name of data of one's own.
         label: The method.
         algorithm: What the method's config belongs to.
         trial: Number in its search; None in a grid.
@@ -35,6 +36,7 @@ class PlannedRun:
         seeds: Seeds that train side by side.
         steps: Updates in all.
         schedule: What training does at which updates.
+        data: The data of one's own that `task` names, if it does.
     """
 
     name: str
@@ -47,6 +49,7 @@ class PlannedRun:
     seeds: tuple[int, ...]
     steps: int
     schedule: Schedule
+    data: OwnData | None = None
 
 
 class Standing(NamedTuple):
@@ -87,7 +90,7 @@ def runs_of(
     Raises:
         ValueError: If a setting is unknown or a value is out of its range.
     """
-    config = method_config(task, method, varied)
+    config = method_config(spec.known_task(task), method, varied)
     name, _ = algorithm_of(config)
     if trial is None:
         marks = [f"{key}={spelled(value)}" for key, value in varied.items()]
@@ -106,13 +109,14 @@ def runs_of(
             seeds=seeds,
             steps=spec.steps,
             schedule=spec.schedule,
+            data=spec.data.get(task),
         )
         for seeds in spec.packs
     ]
 
 
-def method_config(task: str, method: Method, varied: Mapping[str, Any]) -> Any:
-    """A method's settings for a task.
+def method_config(task: str | None, method: Method, varied: Mapping[str, Any]) -> Any:
+    """A method's settings for a task; for data of one's own where it is None.
 
     Raises:
         ValueError: If a setting is unknown or a value is out of its range.
@@ -151,7 +155,10 @@ def _refuse_another(path: Path, run: PlannedRun) -> None:
     """Raises an error if a folder's run is not the planned one."""
     found = read_config(path)
     had = _identity(found.algorithm, found.config, found.task, found.seeds, found.schedule)
-    wanted = _identity(run.algorithm, run.config, run.task, run.seeds, run.schedule)
+    task = None if run.data else run.task
+    wanted = _identity(run.algorithm, run.config, task, run.seeds, run.schedule)
+    if run.data is not None:
+        had, wanted = had | run.data.identity_of(found), wanted | run.data.identity
     changes = differences(had, wanted)
     if found.steps > run.steps:
         changes.append(f"steps was {found.steps}, is {run.steps} (only more can be asked for)")

@@ -34,7 +34,7 @@ class Study:
         assert spec.search is not None
         self._spec, self._search, self._directory = spec, spec.search, directory
         self._task, self._method = task, method
-        self._start = _checked_start(task, method)
+        self._start = _checked_start(spec.known_task(task), method)
         self._trials: list[list[PlannedRun]] = []
         self._values: dict[int, float] = {}
 
@@ -183,7 +183,7 @@ def _studies(spec: Spec, directory: Path) -> list[Study]:
     ]
 
 
-def _checked_start(task: str, method: Method) -> Any:
+def _checked_start(task: str | None, method: Method) -> Any:
     """The settings that a search starts from, after trying the ends of its space."""
     for key, part in method.space.items():
         ends = part.choices if isinstance(part, Choices) else (part.low, part.high)

@@ -1,13 +1,64 @@
-"""Settings by dotted name, such as `critic.integration_steps`: replaced, read and spelled."""
+"""Parts of a spec, and settings by dotted name (`critic.integration_steps`): read and replaced."""
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
-from floq.settings import from_json
+from floq.settings import from_json, to_json
 
 Config = TypeVar("Config")
+Part = TypeVar("Part")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+def read_part(kind: type[Part], given: Any, name: str) -> Part:
+    """A part of a spec; keys that have a default may be absent.
+
+    Args:
+        kind: Its dataclass.
+        given: What the file has.
+        name: What it is called in errors.
+
+    Raises:
+        ValueError: If a key is unknown, or a value is of another type or out of its range.
+    """
+    defaults = {}
+    for field in dataclasses.fields(kind):  # pyright: ignore[reportArgumentType]
+        if field.default is not dataclasses.MISSING:
+            defaults[field.name] = to_json(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            defaults[field.name] = field.default_factory()
+    known = [field.name for field in dataclasses.fields(kind)]  # pyright: ignore[reportArgumentType]
+    for key in as_table(given, name):
+        if key not in known:
+            raise ValueError(f"{name} has no key {key!r}: {nearest(key, known)}")
+    return from_json(kind, defaults | given, name=name)
+
+
+def as_table(given: Any, name: str) -> dict[str, Any]:
+    """What a file has, if it is a table.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(given, dict):
+        raise ValueError(f"{name} is {given!r}: it must be a table, as [table] begins one.")
+    return given
+
+
+def check_label(label: str, name: str) -> None:
+    """Refuses a name of one's own that cannot be part of a folder's.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    if not _LABEL.fullmatch(label):
+        raise ValueError(
+            f"{name}: the name {label!r} cannot be part of a folder's name: use letters, digits "
+            "and the signs _ . + -"
+        )
 
 
 def replace_settings(config: Config, changes: Mapping[str, Any], *, name: str) -> Config:

@@ -2,20 +2,16 @@
 
 import dataclasses
 import fnmatch
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from floq.disk import user_path
 from floq.runs.settings import Schedule
-from floq.settings import from_json, to_json
-from floq.sweeps.settings import flat, nearest
+from floq.sweeps.own_data import OwnData, read_own_data
+from floq.sweeps.settings import as_table, check_label, flat, read_part
 from floq.tasks import task_names, unknown_task
-
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-Part = TypeVar("Part")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +139,8 @@ class Spec:
     """A sweep: every task with every method, setting and seed.
 
     Attributes:
-        tasks: Names of floq's tasks.
+        tasks: Names of floq's tasks, and of `data`.
+        data: Data of one's own, by the names that stand among the tasks.
         methods: The algorithms with their settings.
         seeds: The seeds.
         seeds_per_run: Seeds that train side by side in one program, and in one run directory.
@@ -155,6 +152,7 @@ class Spec:
     """
 
     tasks: tuple[str, ...]
+    data: Mapping[str, OwnData]
     methods: tuple[Method, ...]
     seeds: tuple[int, ...]
     seeds_per_run: int
@@ -170,6 +168,10 @@ class Spec:
         size = self.seeds_per_run
         return [self.seeds[start : start + size] for start in range(0, len(self.seeds), size)]
 
+    def known_task(self, task: str) -> str | None:
+        """The task whose published settings are the start; None for data of one's own."""
+        return None if task in self.data else task
+
 
 @dataclasses.dataclass(frozen=True)
 class _Document:
@@ -180,6 +182,7 @@ class _Document:
     steps: int
     seeds: tuple[int, ...] = (0,)
     seeds_per_run: int = 1
+    data: Any = dataclasses.field(default_factory=dict)
     schedule: Any = dataclasses.field(default_factory=dict)
     resources: Any = dataclasses.field(default_factory=dict)
     search: Any = None
@@ -213,10 +216,10 @@ def read_spec(path: str | Path) -> Spec:
         raise FileNotFoundError(f"{path}: no such file. Give the TOML file of a sweep.") from error
     except ValueError as error:
         raise ValueError(f"{path} is not TOML: {error}.") from error
-    document = _read(_Document, content, str(path))
+    document = read_part(_Document, content, str(path))
     methods = tuple(
         _method(label, table, f"{path}: algorithms.{label}")
-        for label, table in _table(document.algorithms, f"{path}: algorithms").items()
+        for label, table in as_table(document.algorithms, f"{path}: algorithms").items()
     )
     if not methods:
         raise ValueError(f"{path}: algorithms is empty: add a table such as [algorithms.floq].")
@@ -228,7 +231,7 @@ def read_spec(path: str | Path) -> Spec:
         )
     search = None
     if document.search is not None:
-        search = _read(Search, document.search, f"{path}: search")
+        search = read_part(Search, document.search, f"{path}: search")
         if not searched:
             raise ValueError(
                 f"{path}: there is a table [search], but no algorithm has anything to search: add "
@@ -237,52 +240,56 @@ def read_spec(path: str | Path) -> Spec:
     _check_seeds(document, path)
     if document.steps < 1:
         raise ValueError(f"{path}: steps is {document.steps}: give 1 or more.")
+    data = {
+        name: read_own_data(name, table, f"{path}: data.{name}")
+        for name, table in as_table(document.data, f"{path}: data").items()
+    }
+    schedule = read_part(Schedule, document.schedule, f"{path}: schedule")
+    for name, own in data.items():
+        _check_own(f"{path}: data.{name}", own, searched, schedule)
     return Spec(
-        tasks=_tasks(document.tasks, f"{path}: tasks"),
+        tasks=_tasks(document.tasks, list(data), str(path)),
+        data=data,
         methods=methods,
         seeds=document.seeds,
         seeds_per_run=document.seeds_per_run,
         steps=document.steps,
-        schedule=_read(Schedule, document.schedule, f"{path}: schedule"),
-        resources=_read(Resources, document.resources, f"{path}: resources"),
+        schedule=schedule,
+        resources=read_part(Resources, document.resources, f"{path}: resources"),
         search=search,
-        cost=_read(Cost, document.cost, f"{path}: cost"),
+        cost=read_part(Cost, document.cost, f"{path}: cost"),
     )
 
 
-def _read(kind: type[Part], given: Any, name: str) -> Part:
-    """A part of the file; keys that have a default may be absent."""
-    defaults = {}
-    for field in dataclasses.fields(kind):  # pyright: ignore[reportArgumentType]
-        if field.default is not dataclasses.MISSING:
-            defaults[field.name] = to_json(field.default)
-        elif field.default_factory is not dataclasses.MISSING:
-            defaults[field.name] = field.default_factory()
-    known = [field.name for field in dataclasses.fields(kind)]  # pyright: ignore[reportArgumentType]
-    for key in _table(given, name):
-        if key not in known:
-            raise ValueError(f"{name} has no key {key!r}: {nearest(key, known)}")
-    return from_json(kind, defaults | given, name=name)
-
-
-def _table(given: Any, name: str) -> dict[str, Any]:
-    if not isinstance(given, dict):
-        raise ValueError(f"{name} is {given!r}: it must be a table, as [table] begins one.")
-    return given
-
-
-def _tasks(patterns: tuple[str, ...], name: str) -> tuple[str, ...]:
+def _tasks(patterns: tuple[str, ...], own: list[str], path: str) -> tuple[str, ...]:
     """The tasks that the patterns name, in order, each once."""
-    known = task_names()
+    known = [*task_names(), *own]
     found: dict[str, None] = {}
     for pattern in patterns:
         matches = fnmatch.filter(known, pattern)
         if not matches:
-            raise ValueError(f"{name} has {pattern!r}: {unknown_task(pattern)}")
+            hint = f" [data] has {', '.join(own)}." if own else ""
+            raise ValueError(f"{path}: tasks has {pattern!r}: {unknown_task(pattern)}{hint}")
         found |= dict.fromkeys(matches)
     if not found:
-        raise ValueError(f"{name} is empty: give one or more, such as {known[0]!r}.")
+        raise ValueError(f"{path}: tasks is empty: give one or more, such as {known[0]!r}.")
+    for name in own:
+        if name not in found:
+            raise ValueError(
+                f"{path}: data.{name} is in no tasks: add {name!r} to them, or leave it out."
+            )
     return tuple(found)
+
+
+def _check_own(name: str, own: OwnData, searched: list[str], schedule: Schedule) -> None:
+    """Refuses what needs an environment where there is none."""
+    if own.env is None and searched:
+        raise ValueError(
+            f"{name} has no env, so that algorithms.{searched[0]}.search could not tell trials "
+            'apart: give one, such as env = "Pendulum-v1".'
+        )
+    if own.env is None and schedule.evaluate_bc:
+        raise ValueError(f"{name} has no env, and schedule.evaluate_bc is true: give one.")
 
 
 def _check_seeds(document: _Document, path: Path) -> None:
@@ -297,15 +304,11 @@ def _check_seeds(document: _Document, path: Path) -> None:
 
 
 def _method(label: str, given: Any, name: str) -> Method:
-    if not _LABEL.fullmatch(label):
-        raise ValueError(
-            f"{name}: the name {label!r} cannot be part of a folder's name: use letters, digits "
-            "and the signs _ . + -"
-        )
-    table = _read(_MethodTable, given, name)
-    grid = flat(_table(table.grid, f"{name}.grid"))
-    space = _space(_table(table.search, f"{name}.search"), f"{name}.search")
-    settings = flat(_table(table.settings, f"{name}.settings"))
+    check_label(label, name)
+    table = read_part(_MethodTable, given, name)
+    grid = flat(as_table(table.grid, f"{name}.grid"))
+    space = _space(as_table(table.search, f"{name}.search"), f"{name}.search")
+    settings = flat(as_table(table.settings, f"{name}.settings"))
     if grid and space:
         raise ValueError(f"{name} has both grid and search: give one, or name a second algorithm.")
     for key, values in grid.items():
@@ -327,11 +330,11 @@ def _space(tables: Mapping[str, Any], name: str, prefix: str = "") -> dict[str, 
     space: dict[str, Choices | Range] = {}
     for key, given in tables.items():
         full = f"{name}.{key}"
-        table = _table(given, full)
+        table = as_table(given, full)
         if "choices" in table:
-            space[prefix + key] = _read(Choices, table, full)
+            space[prefix + key] = read_part(Choices, table, full)
         elif table.keys() & {"low", "high", "log"}:
-            space[prefix + key] = _read(Range, table, full)
+            space[prefix + key] = read_part(Range, table, full)
         elif table:
             space |= _space(table, full, f"{prefix}{key}.")
         else:

@@ -23,7 +23,7 @@ class SweepRow(NamedTuple):
 
     Attributes:
         run: The run's directory in the sweep's.
-        task: The task.
+        task: The task, or the name of data of one's own.
         algorithm: The method's name in the spec.
         trial: Its number in a search; None in a grid.
         settings: What the spec varies, by dotted name, as text.

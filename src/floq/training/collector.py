@@ -11,6 +11,7 @@ from floq.data.replay import Experience
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment
+from floq.observations import Frames
 from floq.workers import available_cores
 
 
@@ -52,7 +53,7 @@ class Collector:
 
     Attributes:
         time: Steps that every environment has made.
-        observations: What each shows now, float32 [rows, obs].
+        frames: What each shows now, and showed before.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Collector:
         seeds: Sequence[int],
         *,
         environments: int,
+        frames: int = 1,
         processes: int | None,
     ):
         """Starts the processes.
@@ -69,6 +71,7 @@ class Collector:
             spec: The environment.
             seeds: The run's seeds.
             environments: Environments of each seed.
+            frames: Observations that the policy reads at once.
             processes: Processes that step them; by default one for each core.
 
         Raises:
@@ -81,7 +84,8 @@ class Collector:
         self._slots = np.arange(rows)
         self._owners = [(seed, env) for seed in seeds for env in range(environments)]
         self.time = 0
-        self.observations = np.zeros((rows, self._vector.observation_dim), np.float32)
+        sizes = self._vector.sizes
+        self.frames = Frames(rows, sizes.observation_dim, count=frames, dtype=sizes.dtype)
         self._plans = Plans(rows, self._vector.action_dim)
         self._episode_seeds = np.zeros(rows, np.uint32)
         # Of each row's episode: its actions, the sum of its rewards, and its success.
@@ -99,10 +103,15 @@ class Collector:
         """Entries of an environment's action."""
         return self._vector.action_dim
 
+    @property
+    def observations(self) -> np.ndarray:
+        """What each shows now, float32 [rows, obs] or bytes."""
+        return self.frames.newest
+
     def begin(self) -> None:
         """Starts an episode everywhere."""
         self._episode_seeds = self._fresh_seeds(self._slots, 0)
-        self.observations = self._vector.reset(self._slots, self._episode_seeds)
+        self.frames.begin(self._slots, self._vector.reset(self._slots, self._episode_seeds))
 
     def plan(self, ask: Callable[[], np.ndarray]) -> np.ndarray:
         """The next action of every row, float32 [rows, act], as data holds it.
@@ -133,9 +142,8 @@ class Collector:
         self.time += 1
         self._count(self._slots, outcome.actions, outcome.steps)
         ended = outcome.steps.terminated | outcome.steps.truncated
-        self.observations = np.where(
-            ended[:, None], outcome.first_observations, outcome.steps.observations
-        )
+        self.frames.push(self._slots, outcome.steps.observations)
+        self.frames.begin(np.flatnonzero(ended), outcome.first_observations[ended])
         for row in np.flatnonzero(ended).tolist():
             self._finished.append(self._row_of_episode(row))
             self._forget_episode(row)
@@ -151,7 +159,7 @@ class Collector:
         actions = [action for episode in self._actions for action in episode]
         return {
             "time": np.array(self.time),
-            "observations": self.observations,
+            "observations": self.observations.copy(),
             "ahead": self._plans.ahead,
             "episode_seeds": self._episode_seeds,
             "episode_lengths": np.array([len(episode) for episode in self._actions]),
@@ -176,7 +184,7 @@ class Collector:
         self._episode_seeds = saved["episode_seeds"].copy()
         lengths = saved["episode_lengths"]
         parts = np.split(saved["episode_actions"], np.cumsum(lengths)[:-1])
-        self.observations = self._vector.reset(self._slots, self._episode_seeds)
+        self.frames.begin(self._slots, self._vector.reset(self._slots, self._episode_seeds))
         ended = np.zeros(len(lengths), np.bool_)
         for time in range(int(lengths.max(initial=0))):
             if should_stop():
@@ -187,13 +195,13 @@ class Collector:
             actions = np.stack([parts[row][time] for row in going_on])
             steps = self._vector.step(going_on, actions)
             self._count(going_on, actions, steps)
-            self.observations[going_on] = steps.observations
+            self.frames.push(going_on, steps.observations)
             ended[going_on] = steps.terminated | steps.truncated
         different = (self.observations != saved["observations"]).any(axis=1) | ended
         lost = np.flatnonzero(different)
         if lost.size:
             self._episode_seeds[lost] = self._fresh_seeds(lost, self.time, again=1)
-            self.observations[lost] = self._vector.reset(lost, self._episode_seeds[lost])
+            self.frames.begin(lost, self._vector.reset(lost, self._episode_seeds[lost]))
             for row in lost.tolist():
                 self._forget_episode(row)
         return lost

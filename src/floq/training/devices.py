@@ -19,7 +19,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
 
 from floq.data.dataset import Dataset
+from floq.data.goal_dataset import GoalDataset
 from floq.data.streamed import Part
+from floq.observations import ObservationForm
 from floq.types import Batch
 
 SEEDS, BATCH = "seeds", "batch"
@@ -75,8 +77,13 @@ class SplitSource:
         grid: The devices.
     """
 
-    dataset: Dataset | Part
+    dataset: Dataset | GoalDataset | Part
     grid: DeviceGrid = dataclasses.field(metadata={"static": True})
+
+    @property
+    def form(self) -> ObservationForm | None:
+        """What the bytes of an observation are; None of vectors."""
+        return self.dataset.form
 
     def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:
         """What the dataset draws, of which each device draws its share alone."""

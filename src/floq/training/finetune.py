@@ -7,6 +7,7 @@ from floq.algorithms import find_algorithm
 from floq.data.streamed import Data
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
+from floq.loggers import Logger, find_loggers
 from floq.plugins import command
 from floq.runs.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from floq.runs.directory import (
@@ -25,11 +26,9 @@ from floq.runs.run import Run
 from floq.runs.states import states_template
 from floq.settings import takes_settings
 from floq.training.callbacks import Callback
+from floq.training.checks import check_devices, check_numbers, check_online
 from floq.training.preparation import (
     as_decisions,
-    check_devices,
-    check_numbers,
-    check_online,
     with_environment,
 )
 from floq.training.signals import interruptions
@@ -50,6 +49,7 @@ def finetune(
     processes: int | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger | str] = (),
 ) -> Run:
     """Goes on with an offline run in its environment, in a new directory.
 
@@ -71,6 +71,7 @@ def finetune(
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint, as in `train`.
+        loggers: Told what the new directory's files hold, as in `train`.
 
     Returns:
         The new run.
@@ -86,7 +87,13 @@ def finetune(
             steps; everything before is saved.
     """
     source = run.directory if isinstance(run, Run) else user_path(run)
+    loggers = find_loggers(loggers)
     former = read_config(source)
+    if former.goals is not None:
+        raise ValueError(
+            f"{source} has learned to reach goals, which are drawn from data: go on there with "
+            f"`{command('resume', source)} --steps N`."
+        )
     if former.online is not None:
         raise ValueError(
             f"{source} has trained in its environment already: go on with "
@@ -128,6 +135,7 @@ def finetune(
             processes=processes,
             progress=progress,
             callbacks=callbacks,
+            loggers=loggers,
         )
 
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from floq.algorithms import find_algorithm
 from floq.envs.vector import WorkerError
 from floq.evaluation import Evaluator
 from floq.interrupted import Interrupted
@@ -59,7 +58,7 @@ class Loop:
             callbacks: Told of every log, evaluation and checkpoint.
         """
         self._files, self._config, self._phase = files, config, phase
-        self._algorithm = find_algorithm(config.algorithm)
+        self._algorithm = config.rule
         self._evaluator, self._callbacks = evaluator, callbacks
         self._saved_step = phase.step if is_saved else -1
         self._logged_step = phase.step if METRICS in done else -1

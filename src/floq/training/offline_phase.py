@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 
-from floq.algorithms import find_algorithm
+from floq.data.goal_dataset import GoalDataset
 from floq.data.streamed import Data, StreamedDataset
 from floq.runs.checkpoint import Checkpoint
 from floq.runs.directory import RunConfig
@@ -109,7 +109,9 @@ class Phase(Protocol):
 class OfflinePhase:
     """Updates on a dataset; a step is an update."""
 
-    def __init__(self, config: RunConfig, dataset: Data, checkpoint: Checkpoint | None):
+    def __init__(
+        self, config: RunConfig, dataset: Data | GoalDataset, checkpoint: Checkpoint | None
+    ):
         """Prepares to go on from a checkpoint, or to start.
 
         Args:
@@ -121,7 +123,7 @@ class OfflinePhase:
             ValueError: If the checkpoint's metrics are not those of this algorithm, or several
                 devices cannot share seeds and batches evenly.
         """
-        algorithm, self._interval = find_algorithm(config.algorithm), config.schedule.log_interval
+        algorithm, self._interval = config.rule, config.schedule.log_interval
         self.step = 0 if checkpoint is None else checkpoint.step
         self._reader, self._part = None, 0
         if isinstance(dataset, StreamedDataset):

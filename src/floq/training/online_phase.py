@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from floq.algorithms import find_algorithm
+from floq.algorithms.common import data_chunk, frames_of
 from floq.data.dataset import Dataset
 from floq.data.replay import ReplayBuffer, Rows
 from floq.runs.checkpoint import Checkpoint, rows_folder
 from floq.runs.directory import EPISODES, EVENTS, RunConfig, RunDirectory
 from floq.runs.row_log import RowLog
+from floq.training.checks import chunk_setting, lookahead
 from floq.training.collector import Collector, Outcome
 from floq.training.offline_phase import (
     DISPATCH_SECONDS,
@@ -27,7 +28,7 @@ from floq.training.offline_phase import (
     Window,
     restore_sums,
 )
-from floq.training.preparation import TOLERANCE, lookahead
+from floq.training.preparation import TOLERANCE
 from floq.training.program import Learner
 from floq.training.seed_groups import Learners
 
@@ -77,6 +78,7 @@ class OnlinePhase:
             config.environment,
             config.seeds,
             environments=self.stride,
+            frames=frames_of(config.config),
             processes=processes,
         )
         try:
@@ -156,7 +158,7 @@ class OnlinePhase:
             self._measure(self._updates - first, time.perf_counter() - started)
             if should_stop():
                 return False
-        self._log.append(self._collector.observations, self._outcome.experience)
+        self._log.append(self._collector.observations.copy(), self._outcome.experience)
         self._learners.add(self._outcome.experience)
         self._collector.take(self._outcome)
         self._actions, self._outcome = None, None
@@ -197,7 +199,7 @@ class OnlinePhase:
                 continue
             raise NothingToLearn(
                 f"None of {episodes} episodes of seed {seed} had the {lookahead(config)} steps "
-                f"that a decision looks ahead (action_chunk={config.action_chunk}, "
+                f"that a decision looks ahead ({chunk_setting(config)}, "
                 f"n_step={config.n_step}): they are too short for any update. Give a shorter "
                 "action chunk or fewer steps, or an environment with longer episodes. Everything "
                 f"up to step {self.step} is saved."
@@ -207,7 +209,7 @@ class OnlinePhase:
         # Without an update before there is no policy that is worth its noise.
         at_random = self._config.steps == 0 and self._steps < self._online.warmup
         return self._learners.act(
-            self._collector.observations, self._collector.time, at_random=at_random
+            self._collector.frames.stacked, self._collector.time, at_random=at_random
         )
 
     def _updates_due(self) -> int:
@@ -303,9 +305,10 @@ class OnlinePhase:
                 self._collector.observations[part],
                 self._collector.action_dim,
                 rows=self._online.rows_per_environment,
-                action_chunk=self._config.config.action_chunk,
+                action_chunk=data_chunk(self._config.config),
                 n_step=self._config.config.n_step,
                 discount=self._config.config.discount,
+                form=self._config.statistics.observations,
             )
             for part in self._parts()
         ]
@@ -325,8 +328,8 @@ class OnlinePhase:
         if len(saved["actions"]):
             self._actions = saved["actions"]
         histories = self._log.restore(checkpoint.shards, checkpoint.rows)
-        dims = saved["observations"].shape[1], self._collector.action_dim
-        histories = histories or [Rows.empty(*dims)] * len(saved["observations"])
+        nothing = Rows.empty(saved["observations"], self._collector.action_dim)
+        histories = histories or [nothing] * len(saved["observations"])
         lost = self._collector.restore(saved, should_stop=should_stop)
         if lost is not None and lost.size:
             last = saved["observations"][lost]
@@ -342,9 +345,10 @@ class OnlinePhase:
                 heads=self._log.counts[part].astype(np.int32),
                 **{name: saved[name][index] for name in ("listed", "lowest", "highest")},
                 rows=self._online.rows_per_environment,
-                chunk=config.action_chunk,
+                chunk=data_chunk(config),
                 lookahead=lookahead(config),
                 discount=config.discount,
+                form=self._config.statistics.observations,
             )
             for index, part in enumerate(self._parts())
         ]
@@ -366,7 +370,7 @@ class OnlinePhase:
         checkpoint: Checkpoint | None,
     ) -> Learners:
         online = self._online
-        learner = Learner(find_algorithm(self._config.algorithm), self._config.config)
+        learner = Learner(self._config.rule, self._config.config)
         carry = learner.start(state, buffers[0])
         return Learners(
             learner,

@@ -3,151 +3,53 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import jax
 import numpy as np
 
-from floq.algorithms import find_algorithm
+from floq.algorithms.common import data_chunk, frames_of
+from floq.algorithms.normalization import Normalization
 from floq.data.dataset import Dataset
+from floq.data.goal_dataset import GoalDataset, last_rows, without_ends
+from floq.data.goals import Goals
 from floq.data.streamed import Data, StreamedDataset
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
 from floq.runs.directory import RunConfig
-from floq.runs.settings import Online, Schedule
-from floq.tasks import task_names
-from floq.training.devices import device_grid
+from floq.training.checks import lookahead
+from floq.training.goals import with_goals
 from floq.training.hosts import is_first
 from floq.types import Statistics
 
 Set = TypeVar("Set", Dataset, StreamedDataset, Data)
-_LIMIT = 2**31
 TOLERANCE = 1e-5
 """Of rewards, relative: sums round differently on the device than in the data's statistics."""
 
 
-def check_numbers(
-    seeds: Sequence[int], steps: int, online: Online | None, *, processes: int | None
-) -> None:
-    """Refuses seeds, steps and processes out of their range.
+def normalization_of(dataset: Data | None, goals: Goals | None) -> Normalization:
+    """How observations like the data's are normalised.
 
     Raises:
-        ValueError: If one is.
+        ValueError: If there is no data, or they are no vectors, or have goals beside them.
     """
-    if processes is not None and processes < 0:
-        raise ValueError(f"processes is {processes}: give 0 or more, or leave it out.")
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds are {tuple(seeds)}: give one or more, all of them different.")
-    if min(seeds) < 0 or max(seeds) >= _LIMIT:
-        raise ValueError(f"seeds are {tuple(seeds)}: give whole numbers from 0 to {_LIMIT - 1}.")
-    least = 1 if online is None else 0
-    if not least <= steps < _LIMIT:
-        raise ValueError(f"steps is {steps}: give a whole number from {least} to {_LIMIT - 1}.")
-    if online is None:
-        return
-    if online.steps >= _LIMIT or steps + online.updates_before(online.steps) >= _LIMIT:
+    if dataset is None:
         raise ValueError(
-            f"online steps are {online.steps}: they and their updates must be below {_LIMIT}."
+            "normalize_observations is set and dataset is None: mean and deviation are the data's. "
+            "Give data, or unset it."
         )
-
-
-def check_devices(
-    config: Any, seeds: Sequence[int], online: Online | None, *, offline_steps: int
-) -> None:
-    """Refuses what this process's devices, or several processes, cannot train together.
-
-    Raises:
-        ValueError: If there is such.
-    """
-    if online is not None and jax.process_count() > 1:
+    assert not isinstance(dataset, StreamedDataset)
+    if goals is not None or dataset.form is not None:
+        beside = "goals are given" if goals is not None else f"observations are {dataset.form}"
         raise ValueError(
-            f"online settings are given to {jax.process_count()} processes that train together: "
-            "environments are stepped by one. Train offline together, then call `floq finetune` "
-            "in a single process."
+            f"normalize_observations is set and {beside}: only vectors without goals are "
+            "normalised. Unset it."
         )
-    if offline_steps:
-        device_grid(len(seeds), config.batch_size)
-
-
-def check_online(
-    config: Any,
-    online: Online | None,
-    spec: EnvironmentSpec | None,
-    *,
-    has_data: bool,
-    offline_steps: int,
-) -> None:
-    """Refuses online settings that do not go with the rest.
-
-    Raises:
-        ValueError: If there are such.
-    """
-    if not has_data and (offline_steps or online is None or online.buffer != "online"):
-        raise ValueError(
-            "dataset is None: give data, or steps=0 and online settings with "
-            'buffer="online", which learns from online transitions alone.'
-        )
-    if online is None:
-        return
-    if spec is None:
-        raise ValueError("online settings are given, but no env: give the environment.")
-    least = lookahead(config) + 3
-    if online.rows_per_environment < least:
-        raise ValueError(
-            f"online capacity is {online.capacity} for {online.environments} environments: give at "
-            f"least {least * online.environments}, since each must hold a whole lookahead."
-        )
-    ticks = online.steps // online.environments
-    # Updates of a step are due by those before it.
-    if (
-        online.updates_before(online.steps - online.environments) < 1
-        or ticks <= config.action_chunk
-    ):
-        raise ValueError(
-            f"online steps are {online.steps} for {online.environments} environments, with "
-            f"warmup={online.warmup}, updates_per_step={online.updates_per_step} and "
-            f"action_chunk={config.action_chunk}: no update would ever be made. Give more steps, "
-            "or less of the others."
-        )
-    online_rows = round(online.online_share * config.batch_size)
-    if online.buffer == "balanced" and not 0 < online_rows < config.batch_size:
-        raise ValueError(
-            f"an online_share of {online.online_share} of batches of {config.batch_size} leaves "
-            "none to one of the two: give another share or a larger batch."
-        )
-
-
-def check_policies(schedule: Schedule, algorithm: str, spec: EnvironmentSpec | None) -> None:
-    """Refuses to evaluate a behaviour policy that is not there.
-
-    Raises:
-        ValueError: If the schedule asks for one.
-    """
-    has_behaviour = hasattr(find_algorithm(algorithm), "act_behaviour")
-    if schedule.evaluate_bc and (spec is None or not has_behaviour):
-        reason = "there is no env" if spec is None else f"{algorithm} has no behaviour policy"
-        raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
-
-
-def check_task_of(task: str | None, env: Any) -> str | None:
-    """The task that data belongs to: the one that is named, or the environment's if it is one.
-
-    Raises:
-        ValueError: If there is no task of that name.
-    """
-    if task is None and isinstance(env, str) and env in task_names():
-        return env
-    if task is not None and task not in task_names():
-        raise ValueError(
-            f"task is {task!r}: give the name of one of floq's tasks, or leave it out."
-        )
-    return task
+    return Normalization.of(np.asarray(dataset.observations))
 
 
 def statistics_of(
     config: Any,
-    dataset: Data | None,
+    dataset: Data | GoalDataset | None,
     environment: Checked | None,
     reward_range: tuple[float, float] | None,
 ) -> Statistics:
@@ -180,8 +82,17 @@ def statistics_of(
         )
     else:
         assert environment is not None
-        action_dim = environment.action_dim * config.action_chunk
-        found = Statistics(environment.observation_dim, action_dim, 0.0, 0.0)
+        action_dim = environment.action_dim * data_chunk(config)
+        frames, form = frames_of(config), environment.form
+        if form is not None:
+            form = form._replace(frames=frames)
+        elif frames > 1:
+            raise ValueError(
+                f"encoder.frames is {frames}, and the environment observes vectors: frames are of "
+                "images, so leave it at 1."
+            )
+        entries = environment.observation_dim * frames
+        found = Statistics(entries, action_dim, 0.0, 0.0, form)
     if reward_range is None:
         return found
     low, high = reward_range
@@ -204,23 +115,48 @@ def statistics_of(
     return given
 
 
-def _has_ends(dataset: Data) -> bool:
+def _has_ends(dataset: Data | GoalDataset) -> bool:
     """Whether a transition has no next value."""
+    if isinstance(dataset, GoalDataset):
+        return True
     if isinstance(dataset, StreamedDataset):
         return dataset.has_ends
     return not np.asarray(dataset.masks)[np.asarray(dataset.transitions)].all()
 
 
-def lookahead(config: Any) -> int:
-    """Steps from a transition's observation to its next one."""
-    return config.action_chunk * config.n_step
+def as_goals(dataset: Data, config: Any, goals: Goals | None) -> Data | GoalDataset:
+    """The dataset with one transition for each decision, whose goals are drawn if there are any.
+
+    Raises:
+        ValueError: If the goals' entries are none of an observation, or observations are images.
+    """
+    if goals is None:
+        return as_decisions(dataset, config)
+    assert not isinstance(dataset, StreamedDataset)
+    if dataset.form is not None:
+        raise ValueError(
+            f"goals are given, and observations of the data are {dataset.form}: goals are entries "
+            "of observations that are vectors, so leave them out."
+        )
+    goals.check_entries(dataset.sizes[0])
+    ends = last_rows(dataset)
+    seen = as_decisions(without_ends(dataset), config)
+    return GoalDataset(seen, ends, goals, config.discount)
 
 
 def as_decisions(dataset: Set, config: Any) -> Set:
     """The dataset with one transition for each decision of the algorithm."""
-    if config.action_chunk > 1 or config.n_step > 1:
+    chunk, frames = data_chunk(config), frames_of(config)
+    if not isinstance(dataset, StreamedDataset):
+        dataset = dataset.with_frames(frames)
+    elif frames != 1:
+        raise ValueError(
+            f"encoder.frames is {frames}, and data is streamed, whose observations are vectors: "
+            "set it to 1."
+        )
+    if chunk > 1 or config.n_step > 1:
         dataset = dataset.with_decisions(
-            action_chunk=config.action_chunk, n_step=config.n_step, discount=config.discount
+            action_chunk=chunk, n_step=config.n_step, discount=config.discount
         )
     if isinstance(dataset, StreamedDataset):
         return dataset
@@ -238,7 +174,7 @@ def as_decisions(dataset: Set, config: Any) -> Set:
 
 
 def check_environment(
-    spec: EnvironmentSpec, dataset: Data | None, *, processes: int | None
+    spec: EnvironmentSpec, dataset: Data | GoalDataset | None, *, processes: int | None
 ) -> Checked:
     """Tries a new run's environment, and relates its actions to those of the data.
 
@@ -250,13 +186,9 @@ def check_environment(
     Raises:
         ValueError: If something of it fails, or it cannot be the one that the data comes from.
     """
-    sizes = None
-    if dataset is not None:
-        found = dataset.statistics
-        sizes = found.observation_dim, found.action_dim // dataset.chunk
     return preflight(
         spec,
-        sizes=sizes,
+        sizes=None if dataset is None else dataset.shown,
         bounds=None if dataset is None else action_bounds(dataset),
         is_related=dataset is None,
         in_worker=processes != 0 and is_first(),
@@ -264,7 +196,7 @@ def check_environment(
 
 
 def action_bounds(
-    dataset: Data | None,
+    dataset: Data | GoalDataset | None,
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """What -1 and 1 stand for in the data's actions; None if nobody has said."""
     if dataset is None or dataset.action_low is None or dataset.action_high is None:
@@ -292,6 +224,7 @@ def with_environment(
     """
     former = config.environment
     spec = former if env is None else spec_of(env)
+    spec = with_goals(spec, config.goals, config.online)
     if spec is None:
         return config
     bounds = config.action_bounds or bounds
@@ -301,10 +234,10 @@ def with_environment(
         with contextlib.suppress(ValueError):
             bounds = meaning(former)
     statistics = config.statistics
-    action_dim = statistics.action_dim // config.config.action_chunk
+    action_dim, form = statistics.action_dim // data_chunk(config.config), statistics.observations
     checked = preflight(
         spec,
-        sizes=(statistics.observation_dim, action_dim),
+        sizes=(form.bare if form else statistics.observation_dim, action_dim),
         bounds=None if is_same else bounds,
         is_related=is_same,
         in_worker=processes != 0 and is_first(),

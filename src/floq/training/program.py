@@ -11,7 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from floq.data.dataset import Dataset
+from floq.data.goal_dataset import GoalDataset
 from floq.data.streamed import Part
+from floq.networks import augment
+from floq.observations import EncoderConfig, ObservationForm
 from floq.processor import batches_products, compiler_options
 from floq.runs.states import seed_array, seed_keys
 from floq.training.devices import SEEDS, SplitSource, device_grid
@@ -26,6 +29,11 @@ class Source(Protocol):
 
     def sample(self, batch_size: int, *, key: Key[Array, ""]) -> Batch:
         """`batch_size` transitions."""
+        ...
+
+    @property
+    def form(self) -> ObservationForm | None:
+        """What the bytes of an observation are; None of vectors."""
         ...
 
 
@@ -115,6 +123,9 @@ def _update(
     """One update, whose key follows from the seed and the update's number alone."""
     batch_key, update_key = jax.random.split(jax.random.fold_in(seed_keys(seed)[1], step))
     batch = source.sample(config.batch_size, key=batch_key)
+    if source.form is not None:
+        shift = getattr(config, "encoder", EncoderConfig())
+        batch = augment(batch, source.form, shift, key=jax.random.fold_in(batch_key, 1))
     return update(config, state, batch, key=update_key)
 
 
@@ -132,7 +143,7 @@ class Program:
         self,
         algorithm: Algorithm,
         config: Any,
-        dataset: Dataset | Part,
+        dataset: Dataset | GoalDataset | Part,
         seeds: Sequence[int],
         *,
         log_interval: int,
@@ -159,7 +170,7 @@ class Program:
             self._seeds = [self._grid.place(seed_array(seeds), self._grid.by_seed)]
         self.use(dataset)
 
-    def use(self, dataset: Dataset | Part) -> None:
+    def use(self, dataset: Dataset | GoalDataset | Part) -> None:
         """Has the updates from now on draw from other data of the same shape."""
         if self._grid is None:
             self._source: Source | None = dataset

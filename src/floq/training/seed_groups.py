@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Int, Real, UInt32
 
 from floq.data.dataset import Dataset
 from floq.data.replay import Experience, Mixture, ReplayBuffer
@@ -61,7 +61,7 @@ def _compile(
 
     def act(
         state: Any,
-        observations: Float[Array, "envs obs"],
+        observations: Real[Array, "envs obs"],
         seed: UInt32[Array, ""],
         time: Int[Array, ""],
     ) -> Float[Array, "envs plan"]:
@@ -70,7 +70,7 @@ def _compile(
 
     def act_at_random(
         state: Any,
-        observations: Float[Array, "envs obs"],
+        observations: Real[Array, "envs obs"],
         seed: UInt32[Array, ""],
         time: Int[Array, ""],
     ) -> Float[Array, "envs plan"]:

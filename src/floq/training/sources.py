@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from floq.data.bounds import ActionBounds
 from floq.data.dataset import Dataset
 from floq.data.formats import Source, as_sources
-from floq.data.loading import STREAMED, streamed_source
+from floq.data.goals import Goals
+from floq.data.loading import GOALS_IN_MEMORY, STREAMED, streamed_source
 from floq.data.reading import Reading
 from floq.data.streamed import Data, StreamedDataset
 from floq.envs.preflight import Bounds
 from floq.runs.directory import RunConfig
+from floq.runs.settings import Online
 from floq.tasks import load_task
 
 
@@ -50,39 +52,61 @@ class Noted(NamedTuple):
 
 
 def read_dataset(
-    dataset: Data | DataFile | str | Path | None, *, is_streamed: bool | None
+    dataset: Data | DataFile | str | Path | None,
+    *,
+    is_streamed: bool | None = None,
+    in_memory: str = "",
 ) -> tuple[Data | None, Noted]:
     """The data, and where it was read from, if it was.
 
     Args:
         dataset: The data, or its files.
         is_streamed: Whether it must be streamed, or must not be; None leaves it to its size.
+        in_memory: Why all of it must be in memory, if it must.
 
     Raises:
         ValueError: If that cannot be.
     """
     if dataset is None or isinstance(dataset, Dataset | StreamedDataset):
-        if dataset is not None and is_streamed not in (None, isinstance(dataset, StreamedDataset)):
+        is_part = isinstance(dataset, StreamedDataset)
+        if dataset is not None and is_streamed and not is_part:
             raise ValueError(
                 "the run was trained on data that is streamed: give its files, in place of a "
                 "Dataset."
-                if is_streamed
-                else "this data is streamed, and must be in memory here, as it must for batches of "
-                'offline and online transitions together (buffer="online" draws the latter alone).'
             )
+        if is_part and (in_memory or is_streamed is False):
+            reason = in_memory or "the run was trained on data in memory"
+            raise ValueError(f"this data is streamed, but {reason}. Give its files, or a Dataset.")
         return dataset, Noted()
     file = dataset if isinstance(dataset, DataFile) else DataFile(dataset)
     sources = [Source(one.format, one.path.resolve()) for one in as_sources(file.path)]
-    names = [str(one.path if one.format == "npz" else one) for one in sources]
+    names = [one.noted for one in sources]
     reading = file.reading if file.reading.said else None
     noted = Noted(tuple(names) if len(names) > 1 else names[0], reading)
     bounds = None if file.bounds is None else ActionBounds(*map(tuple, file.bounds))
     memory = {None: file.device_memory, True: STREAMED, False: None}[is_streamed]
-    found = streamed_source(sources, memory, bounds)
+    found = streamed_source(sources, memory, bounds, in_memory=in_memory)
     if found is None:
         low, high = (None, None) if bounds is None else map(np.asarray, bounds)
         found = Dataset.load(sources, reading=file.reading, action_low=low, action_high=high)
     return found, noted
+
+
+def why_in_memory(online: Online | None, goals: Goals | None, *, is_normalized: bool) -> str:
+    """Why a run's data must all be in memory; empty where it may be streamed."""
+    if goals is not None:
+        return GOALS_IN_MEMORY
+    if is_normalized:
+        return (
+            "normalize_observations is set, and mean and deviation are taken of data in memory: "
+            "unset it to stream"
+        )
+    if online is not None and online.buffer != "online":
+        return (
+            f"the buffer {online.buffer!r} draws offline and online transitions together, from "
+            'data in memory (buffer="online" draws the latter alone)'
+        )
+    return ""
 
 
 def verified_dataset(
@@ -128,7 +152,10 @@ def verified_dataset(
     if found is None:
         assert config.task is not None
         memory = None if config.parts is None else STREAMED
-        found, env = load_task(config.task, directory=directory, device_memory=memory)
+        kwargs = config.environment.kwargs if config.environment else {}
+        choices: dict[str, Any] = {key: kwargs[key] for key in ("reward",) if key in kwargs}
+        choices |= {} if config.goals is None else {"goals": config.goals}
+        found, env = load_task(config.task, directory=directory, device_memory=memory, **choices)
         env.close()
     fingerprint = found.fingerprint()
     if fingerprint != config.fingerprint:

@@ -6,11 +6,15 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from floq.acting import check_goals
 from floq.algorithms import algorithm_of, find_algorithm
+from floq.data.goal_dataset import GoalDataset
+from floq.data.goals import Goals
 from floq.data.streamed import Data, StreamedDataset
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
 from floq.evaluation import Evaluator
+from floq.loggers import Following, Logger, find_loggers
 from floq.plugins import command
 from floq.progress import ProgressDisplay
 from floq.runs.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
@@ -27,28 +31,33 @@ from floq.runs.run import Run
 from floq.runs.states import initial_states, states_template
 from floq.settings import takes_settings
 from floq.training.callbacks import Callback
+from floq.training.checks import (
+    check_devices,
+    check_numbers,
+    check_online,
+    check_policies,
+    check_task_of,
+)
+from floq.training.goals import with_goals
 from floq.training.hosts import check_agreement, on_first
 from floq.training.loop import Loop
 from floq.training.offline_phase import OfflinePhase, Phase
 from floq.training.online_phase import OnlinePhase
 from floq.training.preparation import (
     action_bounds,
-    as_decisions,
-    check_devices,
+    as_goals,
     check_environment,
-    check_numbers,
-    check_online,
-    check_policies,
-    check_task_of,
+    normalization_of,
     statistics_of,
     with_environment,
 )
 from floq.training.signals import interruptions
-from floq.training.sources import DataFile, read_dataset, verified_dataset
+from floq.training.sources import DataFile, read_dataset, verified_dataset, why_in_memory
 
 
 @takes_settings(
-    *("task", "seed", "seeds", "steps", "online", "reward_range", "schedule", "processes")
+    *("task", "seed", "seeds", "steps", "online", "goals", "reward_range"),
+    *("normalize_observations", "schedule", "processes"),
 )
 def train(
     config: Any,
@@ -61,11 +70,14 @@ def train(
     seeds: Sequence[int] | None = None,
     steps: int = 2_000_000,
     online: Online | None = None,
+    goals: Goals | None = None,
     reward_range: tuple[float, float] | None = None,
+    normalize_observations: bool = False,
     schedule: Schedule = Schedule(),
     processes: int | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger | str] = (),
 ) -> Run:
     """Trains a policy: on a dataset, then in the environment if it is told to.
 
@@ -89,13 +101,20 @@ def train(
         seeds: Several seeds, which train side by side in one program, in place of `seed`.
         steps: Updates on the dataset alone; 0 starts in the environment at once.
         online: What follows in the environment; None ends with the dataset.
+        goals: Learns to reach goals, drawn from the data as `floq.Goals` says, in place of the
+            data's rewards; networks read an observation and a goal side by side.
         reward_range: Least and greatest reward of a single step, which set noise interval and
             histogram; by default those of the dataset. Needed where there is none.
+        normalize_observations: Whether networks read observations less the data's mean, over its
+            standard deviation (1 for an entry that is constant). Whoever calls the policy gives
+            them as they are; OGBench's published runs do without.
         schedule: When to log, evaluate and save.
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint; see
             `floq.Event`. What one raises ends the training, and all is saved.
+        loggers: "tensorboard", "wandb", or instances of classes that derive from `floq.Logger`:
+            told what the run's files hold. One that fails is warned of, and left alone.
 
     Returns:
         The run, with its state and policy.
@@ -113,20 +132,23 @@ def train(
     """
     path = user_path(directory)
     refuse_existing(path)
+    loggers = find_loggers(loggers)
     name, algorithm = algorithm_of(config)
     seeds = (seed,) if seeds is None else tuple(seeds)
-    spec = None if env is None else spec_of(env)
+    spec = with_goals(None if env is None else spec_of(env), goals, online)
     check_numbers(seeds, steps, online, processes=processes)
     check_online(config, online, spec, has_data=dataset is not None, offline_steps=steps)
     check_devices(config, seeds, online, offline_steps=steps)
-    task = check_task_of(task, env)
+    task = check_task_of(task, env, has_goals=goals is not None)
     check_policies(schedule, name, spec)
-    in_memory = online is not None and online.buffer != "online"
-    dataset, noted = read_dataset(dataset, is_streamed=False if in_memory else None)
+    in_memory = why_in_memory(online, goals, is_normalized=normalize_observations)
+    dataset, noted = read_dataset(dataset, in_memory=in_memory)
+    normalization = normalization_of(dataset, goals) if normalize_observations else None
     fingerprint = None if dataset is None else dataset.fingerprint()
-    dataset = None if dataset is None else as_decisions(dataset, config)
-    environment = None if spec is None else check_environment(spec, dataset, processes=processes)
-    statistics = statistics_of(config, dataset, environment, reward_range)
+    source = None if dataset is None else as_goals(dataset, config, goals)
+    environment = None if spec is None else check_environment(spec, source, processes=processes)
+    check_goals(schedule.evaluation_episodes, environment.goal_count if environment else 0)
+    statistics = statistics_of(config, source, environment, reward_range)
     # What the networks refuse, such as rewards that are all equal, is refused before a folder is
     # made.
     states_template(algorithm, config, statistics, seeds)
@@ -143,16 +165,22 @@ def train(
         statistics=statistics,
         data=noted.data,
         reading=noted.reading,
-        parts=dataset.parts(config.batch_size) if isinstance(dataset, StreamedDataset) else None,
+        parts=source.parts(config.batch_size) if isinstance(source, StreamedDataset) else None,
         action_bounds=(
-            environment.bounds if dataset is None and environment else action_bounds(dataset)
+            environment.bounds if source is None and environment else action_bounds(source)
         ),
+        normalization=normalization,
+        goals=goals,
     )
     # From here on a signal saves: also one that comes before the first update is compiled.
     check_agreement(config_bytes(run_config), what="settings or data")
     with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:
         return go_through_phases(
-            files, run_config, dataset, processes=processes, progress=progress, callbacks=callbacks
+            *(files, run_config, source),
+            processes=processes,
+            progress=progress,
+            callbacks=callbacks,
+            loggers=loggers,
         )
 
 
@@ -167,6 +195,7 @@ def resume(
     processes: int | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger | str] = (),
 ) -> Run:
     """Goes on with a run from its newest intact checkpoint, to the same bits as an uncut run.
 
@@ -181,6 +210,8 @@ def resume(
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint; see
             `floq.Event`. What one raises ends the training, and all is saved.
+        loggers: "tensorboard", "wandb", or instances of classes that derive from `floq.Logger`:
+            told what the run's files hold. One that fails is warned of, and left alone.
 
     Returns:
         The run. If it was finished before, nothing is done.
@@ -196,6 +227,7 @@ def resume(
             steps; everything before is saved.
     """
     path = user_path(directory)
+    loggers = find_loggers(loggers)
     former = read_config(path)
     config = _extended(path, former, steps, online_steps)
     check_numbers(config.seeds, config.steps, config.online, processes=processes)
@@ -205,6 +237,7 @@ def resume(
         find_algorithm(config.algorithm), config.config, config.statistics, config.seeds
     )
     with interruptions(), _open(lambda: RunDirectory(path), path) as files:
+        source = None
         checkpoint = newest_checkpoint(files.checkpoints, template, with_rows=True)
         step = 0 if checkpoint is None else checkpoint.step
         check_agreement(str(step).encode(), what="checkpoints")
@@ -216,12 +249,11 @@ def resume(
             files.say(f"{path} is finished: all {step:,} {unit} are done.")
             return Run(path, config, step, checkpoint.state)
         if config.fingerprint is not None:
-            dataset, noted = verified_dataset(path, config, dataset)
+            found, noted = verified_dataset(path, config, dataset)
             config = config._replace(**noted._asdict())
-            dataset = as_decisions(dataset, config.config)
+            source = as_goals(found, config.config, config.goals)
         if files.writes:
             config = with_environment(config, env, processes=processes)
-        assert dataset is None or isinstance(dataset, Data)
         files.check_versions(step)
         files.write_config(config)
         if checkpoint is not None and files.writes:
@@ -230,25 +262,27 @@ def resume(
         return go_through_phases(
             files,
             config,
-            dataset,
+            source,
             checkpoint=checkpoint,
             done=done,
             processes=processes,
             progress=progress,
             callbacks=callbacks,
+            loggers=loggers,
         )
 
 
 def go_through_phases(
     files: RunDirectory,
     config: RunConfig,
-    dataset: Data | None,
+    dataset: Data | GoalDataset | None,
     *,
     checkpoint: Checkpoint | None = None,
     done: Collection[str] = (),
     processes: int | None,
     progress: bool,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
 ) -> Run:
     """Goes through what is left of a run's phases, offline and online.
 
@@ -262,6 +296,7 @@ def go_through_phases(
         progress: Whether to draw a progress bar, where there is a terminal.
         callbacks: Functions that are told of every log, evaluation and checkpoint; see
             `floq.Event`. What one raises ends the training, and all is saved.
+        loggers: Told what the run's files hold.
 
     Returns:
         The finished run.
@@ -284,10 +319,12 @@ def go_through_phases(
         evaluator = Evaluator(config.environment, processes=processes)
     start = 0 if checkpoint is None else checkpoint.step
     with (
+        Following(loggers if files.writes else (), files.path) as following,
         evaluator or contextlib.nullcontext(),
         ProgressDisplay(config.total_steps, start=start, bar=progress and files.writes) as display,
         interruptions() as stop,
     ):
+        files.listeners.append(following.update)
 
         def run_phase(phase: Phase, done: Collection[str], *, is_saved: bool) -> Any:
             """The state after the phase."""
@@ -304,10 +341,11 @@ def go_through_phases(
                 done = config.rows_per_step
             checkpoint = None
         if config.online is None:
-            return Run(files.path, config, config.total_steps, state)
+            return _finished(files, config, state, following)
         if state is None:
             algorithm = find_algorithm(config.algorithm)
             state = initial_states(algorithm, config.config, config.statistics, config.seeds)
+        assert not isinstance(dataset, GoalDataset)
         data = None if config.online.buffer == "online" else dataset
         assert not isinstance(data, StreamedDataset)
         with OnlinePhase(
@@ -319,7 +357,14 @@ def go_through_phases(
             is_saved = checkpoint is not None or config.steps > 0
             state = run_phase(online, done, is_saved=is_saved)
             online.check_learned()
-    return Run(files.path, config, config.total_steps, state)
+        return _finished(files, config, state, following)
+
+
+def _finished(files: RunDirectory, config: RunConfig, state: Any, following: Following) -> Run:
+    """The run, which loggers show."""
+    run = Run(files.path, config, config.total_steps, state)
+    following.show(run)
+    return run
 
 
 def _open(take: Callable[[], RunDirectory], path: Path) -> RunDirectory:

@@ -36,6 +36,12 @@ class Source(NamedTuple):
         """As it is given on the command line."""
         return f"{self.format}:{self.path}"
 
+    @property
+    def noted(self) -> str:
+        """As a run notes it: an npz file by its place alone, wherever the others' are, in full."""
+        path = self.path.resolve()
+        return str(path) if self.format == "npz" else f"{self.format}:{path}"
+
 
 def register_format(name: str, format: Any) -> None:
     """Makes a format of your own known, in this process, by a prefix.

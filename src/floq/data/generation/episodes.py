@@ -38,7 +38,10 @@ def seed_episode(*entropy: int) -> tuple[np.random.Generator, int]:
 def pack_episode(columns: dict[str, list[Any]]) -> Episode:
     """Turns one trajectory's values, one list a column, into arrays; its last row is terminal."""
     episode = {
-        name: np.asarray(column, dtype=DTYPES[name]) for name, column in columns.items() if column
+        # Images stay bytes.
+        name: np.asarray(column, None if np.ndim(column[0]) == 3 else DTYPES[name])
+        for name, column in columns.items()
+        if column
     }
     terminals = np.zeros(len(columns["observations"]), dtype=DTYPES["terminals"])
     terminals[-1] = True

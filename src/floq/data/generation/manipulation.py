@@ -60,7 +60,7 @@ class ManipulationCollector:
     def collect(self, seed: int, episode: int) -> Episode:
         """One trajectory, the same whatever was collected before it."""
         attempts = (self._attempt(seed, episode, number) for number in count())
-        if self._recipe.environment != "scene-v0":
+        if "scene" not in self._recipe.environment:
             return next(attempts)
         return next(attempt for attempt in attempts if _block_in_sight(attempt["qpos"]))
 
@@ -107,7 +107,7 @@ def _make_controllers(environment: Any, recipe: Recipe) -> dict[str, Any]:
         options = {"noise": recipe.noise, "noise_smoothing": _NOISE_SMOOTHING}
     else:
         kinds, options = _CLOSED_LOOP, {"min_norm": _SMALLEST_MOVE}
-    if recipe.environment.startswith("puzzle"):
+    if "puzzle" in recipe.environment:
         return {"button": kinds["button"](env=environment, gripper_always_closed=True, **options)}
     return {kind: make(env=environment, **options) for kind, make in kinds.items()}
 

@@ -69,8 +69,8 @@ def _manipulation_recipes() -> list[Recipe]:
     scenes = [*(f"cube-{n}" for n in _CUBES), "scene", *(f"puzzle-{n}" for n in _PUZZLES)]
     return [
         Recipe(
-            name=f"{scene}-{behaviour}-v0",
-            environment=f"{scene}-v0",
+            name=f"{seen}{scene}-{behaviour}-v0",
+            environment=f"{seen}{scene}-v0",
             behaviour=behaviour,
             episodes=_MANIPULATION_EPISODES.get(scene, 1000),
             rows=1001,
@@ -78,6 +78,7 @@ def _manipulation_recipes() -> list[Recipe]:
             random_actions=0.0 if behaviour == "play" else 0.2 if "puzzle" in scene else 0.1,
             stacking=_CUBES.get(scene.removeprefix("cube-"), (0.0, 0.0)),
         )
+        for seen in ("", "visual-")
         for scene in scenes
         for behaviour in ("play", "noisy")
     ]

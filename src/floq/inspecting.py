@@ -105,6 +105,8 @@ def _data_of(
     run: Run, dataset: Dataset | DataFile | str | Path | None
 ) -> tuple[Dataset | None, str]:
     """The run's data, or why it is not there."""
+    if run.config.goals is not None:
+        return None, "The run learned at goals that were drawn beside its data."
     folder = None
     of_task = run.config.task is not None and run.config.data is None
     if of_task and isinstance(dataset, str | Path) and not user_path(dataset).is_file():

@@ -1,0 +1,38 @@
+"""`floq export`: a run's policy as a folder that acts without floq."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a run's policy as a folder that acts without floq.
+
+    Attributes:
+        directory: The run.
+        format: A program of jax for CPUs and GPUs, of ONNX, or of numpy alone.
+        output: The folder, which must be new; the policy's kind in the run's folder by default.
+        policy_seed: Which of the run's seeds acts; the first by default.
+    """
+
+    directory: tyro.conf.Positional[Path]
+    format: Literal["jax", "onnx", "numpy"] = "jax"
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    policy_seed: int | None = None
+
+    def run(self) -> int:
+        """Writes the folder."""
+        from floq.extras import require_extra
+
+        if self.format == "onnx":
+            require_extra("export")
+        from floq.runs.run import load_run
+
+        output = self.output or self.directory / f"export-{self.format}"
+        run = load_run(self.directory)
+        folder = run.export(output, format=self.format, policy_seed=self.policy_seed)
+        print(f"Wrote {folder}; its README.md says how to use it.")
+        return 0

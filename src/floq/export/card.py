@@ -1,0 +1,63 @@
+"""The card of an exported policy: what it is, and how to use it."""
+
+from typing import Any
+
+_NEEDS = {"jax": "jax and numpy", "onnx": "onnxruntime and numpy", "numpy": "numpy alone"}
+_PROGRAMS = {
+    "jax": "`program.jaxexport` is a program of `jax.export` for CPUs and CUDA, `jax.export."
+    "deserialize(bytes).call(weights, observations, *noise)`; the weights are in "
+    "`weights.safetensors`.",
+    "onnx": "`policy.onnx` holds program and weights, and takes any batch.",
+    "numpy": "`floq_network.py` is the program, the weights are in `weights.safetensors`.",
+}
+
+
+def card(record: dict[str, Any]) -> str:
+    """The text of README.md, in Markdown."""
+    (observations,), (actions,) = record["observations"]["shape"], record["actions"]["shape"]
+    kind, run = record["program"], record.get("run", {})
+    noise = [
+        f"`{one['name']}` [batch, {', '.join(map(str, one['shape']))}], {one['distribution']}"
+        + (f" over [{one['low']:g}, {one['high']:g}]" if "low" in one else "")
+        for one in record["noise"]
+    ]
+    lines = [
+        f"# A policy of {record['algorithm']}",
+        "",
+        f"Acts by: {record['policy']}"
+        + (f" ({record['candidates']})" if record["candidates"] else "")
+        + f". Task: {run.get('task') or 'not named'}. Environment: "
+        f"{run.get('environment') or 'not named'}. {run.get('step', 0):,} steps of training.",
+        "",
+        f"- Observations: {observations} numbers, {record['observations']['units']}.",
+        f"- Actions: {actions} numbers between {_numbers(record['actions']['low'])} and "
+        f"{_numbers(record['actions']['high'])}, in the environment's own units; the program gives "
+        f"{record['chunk']} of them at once, in [-1, 1].",
+        f"- Noise: {'; '.join(noise) or 'none'}. It is an input of the program; `act` draws it "
+        "from a seed, the number of the episode and the step.",
+        f"- Largest difference from the policy in training: "
+        f"{record.get('check', {}).get('largest_difference', 0):.2g}.",
+        "",
+        f"It needs {_NEEDS[kind]}:",
+        "",
+        "```python",
+        "import floq_policy  # in this folder",
+        "",
+        'policy = floq_policy.load_policy(".", seed=0)',
+        "policy.reset()",
+        "action = policy.act(observation)",
+        "```",
+        "",
+        f"{_PROGRAMS[kind]} `policy.json` says all about spaces, noise, versions and figures, and "
+        "`manifest.json` has a SHA-256 of each file.",
+    ]
+    if figures := record.get("figures"):
+        lines += ["", "| evaluation | |", "|---|---|"]
+        lines += [f"| {name} | {value} |" for name, value in figures.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(values: list[float]) -> str:
+    """One number where all are the same."""
+    shown = [f"{value:g}" for value in values]
+    return shown[0] if len(set(shown)) == 1 else f"[{', '.join(shown)}]"

@@ -1,0 +1,233 @@
+"""The folder of an exported policy: program, weights, `policy.json`, a manifest and a card."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from floq.algorithms.normalization import Normalization
+from floq.disk import sync_path, user_path, writing
+from floq.export.card import card
+from floq.export.decision import (
+    Decision,
+    decision_of,
+    in_float32,
+    named_weights,
+    normalizing,
+    program_of,
+)
+from floq.export.floq_policy import Policy, draw_noise, fingerprint, load_policy, manifest
+from floq.export.formats import FORMATS, WRITERS, Format
+from floq.types import Algorithm, Statistics
+
+_CHECKED, _TOLERANCE = 256, 1e-5
+_SCALES = "nothing is normalised", "the program subtracts the mean and divides by the deviation"
+
+
+class Trained(NamedTuple):
+    """A policy and what is known of it.
+
+    Attributes:
+        algorithm: The learning rule.
+        name: Its name.
+        config: Its settings.
+        state: One seed's state.
+        statistics: Shapes of observations and decisions.
+        low: What -1 stands for in the environment's units, for each entry of an action.
+        high: What 1 stands for.
+        facts: What else `policy.json` says: the run, its figures, versions.
+        normalization: How the program normalises observations; None leaves them as they are.
+    """
+
+    algorithm: Algorithm
+    name: str
+    config: Any
+    state: Any
+    statistics: Statistics
+    low: Sequence[float]
+    high: Sequence[float]
+    facts: dict[str, Any]
+    normalization: Normalization | None = None
+
+
+def export_policy(trained: Trained, directory: str | Path, *, format: Format = "jax") -> Path:
+    """Writes the folder of a policy, whole or not at all, after its program was checked.
+
+    Args:
+        trained: The policy.
+        directory: A folder that does not exist yet, or is empty.
+        format: "jax", "onnx" or "numpy".
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: If there is something in the folder.
+        MissingExtraError: If the format needs an extra that is not installed.
+        ValueError: If the policy cannot be exported, or its program differs from it by more than
+            1e-5 on 256 observations.
+    """
+    folder = user_path(directory)
+    if format not in FORMATS:
+        raise ValueError(f"format is {format!r}: give {', '.join(FORMATS)}.")
+    if trained.statistics.observations is not None:
+        raise ValueError(
+            f"the policy reads {trained.statistics.observations}: only policies that read vectors "
+            "can be exported so far. It acts with floq installed, by floq.load_run(...).actor()."
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not empty: give another folder, or remove it.")
+    decision, precision = _decision(trained)
+    program = WRITERS[format](decision, trained.statistics.observation_dim)
+    record = {**_record(trained, decision), "program": format, **precision, **program.record}
+    code = Path(__file__).with_name("floq_policy.py").read_bytes()
+    files = {**program.files, "floq_policy.py": code}
+    partial = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with writing(folder):
+            partial.mkdir(parents=True)
+        _write(partial, files, record)
+        record["check"] = {"observations": _CHECKED, "tolerance": _TOLERANCE}
+        record["check"]["largest_difference"] = _difference(partial, decision, record)
+        _write(partial, files, record)
+        sync_path(partial)
+        with writing(folder):
+            partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    sync_path(folder.parent)
+    return folder
+
+
+def in_memory(trained: Trained, *, seed: int = 0) -> Policy:
+    """The policy as an exported one of jax acts, without a folder."""
+    decision, precision = _decision(trained)
+    program, weights = jax.jit(program_of(decision)), named_weights(decision.modules)
+    record = {**_record(trained, decision), "program": "jax", **precision}
+    return Policy(record, lambda *inputs: program(weights, *inputs), seed)
+
+
+def _decision(trained: Trained) -> tuple[Decision, dict[str, Any]]:
+    """How the policy decides, which is held against how it acts, and the precision of both.
+
+    Raises:
+        ValueError: If it does not act by one of the library's policies.
+    """
+    parameters = getattr(trained.state, "parameters", None)
+    decision = decision_of(trained.config, parameters)
+    if decision is not None and trained.normalization is not None:
+        decision = normalizing(decision, trained.normalization)
+    refusal = (
+        f"algorithm {trained.name!r} acts in a way of its own, which cannot be exported: its state "
+        "needs `parameters` with a `policy` of floq's, by which alone, or with `candidates` and a "
+        "`critic` of floq's, it acts."
+    )
+    if decision is None:
+        raise ValueError(refusal)
+    observations = jnp.asarray(_like_data(_record(trained, decision), seed=0))
+    keys = jax.random.split(jax.random.key(0), _CHECKED)
+    noise = decision.draw(keys)
+    act, config = trained.algorithm.act, trained.config
+    acted = jax.jit(lambda state: act(config, state, observations, keys=keys))(trained.state)
+    weights = named_weights(decision.modules)
+
+    def decided(one: Decision) -> np.ndarray:
+        return np.asarray(jax.jit(program_of(one))(weights, observations, *noise))
+
+    if not _close(decided(decision), np.asarray(acted)):
+        raise ValueError(refusal)
+    exact = decision._replace(modules=in_float32(decision.modules))
+    if jax.tree.structure(exact.modules) == jax.tree.structure(decision.modules):
+        return decision, {"precision": "float32"}
+    difference = float(np.median(np.abs(decided(exact) - decided(decision))))
+    return exact, {
+        "precision": "float32",
+        "trained_precision": {"products": "bfloat16", "median_difference": difference},
+    }
+
+
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether actions are equal, but for single ones whose choice among candidates is a tie."""
+    return float(np.mean(np.abs(one - other).max(axis=-1) <= _TOLERANCE)) >= 0.99
+
+
+def _difference(folder: Path, decision: Decision, record: dict[str, Any]) -> float:
+    """The largest difference of the folder's program from the policy, batch by batch and alone.
+
+    Raises:
+        ValueError: If it is too large.
+    """
+    policy = load_policy(folder)
+    observations = _like_data(record, seed=1)
+    noise = draw_noise(record, _CHECKED, [0, 0, 0])
+    program, weights = jax.jit(program_of(decision)), named_weights(decision.modules)
+    wanted = np.asarray(program(weights, observations, *noise))
+    found = np.asarray(policy.program(observations, *noise))
+    first = np.asarray(policy.program(observations[:1], *(one[:1] for one in noise)))
+    difference = max(float(np.abs(found - wanted).max()), float(np.abs(first - wanted[:1]).max()))
+    if not difference <= _TOLERANCE:
+        raise ValueError(
+            f"the {record['program']} program differs from the policy by {difference:.2g} on "
+            f"{_CHECKED} observations, more than {_TOLERANCE:g}: it was not written. Export with "
+            "--format jax, and please report this."
+        )
+    return difference
+
+
+def _like_data(record: dict[str, Any], *, seed: int) -> np.ndarray:
+    """Normal observations to check a program on, as far apart as the data's if that is known."""
+    seen = record["observations"]
+    drawn = np.random.default_rng(seed).normal(size=(_CHECKED, *seen["shape"]))
+    if seen["normalization"] is not None:
+        mean, deviation = (np.array(seen["normalization"][name]) for name in Normalization._fields)
+        drawn = mean + deviation * drawn
+    return drawn.astype(np.float32)
+
+
+def _record(trained: Trained, decision: Decision) -> dict[str, Any]:
+    """What `policy.json` says of any program."""
+    chunk = trained.config.action_chunk
+    candidates = getattr(trained.config, "candidates", 0)
+    normalization = trained.normalization
+    return {
+        "format": 1,
+        "algorithm": trained.name,
+        "policy": decision.kind,
+        "observations": {
+            "shape": [trained.statistics.observation_dim],
+            "dtype": "float32",
+            "low": None,
+            "high": None,
+            "units": f"those of the environment and the data; {_SCALES[normalization is not None]}",
+            "normalization": None if normalization is None else normalization._asdict(),
+        },
+        "actions": {
+            "shape": [len(trained.low)],
+            "dtype": "float32",
+            "low": list(trained.low),
+            "high": list(trained.high),
+            "units": "those of the environment: low + (a + 1) (high - low) / 2 of the program's a",
+        },
+        "chunk": chunk,
+        "candidates": candidates,
+        "noise": list(decision.noise),
+        **trained.facts,
+    }
+
+
+def _write(folder: Path, files: dict[str, bytes], record: dict[str, Any]) -> None:
+    """Writes all files of a policy, and waits until the disk has them."""
+    described = (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
+    read = {**files, "policy.json": described}
+    listed = manifest({name: fingerprint(content) for name, content in read.items()})
+    shown = {"manifest.json": listed, "README.md": card(record).encode()}
+    for name, content in (read | shown).items():
+        with writing(folder / name):
+            (folder / name).write_bytes(content)
+        sync_path(folder / name)

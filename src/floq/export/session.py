@@ -1,0 +1,115 @@
+"""What a policy server knows of one client: its episode, its step and its plan."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from floq.export.floq_policy import Policy, draw_noise
+
+_OBSERVATIONS = ("observation", "observation/state", "state")
+"""What clients call an observation; OpenPI's have names of their own."""
+_OTHERS = ("prompt", "step", "reset", "seed")
+
+
+class Request(NamedTuple):
+    """What a client wants.
+
+    Attributes:
+        observation: What a new plan is made of, [obs]; None where the old one goes on.
+        noise: The plan's noise, arrays of one row.
+        step: Whether the next action is wanted, and not the whole plan.
+        reset: Whether an episode begins.
+    """
+
+    observation: np.ndarray | None
+    noise: list[np.ndarray]
+    step: bool
+    reset: bool
+
+
+class Session:
+    """One client's episode. Its noise is that of a policy that is loaded and acts by itself.
+
+    Attributes:
+        is_asking: Whether it waits for an answer.
+    """
+
+    def __init__(self, policy: Policy, rate: float):
+        """Begins the first episode.
+
+        Args:
+            policy: The policy.
+            rate: Most requests a second.
+        """
+        self._record, self._seed, self._rate = policy.record, policy.seed, rate
+        self._episode, self._step = 0, 0
+        self._plan = np.zeros((0, 0), np.float32)
+        self._free_at = 0.0
+        self.is_asking = False
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next request may be answered; a second's requests may come at once."""
+        self._free_at = max(self._free_at, now - 1.0) + 1 / self._rate
+        return max(0.0, self._free_at - now)
+
+    def read(self, message: Any) -> Request:
+        """What a message wants.
+
+        Raises:
+            ValueError: If it is no request, or its observation does not fit the policy.
+        """
+        if not isinstance(message, dict):
+            raise ValueError(f"a request is a dictionary, not a {type(message).__name__}")
+        known = [name for name in _OBSERVATIONS if name in message]
+        unknown = set(message) - {*_OBSERVATIONS, *_OTHERS}
+        if unknown:
+            raise ValueError(f"unknown: {sorted(map(repr, unknown))[:5]}; give 'observation'")
+        if message.get("reset"):
+            self._begin(message.get("seed"))
+            return Request(None, [], step=False, reset=True)
+        if len(known) != 1:
+            raise ValueError("give one 'observation', or 'reset': True")
+        observation, step = self._checked(message[known[0]]), bool(message.get("step"))
+        chunk = self._record["chunk"]
+        if step and self._step % chunk:
+            return Request(None, [], step=True, reset=False)
+        # A client that takes whole plans is at the beginning of one.
+        self._step = -(-self._step // chunk) * chunk
+        noise = draw_noise(self._record, 1, [self._seed, self._episode, self._step])
+        return Request(observation, noise, step, reset=False)
+
+    def take(self, plan: np.ndarray) -> None:
+        """Keeps a new plan, [chunk, act]."""
+        self._plan = plan
+
+    def answer(self, request: Request) -> dict[str, Any]:
+        """The answer, after which the session is a step, or a whole plan, further."""
+        if request.reset:
+            return {"reset": self._episode}
+        turn, chunk = self._step % self._record["chunk"], self._record["chunk"]
+        self._step += 1 if request.step else chunk
+        return {"action": self._plan[turn]} if request.step else {"actions": self._plan}
+
+    def _begin(self, seed: Any) -> None:
+        if seed is None:
+            self._episode, self._step = self._episode + bool(self._step), 0
+            return
+        if type(seed) is not int or not 0 <= seed < 2**32:
+            raise ValueError(f"seed is {seed!r}: give a whole number from 0 on")
+        self._seed, self._episode, self._step = seed, 0, 0
+
+    def _checked(self, given: Any) -> np.ndarray:
+        try:
+            observation = np.asarray(given)
+        except ValueError:
+            observation = np.array(None)
+        if observation.dtype.kind not in "biuf":
+            raise ValueError("the observation is no array of numbers")
+        shape = tuple(self._record["observations"]["shape"])
+        with np.errstate(over="ignore"):
+            observation = observation.astype(np.float32)
+        if observation.shape != shape:
+            raise ValueError(f"the observation has the shape {observation.shape}: give {shape}")
+        if not np.isfinite(observation).all():
+            raise ValueError("the observation is not finite")
+        return observation

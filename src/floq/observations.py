@@ -1,0 +1,236 @@
+"""Observations that are more than a vector: images, and dictionaries of images and vectors.
+
+Such an observation is packed into one row of bytes: its parts in the order of their names, a
+vector as the four bytes of each float32. So a batch of any observations is an array [batch, obs],
+of float32 entries or of bytes, and only what shows them (an environment, data, an actor) and what
+reads them (an encoder) knows their form.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from floq.settings import normalise
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """How images become features, before each network; observations that are vectors need none.
+
+    The defaults are the `impala_small` and the augmentation of the published runs (arXiv
+    1802.01561, arXiv 2502.02538), whose visual tasks stack 3 frames.
+
+    Attributes:
+        channels: Channels of each stack: a convolution, a max-pool that halves the image, and
+            residual blocks.
+        residual_blocks: Of each stack.
+        features: Entries that an image becomes.
+        frames: Images that an observation holds: the newest, and those of the steps before it,
+            where an episode's first one stands for those before itself.
+        crop_padding: Pixels by which a random crop shifts images at most, over edges that are
+            repeated; 0 for none.
+        crop_share: Probability that the images of a batch are cropped.
+    """
+
+    channels: tuple[int, ...] = (16, 32, 32)
+    residual_blocks: int = 1
+    features: int = 512
+    frames: int = 1
+    crop_padding: int = 3
+    crop_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses an encoder without layers, and shares that are none."""
+        normalise(self)
+        if not self.channels or min(self.channels) < 1:
+            raise ValueError(f"channels are {self.channels}: give one or more, each 1 or more.")
+        for name, least in (
+            *(("residual_blocks", 0), ("features", 1)),
+            *(("frames", 1), ("crop_padding", 0)),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}: give {least} or more.")
+        if not 0 <= self.crop_share <= 1:
+            raise ValueError(f"crop_share is {self.crop_share}: give a number from 0 to 1.")
+
+
+class Part(NamedTuple):
+    """One array of an observation.
+
+    Attributes:
+        name: Its place in the dictionary, such as camera or robot/arm; empty for an image alone.
+        shape: (height, width, channels) of a uint8 image, or (entries,) of a float32 vector.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is one; a vector otherwise."""
+        return len(self.shape) == 3
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of it in a row."""
+        return math.prod(self.shape) * (1 if self.is_image else 4)
+
+
+class ObservationForm(NamedTuple):
+    """What a row of bytes holds.
+
+    Attributes:
+        parts: In the order of the bytes.
+        frames: Packed observations that a row holds one after the other, the newest last.
+        encoder: How networks read it; the default one where nobody has said.
+    """
+
+    parts: tuple[Part, ...]
+    frames: int = 1
+    encoder: EncoderConfig | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one packed observation."""
+        return sum(part.nbytes for part in self.parts)
+
+    @property
+    def bare(self) -> "ObservationForm":
+        """The form of a single frame, whoever reads it."""
+        return ObservationForm(self.parts)
+
+    def __str__(self) -> str:
+        """What it is, in words."""
+        return ", ".join(
+            f"{'an image' if part.is_image else 'a vector'} {list(part.shape)}"
+            + (f" {part.name!r}" if part.name else "")
+            for part in self.parts
+        )
+
+    def pack(self, observation: Any, *, axes: int = 0) -> np.ndarray:
+        """Observations as bytes, uint8 [..., nbytes].
+
+        Args:
+            observation: An image, or a dictionary of images and vectors.
+            axes: Leading axes of each array: 0 for one observation, 1 for many.
+
+        Raises:
+            ValueError: If a part is missing, or of another shape or type, or not finite.
+        """
+        rows = [self._bytes(part, observation, axes) for part in self.parts]
+        return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1)
+
+    def unpack(self, rows: np.ndarray) -> Any:
+        """The observations [...] of rows of a single frame: arrays as `pack` takes them."""
+        edges = np.cumsum([part.nbytes for part in self.parts])[:-1]
+        found: dict[str, Any] = {}
+        for part, own in zip(self.parts, np.split(rows, edges, axis=-1), strict=True):
+            dtype = np.uint8 if part.is_image else np.float32
+            array = np.ascontiguousarray(own).view(dtype).reshape(*rows.shape[:-1], *part.shape)
+            if not part.name:
+                return array
+            *outer, name = part.name.split("/")
+            place = found
+            for key in outer:
+                place = place.setdefault(key, {})
+            place[name] = array
+        return found
+
+    def _bytes(self, part: Part, observation: Any, axes: int) -> np.ndarray:
+        value, what = observation, f"part {part.name!r} of the observation"
+        for key in part.name.split("/") if part.name else ():
+            if not isinstance(value, Mapping) or key not in value:
+                raise ValueError(f"{what} is missing: give {self}")
+            value = value[key]
+        array = np.asarray(value)
+        due = "bytes (uint8)" if part.is_image else "floats"
+        is_due = array.dtype == np.uint8 if part.is_image else array.dtype.kind in "fiub"
+        if array.shape[axes:] != part.shape or array.ndim != axes + len(part.shape) or not is_due:
+            raise ValueError(
+                f"{what if part.name else 'the observation'} has the shape {array.shape} and the "
+                f"dtype {array.dtype}: it must be {list(part.shape)} of {due}"
+            )
+        if not part.is_image:
+            with np.errstate(over="ignore"):
+                array = np.ascontiguousarray(array, np.float32)
+            if not np.isfinite(array).all():
+                raise ValueError(f"{what} is not finite in float32")
+        array = np.ascontiguousarray(array)
+        return array.reshape(*array.shape[:axes], -1).view(np.uint8)
+
+
+def packed(observations: Any, *, source: str) -> tuple[Any, ObservationForm | None]:
+    """The observations of data as rows, and their form; vectors are left as they are.
+
+    Args:
+        observations: Vectors [rows, obs], images [rows, height, width, channels], or a dictionary,
+            maybe nested, of both.
+        source: What the data is called in messages.
+
+    Raises:
+        ValueError: If an image is not of bytes, or lengths differ.
+    """
+    if isinstance(observations, Mapping):
+        arrays = dict(sorted(_flat(observations, "")))
+        if not arrays or any(array.ndim not in (2, 4) for array in arrays.values()):
+            shapes = {name: array.shape for name, array in arrays.items()}
+            raise ValueError(
+                f"{source}: observations are a dictionary with the shapes {shapes}: give vectors "
+                "(rows, entries) and images (rows, height, width, channels)"
+            )
+    elif getattr(observations, "ndim", 2) == 4:
+        arrays = {"": np.asarray(observations)}
+    else:
+        return observations, None
+    form = ObservationForm(tuple(Part(name, array.shape[1:]) for name, array in arrays.items()))
+    try:
+        return form.pack(observations, axes=1), form
+    except ValueError as error:
+        raise ValueError(f"{source}: of observations, {error}") from error
+
+
+def _flat(observations: Mapping[str, Any], prefix: str) -> list[tuple[str, np.ndarray]]:
+    found = []
+    for key, value in observations.items():
+        name = f"{prefix}{key}"
+        inner = isinstance(value, Mapping)
+        found += _flat(value, f"{name}/") if inner else [(name, np.asarray(value))]
+    return found
+
+
+class Frames:
+    """The last observations of several rows, as policies that stack frames read them.
+
+    Attributes:
+        stacked: What a policy reads, [rows, frames · obs].
+    """
+
+    def __init__(self, rows: int, size: int, *, count: int, dtype: Any):
+        """Starts with nothing but zeros.
+
+        Args:
+            rows: Environments, or places for them.
+            size: Entries of one observation.
+            count: Observations that are stacked.
+            dtype: Of an observation.
+        """
+        self.stacked = np.zeros((rows, count * size), dtype)
+        self._size = size
+
+    @property
+    def newest(self) -> np.ndarray:
+        """The last observation of each row, [rows, obs]."""
+        return self.stacked[:, -self._size :]
+
+    def begin(self, rows: np.ndarray, observations: np.ndarray) -> None:
+        """The first observations of episodes, which stand for those before."""
+        count = self.stacked.shape[1] // self._size
+        self.stacked[rows] = np.tile(observations, (1, count))
+
+    def push(self, rows: np.ndarray, observations: np.ndarray) -> None:
+        """The next observations of the rows' episodes."""
+        former = self.stacked[rows][:, self._size :]
+        self.stacked[rows] = np.concatenate([former, observations], axis=1)

@@ -1,0 +1,143 @@
+"""What settings of a run are refused before any work, and what follows from them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from floq.algorithms import find_algorithm
+from floq.algorithms.common import data_chunk
+from floq.envs.make import EnvironmentSpec
+from floq.runs.settings import Online, Schedule
+from floq.tasks import goal_task_names, task_names
+from floq.training.devices import device_grid
+
+_LIMIT = 2**31
+
+
+def check_numbers(
+    seeds: Sequence[int], steps: int, online: Online | None, *, processes: int | None
+) -> None:
+    """Refuses seeds, steps and processes out of their range.
+
+    Raises:
+        ValueError: If one is.
+    """
+    if processes is not None and processes < 0:
+        raise ValueError(f"processes is {processes}: give 0 or more, or leave it out.")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds are {tuple(seeds)}: give one or more, all of them different.")
+    if min(seeds) < 0 or max(seeds) >= _LIMIT:
+        raise ValueError(f"seeds are {tuple(seeds)}: give whole numbers from 0 to {_LIMIT - 1}.")
+    least = 1 if online is None else 0
+    if not least <= steps < _LIMIT:
+        raise ValueError(f"steps is {steps}: give a whole number from {least} to {_LIMIT - 1}.")
+    if online is None:
+        return
+    if online.steps >= _LIMIT or steps + online.updates_before(online.steps) >= _LIMIT:
+        raise ValueError(
+            f"online steps are {online.steps}: they and their updates must be below {_LIMIT}."
+        )
+
+
+def check_devices(
+    config: Any, seeds: Sequence[int], online: Online | None, *, offline_steps: int
+) -> None:
+    """Refuses what this process's devices, or several processes, cannot train together.
+
+    Raises:
+        ValueError: If there is such.
+    """
+    if online is not None and jax.process_count() > 1:
+        raise ValueError(
+            f"online settings are given to {jax.process_count()} processes that train together: "
+            "environments are stepped by one. Train offline together, then call `floq finetune` "
+            "in a single process."
+        )
+    if offline_steps:
+        device_grid(len(seeds), config.batch_size)
+
+
+def check_online(
+    config: Any,
+    online: Online | None,
+    spec: EnvironmentSpec | None,
+    *,
+    has_data: bool,
+    offline_steps: int,
+) -> None:
+    """Refuses online settings that do not go with the rest.
+
+    Raises:
+        ValueError: If there are such.
+    """
+    if not has_data and (offline_steps or online is None or online.buffer != "online"):
+        raise ValueError(
+            "dataset is None: give data, or steps=0 and online settings with "
+            'buffer="online", which learns from online transitions alone.'
+        )
+    if online is None:
+        return
+    if spec is None:
+        raise ValueError("online settings are given, but no env: give the environment.")
+    least = lookahead(config) + 3
+    if online.rows_per_environment < least:
+        raise ValueError(
+            f"online capacity is {online.capacity} for {online.environments} environments: give at "
+            f"least {least * online.environments}, since each must hold a whole lookahead."
+        )
+    ticks = online.steps // online.environments
+    # Updates of a step are due by those before it.
+    if online.updates_before(online.steps - online.environments) < 1 or ticks <= data_chunk(config):
+        raise ValueError(
+            f"online steps are {online.steps} for {online.environments} environments, with "
+            f"warmup={online.warmup}, updates_per_step={online.updates_per_step} and "
+            f"{chunk_setting(config)}: no update would ever be made. Give more "
+            "steps, or less of the others."
+        )
+    online_rows = round(online.online_share * config.batch_size)
+    if online.buffer == "balanced" and not 0 < online_rows < config.batch_size:
+        raise ValueError(
+            f"an online_share of {online.online_share} of batches of {config.batch_size} leaves "
+            "none to one of the two: give another share or a larger batch."
+        )
+
+
+def check_policies(schedule: Schedule, algorithm: str, spec: EnvironmentSpec | None) -> None:
+    """Refuses to evaluate a behaviour policy that is not there.
+
+    Raises:
+        ValueError: If the schedule asks for one.
+    """
+    has_behaviour = hasattr(find_algorithm(algorithm), "act_behaviour")
+    if schedule.evaluate_bc and (spec is None or not has_behaviour):
+        reason = "there is no env" if spec is None else f"{algorithm} has no behaviour policy"
+        raise ValueError(f"evaluate_bc is set, but {reason}: unset it.")
+
+
+def check_task_of(task: str | None, env: Any, *, has_goals: bool = False) -> str | None:
+    """The task that data belongs to: the one that is named, or the environment's if it is one.
+
+    Raises:
+        ValueError: If there is no task of that name.
+    """
+    known = goal_task_names() if has_goals else task_names()
+    if task is None and isinstance(env, str) and env in known:
+        return env
+    if task is not None and task not in known:
+        raise ValueError(
+            f"task is {task!r}: give the name of one of floq's tasks, or leave it out. Where the "
+            "task is to reach goals it is a dataset's, such as cube-double-play-v0."
+        )
+    return task
+
+
+def lookahead(config: Any) -> int:
+    """Steps from a transition's observation to its next one."""
+    return data_chunk(config) * config.n_step
+
+
+def chunk_setting(config: Any) -> str:
+    """What says how long the data's decisions are, for errors."""
+    chunk = data_chunk(config)
+    return f"{'action' if chunk == config.action_chunk else 'critic'}_chunk={chunk}"

@@ -1,0 +1,162 @@
+"""Values without a policy: the best of what the data did, for whatever critic."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from floq.algorithms import ifql, iql
+from floq.algorithms.common import candidate_noise
+from floq.critics import FlowCriticConfig, QuantileCriticConfig, ScalarCriticConfig
+from floq.networks import NetworkConfig
+from floq.policies import FlowPolicyConfig, GaussianPolicyConfig
+from floq.types import Batch, Statistics
+
+NETWORK = NetworkConfig((32, 32), layer_norm=True)
+CRITICS = {
+    "scalar": ScalarCriticConfig(network=NETWORK),
+    "flow": FlowCriticConfig(integration_steps=4, noise_samples=8, network=NETWORK),
+}
+COMMON = {"discount": 0.8, "learning_rate": 2e-3, "target_rate": 0.02, "value_network": NETWORK}
+STATES, ACTIONS, SUPPORTED = 4, 4, 3
+STATISTICS = Statistics(STATES, ACTIONS, -1.0, 1.0)
+
+
+class Problem:
+    """Deterministic states; the data has three of four actions."""
+
+    def __init__(self):
+        random = np.random.default_rng(0)
+        self.rewards = random.uniform(-1, 0, (STATES, SUPPORTED))
+        self.following = random.integers(0, STATES, (STATES, SUPPORTED))
+        self.masks = (random.uniform(size=(STATES, SUPPORTED)) > 0.2).astype(float)
+
+    def batch(self):
+        """Every transition of the data, four times."""
+        states, actions = (
+            np.tile(column.ravel(), 4)
+            for column in np.meshgrid(range(STATES), range(SUPPORTED), indexing="ij")
+        )
+        return Batch(
+            jnp.eye(STATES)[states],
+            jnp.eye(ACTIONS)[actions],
+            jnp.asarray(self.rewards[states, actions], jnp.float32),
+            jnp.asarray(self.masks[states, actions], jnp.float32),
+            jnp.eye(STATES)[self.following[states, actions]],
+        )
+
+    def values(self, statistic, discount):
+        """V of each state, by iterating V(s) = statistic over the data's actions of r + γ V(s′)."""
+        values = np.zeros(STATES)
+        for _ in range(200):
+            returns = self.rewards + discount * self.masks * values[self.following]
+            values = np.array([statistic(row) for row in returns])
+        return values
+
+
+def expectile(numbers, level):
+    """Where the weighted errors above and below are equal, by bisection."""
+    low, high = numbers.min(), numbers.max()
+    for _ in range(60):
+        middle = (low + high) / 2
+        slope = np.sum(np.abs(level - (numbers < middle)) * (numbers - middle))
+        low, high = (middle, high) if slope > 0 else (low, middle)
+    return low
+
+
+def learned_values(module, config, batch):
+    """V and Q of the data after training, and the state."""
+    state = module.init(config, STATISTICS, key=jax.random.key(0))
+
+    @jax.jit
+    def train(state):
+        keys = jax.random.split(jax.random.key(1), config.learning_rate_decay)
+        return jax.lax.scan(
+            lambda state, key: (module.update(config, state, batch, key=key)[0], None), state, keys
+        )[0]
+
+    state = train(state)
+    critic = state.parameters.critic
+    noise = critic.sample_noise((len(batch.rewards), 64), key=jax.random.key(2))
+    values = state.parameters.value(jnp.eye(STATES))[:, 0]
+    return values, critic.values(batch.observations, batch.actions, noise), state
+
+
+@pytest.mark.usefixtures("optimised")
+@pytest.mark.parametrize("name", CRITICS)
+@pytest.mark.parametrize("statistic", ["quantile", "expectile"])
+def test_the_value_is_that_of_the_best_supported_action(name, statistic):
+    """The upper quantile of three actions is the best of them, an expectile is that expectile.
+
+    V, and Q of the data's actions, are within 5 % of the range of the fixed point, whatever the
+    critic; the action that the data has not plays no part.
+    """
+    problem = Problem()
+    config = iql.Config(
+        critic=CRITICS[name],
+        policy=GaussianPolicyConfig(network=NetworkConfig((8,))),
+        expectile=0.8,
+        value_statistic=statistic,
+        learning_rate_decay=3000,
+        **COMMON,
+    )
+    batch = problem.batch()
+    of_row = np.max if statistic == "quantile" else lambda row: expectile(row, 0.8)
+    exact = problem.values(of_row, config.discount)
+    returns = batch.rewards + config.discount * batch.masks * (batch.next_observations @ exact)
+    values, of_data, _ = learned_values(iql, config, batch)
+    tolerance = 0.05 * np.ptp(returns)
+    assert np.ptp(exact) > 3 * tolerance
+    np.testing.assert_allclose(values, exact, atol=tolerance)
+    np.testing.assert_allclose(of_data, returns, atol=tolerance)
+
+
+def test_a_critic_with_noise_reads_the_draws_of_the_update():
+    """Other random numbers are another loss for critics that read some, and the same for one.
+
+    The flow's loss is summed over the members, as the scalar critic's.
+    """
+    batch = Problem().batch()
+    quantile = QuantileCriticConfig(quantile_samples=4, network=NETWORK, frequencies=4)
+    for critic, differs in ((CRITICS["scalar"], False), (CRITICS["flow"], True), (quantile, True)):
+        config = iql.Config(critic=critic, value_network=NETWORK)
+        state = iql.init(config, STATISTICS, key=jax.random.key(0))
+
+        def values(key, config=config, state=state):
+            draws = iql.sample_draws(state.parameters, len(batch.rewards), key=jax.random.key(key))
+            _, metrics = iql.loss(config, state.parameters, state.targets, batch, draws)
+            return draws, metrics
+
+        (draws, one), (_, other) = values(0), values(1)
+        assert (one["critic/loss"] != other["critic/loss"]) == differs
+        assert (one["policy/advantage"] != other["policy/advantage"]) == differs
+        own = state.parameters.critic.loss(
+            batch.observations, batch.actions, _targets(config, state, batch), draws.values.critic
+        )
+        np.testing.assert_allclose(one["critic/loss"], critic.members * own, rtol=1e-4)
+
+
+def _targets(config, state, batch):
+    following = state.parameters.value(batch.next_observations)
+    return batch.rewards[:, None] + config.discount * batch.masks[:, None] * following
+
+
+@pytest.mark.parametrize("name", CRITICS)
+def test_the_flow_acts_by_the_best_of_the_behaviours_actions(name):
+    """IFQL with any critic: its action is one of the clone's, and depends on its own key alone."""
+    config = ifql.Config(
+        critic=CRITICS[name],
+        policy=FlowPolicyConfig(flow_steps=2, network=NetworkConfig((8,))),
+        candidates=4,
+        value_network=NETWORK,
+    )
+    state = ifql.init(config, STATISTICS, key=jax.random.key(0))
+    observations, keys = jnp.eye(STATES), jax.random.split(jax.random.key(1), STATES)
+    actions = ifql.act(config, state, observations, keys=keys)
+    for row in range(STATES):
+        behaviour = state.parameters.behaviour
+        noise, _ = candidate_noise(state.parameters.critic, behaviour, 4, keys[row : row + 1])
+        candidates = behaviour.actions(jnp.tile(observations[row], (4, 1)), noise[0])
+        assert np.abs(candidates - actions[row]).max(axis=1).min() < 1e-5
+    alone = ifql.act(config, state, observations[1:2], keys=keys[1:2])
+    np.testing.assert_allclose(alone[0], actions[1], rtol=1e-4, atol=1e-5)

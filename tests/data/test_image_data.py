@@ -1,0 +1,143 @@
+"""Data of images: stored once as bytes, stacked where a batch is drawn, refused where unsound."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from seen import seen_data
+
+from floq.data.dataset import Dataset
+from floq.data.replay import Experience, ReplayBuffer, Rows
+
+
+def images(count):
+    """Images that show their number."""
+    return np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
+
+
+def episodes(ends, count):
+    """Transitions of images, in episodes whose last rows are given."""
+    terminals = np.zeros(count)
+    terminals[ends] = 1
+    numbers = np.zeros(count)
+    return Dataset.from_trajectories(
+        images(count), np.zeros((count, 1)), numbers, numbers + 1, terminals, layout="states"
+    )
+
+
+def shown(rows):
+    """The number that each frame of each row shows."""
+    return np.asarray(rows).reshape(len(rows), -1, 4)[..., 0].tolist()
+
+
+def test_stacks_repeat_the_first_frame_and_never_cross_episodes():
+    """Of two episodes of four states, three frames each; nothing is stored twice."""
+    data = episodes([3, 7], 8)
+    stacked = data.with_frames(3)
+    assert stacked.observations is data.observations
+    assert stacked.observations.dtype == jnp.uint8
+    batch = stacked.take(jnp.arange(6))
+    firsts = [[0, 0, 0], [0, 0, 1], [0, 1, 2]]
+    nexts = [[0, 0, 1], [0, 1, 2], [1, 2, 3]]
+    assert shown(batch.observations) == firsts + [[4 + n for n in row] for row in firsts]
+    assert shown(batch.next_observations) == nexts + [[4 + n for n in row] for row in nexts]
+    assert stacked.statistics.observation_dim == 12
+    with pytest.warns(UserWarning, match="leaves out 2 of 6"):
+        decided = stacked.with_decisions(action_chunk=2, discount=0.9)
+    assert shown(decided.take(jnp.arange(2)).next_observations) == [[0, 1, 2], [1, 2, 3]]
+
+
+def test_the_ring_stacks_as_the_dataset_does():
+    """Frames come from the same episode, and all of them are still in the ring."""
+    form = episodes([3], 4).form._replace(frames=3)
+    buffer = ReplayBuffer.create(images(1).reshape(1, -1), 1, rows=8, discount=0.9, form=form)
+    number, taken = 0, []
+    flat = images(60).reshape(60, -1)
+    for step in range(20):
+        ended = step % 5 == 4
+        experience = Experience(
+            np.zeros((1, 1), np.float32),
+            np.zeros(1, np.float32),
+            np.array([False]),
+            np.array([ended]),
+            flat[[number + 1]],
+            flat[[number + 2]],
+        )
+        taken.append((flat[number], False))
+        if ended:
+            taken.append((flat[number + 1], True))
+        buffer = buffer.add(experience)
+        number += 2 if ended else 1
+    assert buffer.observations.dtype == jnp.uint8
+    size = int(buffer.sizes[0])
+    batch = buffer.take(jnp.arange(size))
+    found = shown(batch.observations)
+    # Episodes begin at the multiples of six; the present state is 24, and 17 is the oldest row.
+    assert [row[-1] for row in found] == [19, 20, 21, 22]
+    assert found == [[max(n - back, 18) for back in (2, 1, 0)] for n in (19, 20, 21, 22)]
+    assert shown(batch.next_observations) == [
+        [max(n - back, 18) for back in (2, 1, 0)] for n in (20, 21, 22, 23)
+    ]
+    assert number == 24
+    states, lasts = map(np.array, zip(*taken, strict=True))
+    numbers = np.zeros(len(lasts), np.float32)
+    history = Rows(states, numbers[:, None], numbers, numbers + 1, lasts)
+    again = ReplayBuffer.restore(
+        [history],
+        flat[[number]],
+        heads=np.asarray(buffer.heads),
+        listed=np.asarray(buffer.listed),
+        lowest=np.asarray(buffer.lowest),
+        highest=np.asarray(buffer.highest),
+        rows=8,
+        chunk=1,
+        lookahead=1,
+        discount=0.9,
+        form=form,
+    )
+    assert int(again.sizes[0]) == size
+    for one, other in zip(batch, again.take(jnp.arange(size)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("show", ["image", "both"])
+def test_separate_transitions_of_images_are_stored_as_trajectories_are(show):
+    """Next observations that equal the following ones take no place of their own."""
+    data, (_, actions, rewards, masks, terminals) = seen_data(show, episodes=3)
+    starts = np.flatnonzero(terminals == 0)
+    bare = data.form.bare
+
+    def rows(numbers):
+        return bare.unpack(np.asarray(data.observations)[numbers])
+
+    other = Dataset.from_transitions(
+        rows(starts), actions[starts], rewards[starts], masks[starts], rows(starts + 1)
+    )
+    assert other.form == data.form
+    assert other.observations.dtype == jnp.uint8
+    np.testing.assert_array_equal(other.observations, data.observations)
+
+
+def test_images_are_saved_and_loaded_as_they_are(tmp_path):
+    """A file of images gives the dataset of the same fingerprint."""
+    data, _ = seen_data()
+    data.save(tmp_path / "seen.npz")
+    assert Dataset.load(tmp_path / "seen.npz").fingerprint() == data.fingerprint()
+    both, _ = seen_data("both")
+    with pytest.raises(ValueError, match=r"'camera'.* keep the arrays"):
+        both.save(tmp_path / "both.npz")
+
+
+def test_unsound_images_are_refused():
+    """In words, before anything is learned from them."""
+    _, (observations, *rest) = seen_data()
+    with pytest.raises(ValueError, match=r"of bytes \(uint8\)"):
+        Dataset.from_trajectories(observations.astype(np.float32), *rest)
+    with pytest.raises(ValueError, match="actions has 41 rows"):
+        Dataset.from_trajectories(observations[:-1], *rest)
+    _, (both, *rest) = seen_data("both")
+    damaged = {**both, "place": np.full_like(both["place"], np.nan)}
+    with pytest.raises(ValueError, match="'place' of the observation is not finite"):
+        Dataset.from_trajectories(damaged, *rest)
+    vectors, _ = seen_data("vector")
+    with pytest.raises(ValueError, match="frames is 3 and observations are vectors"):
+        vectors.with_frames(3)
