@@ -20,8 +20,9 @@ import numpy as np
 from benchmarks.timing import alternate, machine, median
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
+from floq.data.experience import Experience
 from floq.data.memory import clip_actions
-from floq.data.replay import Experience, ReplayBuffer
+from floq.data.replay import ReplayBuffer
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
 from floq.presets.methods import small

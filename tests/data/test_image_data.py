@@ -6,7 +6,8 @@ import pytest
 from seen import seen_data
 
 from floq.data.dataset import Dataset
-from floq.data.replay import Experience, ReplayBuffer, Rows
+from floq.data.experience import Experience, Rows
+from floq.data.replay import ReplayBuffer
 
 
 def images(count):

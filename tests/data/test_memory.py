@@ -47,6 +47,24 @@ def test_files_are_read_into_place(large, tmp_path):
     assert dataset.observations.shape == (ROWS, 12)
 
 
+@pytest.mark.parametrize("is_file", [False, True])
+def test_images_are_copied_once_as_bytes(tmp_path, is_file):
+    """Images, whose rows are large, take little beside the dataset, and a byte an entry there."""
+    images = np.random.default_rng(0).integers(0, 256, (20_000, 24, 24, 3), np.uint8)
+    terminals = np.arange(1, len(images) + 1) % 1000 == 0
+    values = np.ones(len(images), np.float32)
+    arrays = {"observations": images, "actions": values[:, None], "terminals": terminals}
+    arrays |= {"rewards": values, "masks": values}
+    np.savez(tmp_path / "x.npz", **arrays)
+    label = lambda arrays: (arrays["rewards"], arrays["masks"])
+    rows = ShardedRows.open(tmp_path / "x.npz", label=label)
+    from_arrays = lambda: Dataset.from_trajectories(**arrays, layout="states")
+    peak, dataset = peak_of(lambda: whole(rows) if is_file else from_arrays())
+    assert peak < dataset.nbytes + 2.5 * 2**23  # Two pieces, and what is small.
+    np.testing.assert_array_equal(dataset.trajectories()["observations"], images)
+    assert dataset.fingerprint() == from_arrays().fingerprint()
+
+
 def test_pages_of_a_file_are_let_go(tmp_path):
     """A mapped file that is read holds its values still, and a copy-on-write one its changes."""
     np.save(tmp_path / "x.npy", np.arange(200_000, dtype=np.float32))

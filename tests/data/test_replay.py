@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from floq.data.dataset import Dataset
-from floq.data.replay import Experience, Mixture, ReplayBuffer, Rows
+from floq.data.experience import Experience, Rows
+from floq.data.replay import Mixture, ReplayBuffer
 
 GAMMA = 0.5
 OBS, ACT = 2, 1

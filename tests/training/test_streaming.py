@@ -9,6 +9,8 @@ import pytest
 
 import floq
 from floq.cli import main
+from floq.data.formats import as_sources
+from floq.data.loading import streamed_source
 from floq.data.streamed import StreamedDataset
 from floq.runs.directory import read_config, read_rows
 from floq.training.program import Program
@@ -123,6 +125,28 @@ def test_what_needs_all_of_the_data_says_so(data, tmp_path):
         floq.train(
             config, data._replace(bounds=((-9.0,), (9.0,))), steps=2, directory=tmp_path / "other"
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"goals": floq.Goals()}, "goals are drawn from all of it"),
+        ({"normalize_observations": True}, "normalize_observations is set"),
+        (
+            {"online": floq.Online(steps=200, buffer="merged"), "env": "Pendulum-v1"},
+            'buffer "merged" draws',
+        ),
+    ],
+)
+def test_settings_that_need_all_of_the_data_refuse_a_part(data, tmp_path, settings, words):
+    """A size that the data does not fit into is refused beside them by both names."""
+    words = words.replace('"', "'")
+    with pytest.raises(ValueError, match=f"device_memory is .*streamed; but .*{words}.*Leave"):
+        floq.train(Config(batch_size=4), data, steps=20, directory=tmp_path / "run", **settings)
+    large = streamed_source(as_sources(data.path), data.device_memory, None)
+    with pytest.raises(ValueError, match=f"this data is streamed, but .*{words}.*Give its files"):
+        floq.train(Config(batch_size=4), large, steps=20, directory=tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.filterwarnings("ignore:.*")

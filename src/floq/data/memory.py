@@ -16,6 +16,8 @@ ACTION_LIMIT = 1 - 1e-5
 """Actions are clipped to [-ACTION_LIMIT, ACTION_LIMIT], as in the published runs."""
 PIECE = 65_536
 """Rows that are looked at together, so that what is computed of them stays small."""
+_PIECE_BYTES = 2**23
+"""Bytes of a piece of observations, of which images are many a row."""
 _ALIGNMENT = 64
 """Bytes at whose multiples the device of a CPU takes an array over as it is."""
 
@@ -26,6 +28,12 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> np.ndarray:
     raw = np.zeros(size + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def rows_of_piece(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Rows of an array that are looked at together."""
+    row = max(1, int(np.prod(shape[1:])) * dtype.itemsize)
+    return max(1, min(PIECE, _PIECE_BYTES // row))
 
 
 def filled(
@@ -49,15 +57,16 @@ def clip_actions(actions: np.ndarray) -> np.ndarray:
     return np.clip(actions.astype(np.float32, copy=False), -ACTION_LIMIT, ACTION_LIMIT)
 
 
-def pieces(values: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows, some at a time; those of a file that is mapped to be read are let go again."""
+def pieces(values: np.ndarray, count: int | None = None) -> Iterator[np.ndarray]:
+    """The rows, so many at a time; those of a file that is mapped to be read are let go again."""
     mapped = values
     while mapped is not None and not isinstance(mapped, np.memmap):
         mapped = getattr(mapped, "base", None)
     # In other modes the pages may hold what is not in the file.
     forget = getattr(mapped, "_mmap", None) if getattr(mapped, "mode", "") == "r" else None
-    for start in range(0, len(values), PIECE):
-        yield values[start : start + PIECE]
+    count = count or rows_of_piece(values.shape, values.dtype)
+    for start in range(0, len(values), count):
+        yield values[start : start + count]
         if forget is not None and hasattr(mmap, "MADV_DONTNEED"):
             forget.madvise(mmap.MADV_DONTNEED)
 

@@ -87,20 +87,21 @@ class Member(NamedTuple):
         except Exception as error:
             raise _damaged(self.path, self.entry, error) from error
 
-    def pieces(self) -> Iterator[np.ndarray]:
-        """All rows, some at a time, verified by the archive's checksum at the end.
+    def pieces(self, count: int | None = None) -> Iterator[np.ndarray]:
+        """All rows, so many at a time, verified by the archive's checksum at the end.
 
         Raises:
             ValueError: If it is damaged.
         """
+        count = count or PIECE
         with _open(self.path) as archive:
             if self.is_by_column:
-                yield from pieces(self.read(archive))
+                yield from pieces(self.read(archive), count)
                 return
             with archive.open(self.entry) as file:
                 self._take(file, self.header)
-                for first in range(0, len(self.form), PIECE):
-                    yield self._rows_of(file, min(PIECE, len(self.form) - first))
+                for first in range(0, len(self.form), count):
+                    yield self._rows_of(file, min(count, len(self.form) - first))
 
     def rows(self, first: int, last: int) -> np.ndarray:
         """The rows from one up to another; those of a compressed array are found by unpacking it.

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,63 +10,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Real
 
 from floq.data.dataset import Dataset
+from floq.data.experience import Experience, Rows, depths_of, valid_starts
 from floq.observations import ObservationForm
 from floq.types import Batch
-
-
-class Experience(NamedTuple):
-    """One step of every environment, as a buffer takes it in.
-
-    Attributes:
-        actions: What was done.
-        rewards: What it gave, in the environment's own units.
-        terminated: Whether the episode reached a true end.
-        truncated: Whether it was cut off.
-        next_observations: What was seen after the step: at an end the episode's last observation.
-        first_observations: What the next episode starts with; read where an episode ended.
-    """
-
-    actions: Float[Array, "envs act"] | np.ndarray
-    rewards: Float[Array, " envs"] | np.ndarray
-    terminated: Bool[Array, " envs"] | np.ndarray
-    truncated: Bool[Array, " envs"] | np.ndarray
-    next_observations: Real[Array, "envs obs"] | np.ndarray
-    first_observations: Real[Array, "envs obs"] | np.ndarray
-
-
-class Rows(NamedTuple):
-    """States of one environment that it has left, in the order in which it saw them.
-
-    Attributes:
-        observations: The states, float32 [rows, obs], or the bytes of what has a form.
-        actions: The action at each, float32 [rows, act].
-        rewards: Its reward, float32 [rows].
-        masks: 1 - terminated, float32 [rows].
-        lasts: Whether the state is an episode's last, from which nothing was done, bool [rows].
-    """
-
-    observations: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    masks: np.ndarray
-    lasts: np.ndarray
-
-    @classmethod
-    def empty(cls, observations: np.ndarray, action_dim: int) -> "Rows":
-        """No state yet of an environment that shows what is in a row of `observations`."""
-        return cls(
-            np.zeros((0, observations.shape[1]), observations.dtype),
-            np.zeros((0, action_dim), np.float32),
-            np.zeros(0, np.float32),
-            np.zeros(0, np.float32),
-            np.zeros(0, np.bool_),
-        )
-
-    def with_last(self, observation: np.ndarray) -> "Rows":
-        """With one more state, the last of an episode that is cut there."""
-        last = (observation, np.zeros(self.actions.shape[1]), 0, 1, True)
-        pairs = zip(self, last, strict=True)
-        return Rows(*(np.append(a, np.asarray([b], a.dtype), axis=0) for a, b in pairs))
 
 
 @jax.tree_util.register_dataclass
@@ -219,10 +165,10 @@ class ReplayBuffer:
             for field, values in zip(ring[:4], recent[:4], strict=True):
                 field[env, numbers % rows] = values
             ring.observations[env, head % rows] = observations[env]
-            valid = numbers[_valid_starts(recent.masks, recent.lasts, chunk, lookahead)]
+            valid = numbers[valid_starts(recent.masks, recent.lasts, chunk, lookahead)]
             valid = valid[valid >= _oldest(head, rows, before)]
             places = np.append(numbers, head)
-            depths[env, places % rows] = _depths(recent.lasts, bool(places[0] == 0), before)
+            depths[env, places % rows] = depths_of(recent.lasts, bool(places[0] == 0), before)
             dropped[env] -= len(valid)
             starts[env, (dropped[env] + np.arange(len(valid))) % rows] = valid
             ends = np.flatnonzero(recent.lasts)
@@ -436,30 +382,3 @@ def _frames_before(form: ObservationForm | None) -> int:
 def _oldest(heads: Any, rows: int, frames_before: int) -> Any:
     """The oldest state that can be drawn: the frames before it are in the ring too."""
     return heads - rows + 1 + frames_before
-
-
-def _depths(lasts: np.ndarray, is_whole: bool, most: int) -> np.ndarray:
-    """Of each row of a history, and the present one, the steps of its episode before it.
-
-    Args:
-        lasts: Whether a row is an episode's last.
-        is_whole: Whether the history's first row is an episode's first; `most` are before it
-            otherwise.
-        most: The largest number that matters.
-    """
-    rows = np.arange(len(lasts) + 1)
-    begins = np.concatenate([[is_whole], lasts])
-    first = np.maximum.accumulate(np.where(begins, rows, -most))
-    return np.minimum(rows - first, most)
-
-
-def _valid_starts(masks: np.ndarray, lasts: np.ndarray, chunk: int, lookahead: int) -> np.ndarray:
-    """Which rows of a history a transition starts from, bool [rows]."""
-    rows = len(masks)
-    # Of each row: the transitions from it on, until the episode's last state or the present one.
-    ends = np.append(np.flatnonzero(lasts), rows)
-    own_end = ends[np.searchsorted(ends, np.arange(rows))]
-    remaining = own_end - np.arange(rows)
-    # Only the step before a last state can have been terminal.
-    ends_truly = masks[np.maximum(own_end - 1, 0)] == 0 if rows else np.zeros(0, np.bool_)
-    return (remaining >= lookahead) | (ends_truly & (remaining >= chunk))

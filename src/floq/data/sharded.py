@@ -13,7 +13,7 @@ import numpy as np
 from floq.data.bounds import ActionBounds
 from floq.data.files import read_marks
 from floq.data.formats.ogbench import shards
-from floq.data.memory import clip_actions
+from floq.data.memory import clip_actions, rows_of_piece
 from floq.data.npz import Member, find_members
 from floq.data.validation import FieldCheck, check_forms
 from floq.observations import ObservationForm, packed
@@ -184,7 +184,9 @@ def _checked(field: str, member: Member, bounds: ActionBounds | None) -> Iterato
     """The rows of a field of a file, some at a time; at their end its fault is raised."""
     source = str(member.path)
     check = FieldCheck(field, member.shape, member.dtype, source=source, bounds=bounds)
-    for piece in member.pieces():
+    # Other fields are read side by side, in pieces of equally many rows.
+    is_wide = field == "observations"
+    for piece in member.pieces(rows_of_piece(member.shape, member.dtype) if is_wide else None):
         # Images are rows of bytes.
         piece = piece.reshape(len(piece), -1) if piece.ndim > 2 else piece
         check.look(piece)

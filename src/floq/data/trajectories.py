@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from numpy.typing import DTypeLike
 
-from floq.data.memory import PIECE, clip_actions, zeros
+from floq.data.memory import PIECE, clip_actions, rows_of_piece, zeros
 from floq.data.reading import Layout
 
 _TAIL_SHARE = 0.1
@@ -96,8 +96,9 @@ def rows_of_transitions(
     dtype = states.dtype if is_packed else np.float32
     states, following = (values.astype(dtype, copy=False) for values in (states, following))
     breaks = np.ones(len(states), dtype=bool)
-    for start in range(0, len(states) - 1, PIECE):
-        own = slice(start, min(start + PIECE, len(states) - 1))
+    count = rows_of_piece(states.shape, states.dtype)
+    for start in range(0, len(states) - 1, count):
+        own = slice(start, min(start + count, len(states) - 1))
         later = slice(start + 1, own.stop + 1)
         breaks[own] = (following[own] != states[later]).any(axis=1)
     if "ends" in arrays:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from floq.data.replay import Experience, Rows
+from floq.data.experience import Experience, Rows
 from floq.runs.shards import LARGEST_SHARD, Shard, write_shard
 
 _FIELDS = Rows._fields

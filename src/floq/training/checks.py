@@ -1,6 +1,8 @@
 """What settings of a run are refused before any work, and what follows from them."""
 
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,6 +10,9 @@ import jax
 from floq.algorithms import find_algorithm
 from floq.algorithms.common import data_chunk
 from floq.envs.make import EnvironmentSpec
+from floq.plugins import command
+from floq.runs.checkpoint import Checkpoint
+from floq.runs.directory import RunConfig
 from floq.runs.settings import Online, Schedule
 from floq.tasks import goal_task_names, task_names
 from floq.training.devices import device_grid
@@ -141,3 +146,41 @@ def chunk_setting(config: Any) -> str:
     """What says how long the data's decisions are, for errors."""
     chunk = data_chunk(config)
     return f"{'action' if chunk == config.action_chunk else 'critic'}_chunk={chunk}"
+
+
+def extended(
+    path: Path, config: RunConfig, steps: int | None, online_steps: int | None
+) -> RunConfig:
+    """The config with other steps in all."""
+    online = config.online
+    if online_steps is not None:
+        if online is None:
+            raise ValueError(
+                f"{path} does not train in its environment, so online_steps cannot be "
+                f"{online_steps}: go on there with `{command('finetune', path)}`."
+            )
+        online = dataclasses.replace(online, steps=online_steps)
+    if steps not in (None, config.steps) and config.fingerprint is None:
+        raise ValueError(f"{path} has no data to go on with, so steps cannot be {steps}.")
+    return config._replace(steps=config.steps if steps is None else steps, online=online)
+
+
+def check_extension(
+    path: Path, config: RunConfig, former: RunConfig, checkpoint: Checkpoint | None
+) -> None:
+    """Refuses steps that lie behind."""
+    if checkpoint is None:
+        return
+    step, online = checkpoint.step, config.online
+    if not checkpoint.is_online and step > config.steps:
+        raise ValueError(f"{path} is at step {step}, so steps cannot be {config.steps}.")
+    if checkpoint.is_online and config.steps != former.steps:
+        raise ValueError(
+            f"{path} trains in its environment already, after {former.steps} updates on its data, "
+            f"so steps cannot be {config.steps}: give online_steps."
+        )
+    if checkpoint.is_online and online is not None and step > config.total_steps:
+        raise ValueError(
+            f"{path} is at step {step - config.steps} in its environment, so online_steps cannot "
+            f"be {online.steps}."
+        )

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from floq.acting import Plans
+from floq.data.experience import Experience
 from floq.data.memory import clip_actions
-from floq.data.replay import Experience
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment

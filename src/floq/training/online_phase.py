@@ -15,7 +15,8 @@ import numpy as np
 
 from floq.algorithms.common import data_chunk, frames_of
 from floq.data.dataset import Dataset
-from floq.data.replay import ReplayBuffer, Rows
+from floq.data.experience import Rows
+from floq.data.replay import ReplayBuffer
 from floq.runs.checkpoint import Checkpoint, rows_folder
 from floq.runs.directory import EPISODES, EVENTS, RunConfig, RunDirectory
 from floq.runs.row_log import RowLog

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Real, UInt32
 
 from floq.data.dataset import Dataset
-from floq.data.replay import Experience, Mixture, ReplayBuffer
+from floq.data.experience import Experience
+from floq.data.replay import Mixture, ReplayBuffer
 from floq.runs.states import action_key
 from floq.training.program import Carry, Learner, join_seeds, over_seeds, split_seeds, sums_of
 from floq.workers import available_cores

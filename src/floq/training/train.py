@@ -1,7 +1,6 @@
 """Training: from a dataset, an environment or both to a policy, in a directory that survives."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
 from floq.evaluation import Evaluator
 from floq.loggers import Following, Logger, find_loggers
-from floq.plugins import command
 from floq.progress import ProgressDisplay
 from floq.runs.checkpoint import Checkpoint, newest_checkpoint, set_aside_after
 from floq.runs.directory import (
@@ -33,10 +31,12 @@ from floq.settings import takes_settings
 from floq.training.callbacks import Callback
 from floq.training.checks import (
     check_devices,
+    check_extension,
     check_numbers,
     check_online,
     check_policies,
     check_task_of,
+    extended,
 )
 from floq.training.goals import with_goals
 from floq.training.hosts import check_agreement, on_first
@@ -229,7 +229,7 @@ def resume(
     path = user_path(directory)
     loggers = find_loggers(loggers)
     former = read_config(path)
-    config = _extended(path, former, steps, online_steps)
+    config = extended(path, former, steps, online_steps)
     check_numbers(config.seeds, config.steps, config.online, processes=processes)
     check_devices(config.config, config.seeds, config.online, offline_steps=config.steps)
     check_agreement(config_bytes(config), what="settings")
@@ -241,7 +241,7 @@ def resume(
         checkpoint = newest_checkpoint(files.checkpoints, template, with_rows=True)
         step = 0 if checkpoint is None else checkpoint.step
         check_agreement(str(step).encode(), what="checkpoints")
-        _check_extension(path, config, former, checkpoint)
+        check_extension(path, config, former, checkpoint)
         done = files.rewind(config.rows_per_step, step)
         is_last = step == config.total_steps and done == config.rows_per_step.keys()
         if checkpoint is not None and is_last:
@@ -370,41 +370,3 @@ def _finished(files: RunDirectory, config: RunConfig, state: Any, following: Fol
 def _open(take: Callable[[], RunDirectory], path: Path) -> RunDirectory:
     """The run's directory as `take` gives it, or, beside the process that writes, to read only."""
     return on_first(take) or RunDirectory(path, writes=False)
-
-
-def _extended(
-    path: Path, config: RunConfig, steps: int | None, online_steps: int | None
-) -> RunConfig:
-    """The config with other steps in all."""
-    online = config.online
-    if online_steps is not None:
-        if online is None:
-            raise ValueError(
-                f"{path} does not train in its environment, so online_steps cannot be "
-                f"{online_steps}: go on there with `{command('finetune', path)}`."
-            )
-        online = dataclasses.replace(online, steps=online_steps)
-    if steps not in (None, config.steps) and config.fingerprint is None:
-        raise ValueError(f"{path} has no data to go on with, so steps cannot be {steps}.")
-    return config._replace(steps=config.steps if steps is None else steps, online=online)
-
-
-def _check_extension(
-    path: Path, config: RunConfig, former: RunConfig, checkpoint: Checkpoint | None
-) -> None:
-    """Refuses steps that lie behind."""
-    if checkpoint is None:
-        return
-    step, online = checkpoint.step, config.online
-    if not checkpoint.is_online and step > config.steps:
-        raise ValueError(f"{path} is at step {step}, so steps cannot be {config.steps}.")
-    if checkpoint.is_online and config.steps != former.steps:
-        raise ValueError(
-            f"{path} trains in its environment already, after {former.steps} updates on its data, "
-            f"so steps cannot be {config.steps}: give online_steps."
-        )
-    if checkpoint.is_online and online is not None and step > config.total_steps:
-        raise ValueError(
-            f"{path} is at step {step - config.steps} in its environment, so online_steps cannot "
-            f"be {online.steps}."
-        )

@@ -101,7 +101,8 @@ def test_shards_of_ogbench(tmp_path, file_arrays, trajectories, monkeypatch):
     file_arrays["actions"][4, 0] = 7
     np.savez(folder / f"{folder.name}-001.npz", **file_arrays)
     found = str(check(str(folder))[folder])
-    assert "-001.npz: actions" in found and "row 4 holds 7.0" in found
+    assert "-001.npz: actions" in found
+    assert "row 4 holds 7.0" in found
 
 
 def test_visual_sets_stay_bytes(tmp_path, file_arrays):
