@@ -7,7 +7,10 @@ from seen import seen_data
 
 from floq.data.dataset import Dataset
 from floq.data.experience import Experience, Rows
+from floq.data.formats import as_sources
+from floq.data.loading import load_rows, streamed_source
 from floq.data.replay import ReplayBuffer
+from floq.data.sharded import ShardedRows
 
 
 def images(count):
@@ -126,6 +129,19 @@ def test_images_are_saved_and_loaded_as_they_are(tmp_path):
     both, _ = seen_data("both")
     with pytest.raises(ValueError, match=r"'camera'.* keep the arrays"):
         both.save(tmp_path / "both.npz")
+
+
+def test_images_are_not_streamed(tmp_path, monkeypatch):
+    """A size that they do not fit into is refused by both names; by itself nothing streams them."""
+    data, _ = seen_data()
+    data.save(tmp_path / "seen.npz")
+    sources = as_sources(tmp_path / "seen.npz")
+    with pytest.raises(ValueError, match=r"device_memory is 1kB.*an image .*are not streamed"):
+        streamed_source(sources, "1kB", None)
+    monkeypatch.setattr("floq.data.loading._free_memory", lambda: 1000)
+    assert streamed_source(sources, "auto", None) is None
+    rows = ShardedRows.open(tmp_path / "seen.npz")
+    assert load_rows(rows, "auto").fingerprint() == data.fingerprint()
 
 
 def test_unsound_images_are_refused():

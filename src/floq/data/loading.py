@@ -58,8 +58,9 @@ def streamed_source(
     """
     source = sources[0]
     can_be = len(sources) == 1 and source.format in ("npz", "ogbench")
-    is_open = device_memory in (None, "auto")
-    if is_open and (device_memory is None or not can_be or not _is_large(source.path)):
+    if device_memory is None:
+        return None
+    if device_memory == "auto" and (in_memory or not can_be or not _is_large(source.path)):
         return None
     if not can_be:
         raise ValueError(
@@ -79,13 +80,14 @@ def streamed_source(
 
 
 def _is_large(path: Path) -> bool:
-    """Whether a file, or those of a folder, would take more than half of the memory."""
+    """Whether vectors of a file, or of those of a folder, would take more than half of memory."""
     members = [
         member
         for file in (shards(path) if path.is_dir() else [path])
         for member in find_members(file, required=("observations", "actions")).values()
     ]
-    return sum(member.nbytes for member in members) > _free_memory() // 2
+    has_images = any(len(member.shape) > 2 for member in members)
+    return not has_images and sum(member.nbytes for member in members) > _free_memory() // 2
 
 
 def _part_memory(rows: ShardedRows, device_memory: str | int | None, in_memory: str) -> int | None:
