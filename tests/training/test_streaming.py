@@ -6,6 +6,8 @@ import itertools
 import jax
 import numpy as np
 import pytest
+import tiny_algorithm
+from tiny_algorithm import Config
 
 import floq
 from floq.cli import main
@@ -14,8 +16,6 @@ from floq.data.loading import streamed_source
 from floq.data.streamed import StreamedDataset
 from floq.runs.directory import read_config, read_rows
 from floq.training.program import Program
-from tests.training import tiny_algorithm
-from tests.training.tiny_algorithm import Config
 
 OPTIONS = {
     "schedule": floq.Schedule(log_interval=20, checkpoint_interval=20),
