@@ -23,7 +23,7 @@ from floq.critics.flow import FlowCriticConfig
 from floq.data.replay import Experience, ReplayBuffer, clip_actions
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.runs.checkpoint import rows_folder, save_checkpoint
 from floq.runs.directory import Online, RunConfig, RunDirectory, Schedule
 from floq.runs.row_log import RowLog

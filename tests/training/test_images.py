@@ -12,7 +12,7 @@ from floq.algorithms import algorithm_of, bc, floq, fql, ifql, iql, rebrac
 from floq.critics import CategoricalCriticConfig, FlowCriticConfig, QuantileCriticConfig
 from floq.envs.make import EnvironmentSpec
 from floq.observations import EncoderConfig
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.runs.checkpoint import named_leaves
 from floq.training import Online, Schedule, resume, train
 
