@@ -165,7 +165,7 @@ METHODS = {
             name: fql.Config(bc_coefficient=alpha, encoder=EncoderConfig(frames=3))
             for name, alpha in VISUAL.items()
         },
-        fql.Config(bc_coefficient=300.0, encoder=EncoderConfig(frames=3)),
+        fql.Config(encoder=EncoderConfig(frames=3), **_START),
         _ADVICE,
     ),
     "fql-online": Method(
