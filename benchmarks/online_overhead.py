@@ -25,7 +25,7 @@ from floq.data.memory import clip_actions
 from floq.data.replay import ReplayBuffer
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.runs.checkpoint import rows_folder, save_checkpoint
 from floq.runs.directory import Online, RunConfig, RunDirectory, Schedule
 from floq.runs.row_log import RowLog

@@ -21,7 +21,7 @@ from floq.data.memory import clip_actions
 from floq.envs.make import EnvironmentSpec
 from floq.envs.slots import Slots
 from floq.evaluation import Evaluator
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.runs.run import make_policy, state_at
 from floq.runs.states import initial_states
 from floq.types import Policy, Statistics

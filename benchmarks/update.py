@@ -26,7 +26,7 @@ from floq.algorithms import find_algorithm, floq, fql
 from floq.compute import update_flops
 from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
-from floq.presets.methods import fast, small
+from floq.presets.changes import fast, small
 from floq.runs.states import initial_states
 from floq.training.program import Learner, Program, over_seeds, split_seeds
 from floq.types import Batch, Statistics

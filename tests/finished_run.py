@@ -10,7 +10,7 @@ from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
 from floq.envs.make import EnvironmentSpec
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.training import Schedule, train
 
 MAZE = EnvironmentSpec("pointmaze-medium-singletask-task5-v0", {"max_episode_steps": 20})

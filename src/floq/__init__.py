@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from floq.policies.flow import FlowPolicyConfig as FlowPolicyConfig
     from floq.policies.gaussian import GaussianPolicy as GaussianPolicy
     from floq.policies.gaussian import GaussianPolicyConfig as GaussianPolicyConfig
+    from floq.presets.changes import small as small
     from floq.presets.methods import preset as preset
     from floq.presets.methods import register_preset as register_preset
-    from floq.presets.methods import small as small
     from floq.recording import Recording as Recording
     from floq.recording import record as record
     from floq.reports.report import report as report
@@ -146,7 +146,7 @@ _HOMES = {
     "report": "floq.reports.report",
     "resume": "floq.training.train",
     "task_names": "floq.tasks",
-    "small": "floq.presets.methods",
+    "small": "floq.presets.changes",
     "td_target": "floq.losses",
     "train": "floq.training.train",
 }

@@ -57,7 +57,7 @@ def known_values(level):
 
 
 @pytest.mark.usefixtures("optimised")
-@pytest.mark.parametrize("level", [0.5, 0.95])
+@pytest.mark.parametrize("level", [pytest.param(0.5, marks=pytest.mark.slow), 0.95])
 def test_the_distilled_value_of_a_first_action_is_known(level):
     """Within 6 % of the range; at .5 the mean over how it goes on, towards 1 the best of it.
 

@@ -84,7 +84,9 @@ def learned_values(module, config, batch):
 
 @pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("name", CRITICS)
-@pytest.mark.parametrize("statistic", ["quantile", "expectile"])
+@pytest.mark.parametrize(
+    "statistic", [pytest.param("quantile", marks=pytest.mark.slow), "expectile"]
+)
 def test_the_value_is_that_of_the_best_supported_action(name, statistic):
     """The upper quantile of three actions is the best of them, an expectile is that expectile.
 

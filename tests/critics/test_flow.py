@@ -26,7 +26,9 @@ def make_critic(config=SMALL, *, discount=0.9, obs=2, act=1, low=-1.0, high=0.0,
 
 
 @pytest.mark.usefixtures("optimised")
-@pytest.mark.parametrize("discount", [0.5, 0.9, 0.97])
+@pytest.mark.parametrize(
+    "discount", [0.9, *(pytest.param(one, marks=pytest.mark.slow) for one in (0.5, 0.97))]
+)
 def test_learned_values_are_within_3_percent_of_the_exact_ones(discount):
     """Against linear algebra, with terminal states: at most 3 % of the range of Q, everywhere."""
     mdp = MDP(seed=3)

@@ -9,7 +9,7 @@ from floq.algorithms import iql
 from floq.critics import FlowCriticConfig
 from floq.data.dataset import Dataset
 from floq.data.goals import Goals
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.training.preparation import as_goals
 from tests.data import mazes
 

@@ -25,6 +25,7 @@ from floq import algorithms, settings, training
 from floq.cli import main
 from floq.evaluation import evaluate as evaluate_fully
 from floq.presets import methods
+from floq.presets.changes import with_networks
 from floq.studies import value_benchmark
 from floq.studies.value_benchmark import benchmark
 from floq.studies.value_program import Training
@@ -55,7 +56,7 @@ PLACES = {"report": "report.html", "inspect": "inspection.html"}
 
 def tiny(config):
     """The settings with little work in an update."""
-    config = methods.with_networks(config, hidden_sizes=(8,))
+    config = with_networks(config, hidden_sizes=(8,))
     few = {"batch_size": 8, "distillation_samples": 0}
     # What acts by candidates alone needs one; the others act by their one-step policy.
     few |= {"candidates": min(getattr(config, "candidates", 0), 1), "target_candidates": 0}

@@ -10,7 +10,7 @@ import floq
 from floq.algorithms import bc
 from floq.extras import MissingExtraError
 from floq.loggers import find_loggers, replay
-from floq.presets.methods import small
+from floq.presets.changes import small
 
 SCHEDULE = floq.Schedule(log_interval=2, checkpoint_interval=2, keep=9)
 

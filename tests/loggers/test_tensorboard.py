@@ -7,7 +7,7 @@ import pytest
 import floq
 from floq.algorithms import bc
 from floq.loggers import find_loggers, replay
-from floq.presets.methods import small
+from floq.presets.changes import small
 
 pytestmark = pytest.mark.extras
 

@@ -10,16 +10,9 @@ from floq.algorithms import algorithm_of, floq
 from floq.critics import FlowCriticConfig
 from floq.networks import NetworkConfig
 from floq.presets import methods
-from floq.presets.methods import (
-    DOMAINS,
-    METHODS,
-    VISUAL,
-    fast,
-    find_preset,
-    preset,
-    register_preset,
-    small,
-)
+from floq.presets.changes import fast, small
+from floq.presets.domains import DOMAINS, VISUAL
+from floq.presets.methods import METHODS, find_preset, preset, register_preset
 from floq.presets.published import ALL_TEN, FIGURES, published_success
 from floq.tasks import task_names
 

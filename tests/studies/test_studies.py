@@ -20,7 +20,7 @@ from floq.critics import FlowCritic, FlowCriticConfig
 from floq.data.generation import generate
 from floq.networks import NetworkConfig
 from floq.presets import demo
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.studies import control_ground, runner
 from floq.studies.catalogue import STUDIES
 from floq.studies.cells import Cells, folder_name

@@ -7,7 +7,7 @@ import pytest
 from html_pages import assert_stands_alone, read
 
 from floq.cli import main
-from floq.presets.methods import DOMAINS
+from floq.presets.domains import DOMAINS
 from floq.presets.published import published_mean
 from floq.sweeps.comparison import (
     THRESHOLDS,

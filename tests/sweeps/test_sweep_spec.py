@@ -8,7 +8,8 @@ import pytest
 import sweep_files
 
 from floq.cli import main
-from floq.presets.methods import preset, small
+from floq.presets.changes import small
+from floq.presets.methods import preset
 from floq.sweeps import forecast, read_spec
 from floq.sweeps.estimate import task_flops
 from floq.sweeps.queue import Queue

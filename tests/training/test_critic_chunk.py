@@ -8,7 +8,7 @@ from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.inspecting import inspect
 from floq.inspection import probe
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.reports.report import report
 from floq.training import Schedule, train
 from tests.finished_run import MAZE

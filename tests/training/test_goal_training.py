@@ -11,7 +11,7 @@ import floq
 from floq.algorithms import iql
 from floq.cli import main
 from floq.envs.make import EnvironmentSpec
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.runs.directory import read_config
 from floq.training.preparation import as_goals
 from tests.data import mazes

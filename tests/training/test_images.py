@@ -12,7 +12,7 @@ from floq.algorithms import algorithm_of, bc, floq, fql, ifql, iql, rebrac
 from floq.critics import CategoricalCriticConfig, FlowCriticConfig, QuantileCriticConfig
 from floq.envs.make import EnvironmentSpec
 from floq.observations import EncoderConfig
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.runs.checkpoint import named_leaves
 from floq.training import Online, Schedule, resume, train
 
@@ -85,7 +85,7 @@ def test_a_resumed_run_from_images_equals_the_uncut_one(name, show, tmp_path):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_algorithm_and_critic_learns_from_images(name):
     """An update moves each network's encoder, and actions come of the same bytes."""
-    config = tiny(CONFIGS[name], channels=(2,), residual_blocks=0)
+    config = tiny(CONFIGS[name])
     _, algorithm = algorithm_of(config)
     data = seen_data()[0]
     with jax.disable_jit():

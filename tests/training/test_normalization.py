@@ -15,7 +15,8 @@ from floq.algorithms import find_algorithm
 from floq.algorithms.normalization import Normalization, normalized, reading_raw
 from floq.export import Trained, export_policy
 from floq.inspection.probe import critic_of
-from floq.presets.methods import preset, small
+from floq.presets.changes import small
+from floq.presets.methods import preset
 from floq.training import Schedule, finetune, load_run, resume, train
 from floq.types import Statistics
 

@@ -9,7 +9,7 @@ import tiny_algorithm as tiny
 
 from floq.algorithms import bc, floq, fql, ifql, iql, rebrac
 from floq.critics import CategoricalCriticConfig, QuantileCriticConfig
-from floq.presets.methods import small
+from floq.presets.changes import small
 from floq.training import Online, Schedule, train
 
 CONFIGS = {

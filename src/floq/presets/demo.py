@@ -5,7 +5,7 @@ import dataclasses
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
 from floq.policies.flow import FlowPolicyConfig
-from floq.presets.methods import small
+from floq.presets.changes import small
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 DATASET = "pointmaze-medium-navigate-v0"

@@ -25,6 +25,8 @@ from floq.data.paths import dataset_name
 from floq.networks import NetworkConfig
 from floq.observations import EncoderConfig
 from floq.policies import FlowPolicyConfig, GaussianPolicyConfig
+from floq.presets.changes import fast, small
+from floq.presets.domains import VISUAL, configs_by_domain, discounted_by_domain
 
 
 class Preset(NamedTuple):
@@ -59,82 +61,7 @@ class Method(NamedTuple):
     advice: str
 
 
-class Domain(NamedTuple):
-    """What the paper's methods share on a dataset.
-
-    Attributes:
-        default_task: The task that a name without a task's number means.
-        discount: γ.
-        batch_size: Transitions an update.
-        aggregation: How the members of the critic become one in targets.
-        bc_coefficient: α of floq and of FQL.
-    """
-
-    default_task: int
-    bc_coefficient: float
-    discount: float = 0.99
-    batch_size: int = 256
-    aggregation: Any = "mean"
-
-
-DOMAINS = {
-    "antmaze-large-navigate-v0": Domain(1, 10.0),
-    "antmaze-giant-navigate-v0": Domain(1, 10.0, 0.995, 512, "min"),
-    "humanoidmaze-medium-navigate-v0": Domain(1, 30.0, 0.995),
-    "humanoidmaze-large-navigate-v0": Domain(1, 20.0, 0.995, 512),
-    "antsoccer-arena-navigate-v0": Domain(4, 10.0, 0.995),
-    "cube-single-play-v0": Domain(2, 300.0),
-    "cube-double-play-v0": Domain(2, 300.0),
-    "scene-play-v0": Domain(2, 300.0),
-    "puzzle-3x3-play-v0": Domain(4, 1000.0),
-    "puzzle-4x4-play-v0": Domain(4, 1000.0),
-}
-"""The paper's ten domains, by the exact name of the dataset."""
-
-VISUAL = {
-    "visual-cube-single-play-v0": 300.0,
-    "visual-cube-double-play-v0": 100.0,
-    "visual-scene-play-v0": 100.0,
-    "visual-puzzle-3x3-play-v0": 300.0,
-    "visual-puzzle-4x4-play-v0": 300.0,
-}
-"""α of FQL on the visual datasets of arXiv 2502.02538."""
-
 _TWO_LAYERS = NetworkConfig((512, 512), layer_norm=True)
-
-
-def _configs(
-    base: Any, changes: dict[str, dict[str, Any]] | None = None, *, only_changed: bool = False
-) -> dict[str, Any]:
-    """`base` for every domain, with the domain's own settings and then with `changes`.
-
-    A change named `critic` holds changes of the critic's config.
-    """
-    configs = {}
-    for name, domain in DOMAINS.items():
-        if only_changed and name not in (changes or {}):
-            continue
-        change = dict((changes or {}).get(name, {}))
-        critic = {"aggregation": domain.aggregation, **change.pop("critic", {})}
-        configs[name] = dataclasses.replace(
-            base,
-            critic=dataclasses.replace(base.critic, **critic),
-            **{
-                "discount": domain.discount,
-                "batch_size": domain.batch_size,
-                "bc_coefficient": domain.bc_coefficient,
-                **change,
-            },
-        )
-    return configs
-
-
-def _discounted(base: Any) -> dict[str, Any]:
-    """`base` for every domain, with the domain's own discount and batch size."""
-    return {
-        name: dataclasses.replace(base, discount=domain.discount, batch_size=domain.batch_size)
-        for name, domain in DOMAINS.items()
-    }
 
 
 _FLOQ = {
@@ -156,57 +83,6 @@ def _residual(depth: int, blocks: int) -> NetworkConfig:
     return NetworkConfig((512,) * depth, residual_blocks=blocks, layer_norm=True)
 
 
-def small(config: Any, *, width: int = 64, depth: int = 3) -> Any:
-    """The same method with small networks, for a CPU, and images of up to 64 × 64 pixels.
-
-    Args:
-        config: The settings of any algorithm.
-        width: Width of every hidden layer.
-        depth: Number of hidden layers.
-    """
-    config = with_networks(config, hidden_sizes=(width,) * depth)
-    if not hasattr(config, "encoder"):
-        return config
-    encoder = dataclasses.replace(
-        config.encoder, channels=(8, 16, 16), residual_blocks=0, features=width
-    )
-    return dataclasses.replace(config, encoder=encoder)
-
-
-def fast(config: Any) -> Any:
-    """The same method with less work in an update, which costs no learning that was seen.
-
-    All networks multiply in bfloat16 where the processor has units for it, and floq's distilled
-    critic learns from 2 samples in one step instead of from m in K. docs/log/performance.md has
-    what it gains, docs/log/studies.md (less-work) what it was compared on.
-
-    Args:
-        config: The settings of any algorithm.
-    """
-    config = with_networks(config, precision="fastest")
-    if isinstance(config, floq.Config):
-        samples = min(2, config.critic.noise_samples)
-        config = dataclasses.replace(config, distillation_samples=samples, distillation_steps=1)
-    return config
-
-
-def with_networks(config: Any, **changes: Any) -> Any:
-    """The same settings with every network changed.
-
-    Args:
-        config: The settings of any algorithm, or of a part of one.
-        changes: Fields of `NetworkConfig`.
-    """
-    found = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, NetworkConfig):
-            found[field.name] = dataclasses.replace(value, **changes)
-        elif dataclasses.is_dataclass(value):
-            found[field.name] = with_networks(value, **changes)
-    return dataclasses.replace(config, **found)
-
-
 _SMALL = small(
     floq.Config(
         critic=FlowCriticConfig(integration_steps=4, noise_samples=4),
@@ -226,14 +102,14 @@ METHODS = {
     "floq": Method(
         "flow critic with a distilled critic, one setting of K and κ for all tasks",
         f"{_PAPER}, the default settings of its tables",
-        _configs(floq.Config(), _FLOQ),
+        configs_by_domain(floq.Config(), _FLOQ),
         floq.Config(**_START),
         _FLOQ_ADVICE,
     ),
     "floq-best": Method(
         "floq with K and κ chosen for each domain",
         f"{_PAPER}, the settings of its column of best results",
-        _configs(
+        configs_by_domain(
             floq.Config(),
             _FLOQ
             | {
@@ -247,7 +123,7 @@ METHODS = {
     "floq-online": Method(
         "floq for offline-to-online fine-tuning, the same settings in both phases",
         f"{_PAPER}, offline-to-online",
-        _configs(
+        configs_by_domain(
             floq.Config(),
             _FLOQ
             | {
@@ -264,7 +140,7 @@ METHODS = {
         "floq with less work in an update: 2 samples and 1 step to distil, and bfloat16 products "
         "where the processor has units for them",
         f"{_PAPER}, the default settings of its tables, with less work in an update",
-        {name: fast(config) for name, config in _configs(floq.Config(), _FLOQ).items()},
+        {name: fast(config) for name, config in configs_by_domain(floq.Config(), _FLOQ).items()},
         fast(floq.Config(**_START)),
         _FLOQ_ADVICE,
     ),
@@ -278,7 +154,7 @@ METHODS = {
     "fql": Method(
         "the same policy with a plain critic",
         f"{_PAPER}, its FQL baseline",
-        _configs(fql.Config(), _FQL),
+        configs_by_domain(fql.Config(), _FQL),
         fql.Config(**_START),
         _ADVICE,
     ),
@@ -289,20 +165,22 @@ METHODS = {
             name: fql.Config(bc_coefficient=alpha, encoder=EncoderConfig(frames=3))
             for name, alpha in VISUAL.items()
         },
-        fql.Config(bc_coefficient=300.0, encoder=EncoderConfig(frames=3)),
+        fql.Config(encoder=EncoderConfig(frames=3), **_START),
         _ADVICE,
     ),
     "fql-online": Method(
         "FQL for offline-to-online fine-tuning",
         f"{_PAPER}, its FQL baseline offline-to-online",
-        _configs(fql.Config(), {"humanoidmaze-large-navigate-v0": {"bc_coefficient": 40.0}}),
+        configs_by_domain(
+            fql.Config(), {"humanoidmaze-large-navigate-v0": {"bc_coefficient": 40.0}}
+        ),
         fql.Config(**_START),
         _ADVICE,
     ),
     "fql-resnet": Method(
         "FQL with a residual critic",
         f"{_PAPER}, its FQL-ResNet baseline",
-        _configs(
+        configs_by_domain(
             fql.Config(),
             {
                 "antmaze-giant-navigate-v0": {"critic": {"network": _residual(4, 2)}},
@@ -319,7 +197,7 @@ METHODS = {
     "fql-iqn": Method(
         "FQL with an implicit quantile critic",
         f"{_PAPER}, its FQL-IQN baseline",
-        _configs(fql.Config(critic=QuantileCriticConfig()), _FQL),
+        configs_by_domain(fql.Config(critic=QuantileCriticConfig()), _FQL),
         fql.Config(critic=QuantileCriticConfig(), **_START),
         _ADVICE,
     ),
@@ -344,14 +222,14 @@ METHODS = {
     "iql": Method(
         "implicit Q-learning with advantage-weighted regression",
         f"{_PAPER}, its IQL baseline",
-        _discounted(iql.Config()),
+        discounted_by_domain(iql.Config()),
         iql.Config(),
         "tune inverse_temperature in .3, 1, 3, 10",
     ),
     "ifql": Method(
         "implicit Q-learning that acts by the best of a behaviour flow's actions",
         f"{_PAPER}, its IFQL baseline",
-        _discounted(ifql.Config()),
+        discounted_by_domain(ifql.Config()),
         ifql.Config(),
         "tune candidates in 8, 32, 128",
     ),

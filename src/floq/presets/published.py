@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from floq.data.paths import dataset_name
-from floq.presets.methods import DOMAINS
+from floq.presets.domains import DOMAINS
 
 FIGURES = {
     "antmaze-large-navigate-v0": {

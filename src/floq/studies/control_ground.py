@@ -12,7 +12,8 @@ from floq.algorithms import algorithm_of, floq, fql
 from floq.compute import count_parameters, update_flops
 from floq.critics import FlowCriticConfig
 from floq.presets import demo
-from floq.presets.methods import preset, small, with_networks
+from floq.presets.changes import small, with_networks
+from floq.presets.methods import preset
 from floq.runs.results import timing
 from floq.settings import to_json
 from floq.studies import altered
