@@ -39,7 +39,8 @@ class Dataset(Transitions):
     row too, from which no transition starts. Build one with `from_trajectories`,
     `from_transitions` or `load`, which check the data.
 
-    A dataset is a pytree: pass it into compiled functions and scan over `sample`.
+    Its arrays, and what can be done with them, are those of `floq.data.transitions.Transitions`. A
+    dataset is a pytree: pass it into compiled functions and scan over `sample`.
 
     A million transitions of cube-double (37 entries of observation, 5 of action) take 180 MB on
     the device: 4 · (37 + 5 + 1 + 1) bytes for each of 1.001 million rows, and 4 bytes a transition.
