@@ -35,7 +35,7 @@ _TESTS = {
     "critics/": (*_CRITICS, _PROPERTIES),
     "policies/": ("tests/policies", "tests/algorithms", "tests/test_golden.py"),
     "algorithms/": ("tests/algorithms", "tests/test_golden.py"),
-    "data/": ("tests/data/test_dataset.py", "tests/data/test_replay.py"),
+    "data/": tuple(f"tests/data/test_{name}.py" for name in ("dataset", "trajectories", "replay")),
     "studies/": ("tests/studies/test_altered.py",),
     "runs/": ("tests/training/test_program.py", "tests/training/test_online.py"),
     "training/": ("tests/training/test_program.py", "tests/training/test_online.py"),

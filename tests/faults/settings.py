@@ -200,8 +200,10 @@ def _spellings(value: Any) -> set[str]:
             said.add(str(float(value)))
     if type(plain) is float and plain.is_integer():
         said.add(str(int(plain)))
-    if type(plain) is int and abs(plain) < 2**53:
-        said.add(str(float(plain)))
+    if type(plain) is int:
+        with contextlib.suppress(OverflowError):
+            if float(plain) == plain:
+                said.add(str(float(plain)))
     if isinstance(plain, tuple):
         said |= {f"{len(plain)} entries"}.union(*map(_spellings, plain))
     return said

@@ -124,7 +124,7 @@ def test_what_is_no_logger_is_refused_before_any_work(maze_data, tmp_path, monke
     for wrong in (3, Kept):
         with pytest.raises(ValueError, match=r"is no logger: give an instance"):
             find_loggers([wrong])
-    monkeypatch.setattr("floq.extras.is_installed", lambda extra: False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda *names: None)
     with pytest.raises(MissingExtraError, match=r"floq\[wandb\]"):
         train(maze_data, tmp_path / "run", loggers=["wandb"])
     assert not (tmp_path / "run").exists()

@@ -18,7 +18,7 @@ from floq.runs.run import Run, load_run
 from floq.types import Critic
 
 ROLLOUT_SEED = 0
-_EPISODES = 3
+_EPISODES = 1
 _FRAMES = 8
 _VIDEO_FRAMES = 100
 _VIDEO_POINTS = 64

@@ -196,6 +196,8 @@ def test_sets_are_joined(tmp_path):
     for field in batch._fields:
         if getattr(batch, field) is None:  # Data has no observations for the policy alone.
             continue
+        if getattr(batch, field) is None:
+            continue
         values = [getattr(part.take(jnp.arange(part.size)), field) for part in parts]
         np.testing.assert_array_equal(getattr(batch, field), np.concatenate(values))
     other = write(tmp_path / "other", action_space=box(-3, 3, (1,)))
