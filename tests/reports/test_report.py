@@ -210,7 +210,7 @@ def test_values_do_not_depend_on_their_batch(finished):
     values, actions = probe.state_values(critic, finished.policy, states)
     alone, _ = probe.state_values(critic, finished.policy, states[:1])
     assert values.shape == (70,)
-    assert actions.shape == (70, 16, 4)
+    assert actions.shape == (70, 4, 4)
     np.testing.assert_allclose(alone, values[:1], rtol=1e-5)
 
 

@@ -19,7 +19,10 @@ from floq.runs.run import Run
 from floq.types import Critic, Policy
 
 _SAMPLES = 16
-"""Actions and starts of the flow that a value is averaged over."""
+"""Starts of the flow that a value is averaged over."""
+
+_ACTIONS = 4
+"""Actions of the policy that it is averaged over too: fewer, since each may be the best of many."""
 
 _ROWS = 64
 """States of one call: enough to be quick, and one shape to compile for."""
@@ -93,19 +96,20 @@ def state_values(
         observations: States, [states, obs].
 
     Returns:
-        The values, [states], and the actions, [states, samples, act].
+        The values, [states], and the actions, [states, actions, act].
     """
     key, noise_key = jax.random.split(jax.random.key(0))
     # The same draws in every state, so that states differ by their values alone.
     noise = jnp.tile(critic.sample_noise((1, _SAMPLES), key=noise_key), (_ROWS, 1))
-    keys = jnp.tile(jax.random.split(key, _SAMPLES), _ROWS)
+    keys = jnp.tile(jax.random.split(key, _ACTIONS), _ROWS)
     count = len(observations)
     values, actions = [], []
     for rows in _blocks(observations, _ROWS):
         # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
-        drawn: Any = policy(np.repeat(rows, _SAMPLES, axis=0), keys)  # pyright: ignore
-        drawn = drawn.reshape(_ROWS, _SAMPLES, -1)
-        values.append(np.asarray(_values(critic, rows, drawn, noise)))  # pyright: ignore
+        drawn: Any = policy(np.repeat(rows, _ACTIONS, axis=0), keys)  # pyright: ignore
+        drawn = drawn.reshape(_ROWS, _ACTIONS, -1)
+        each = jnp.repeat(drawn, _SAMPLES // _ACTIONS, axis=1)
+        values.append(np.asarray(_values(critic, rows, each, noise)))  # pyright: ignore
         actions.append(np.asarray(drawn))
     return np.concatenate(values)[:count], np.concatenate(actions)[:count]
 

@@ -20,7 +20,7 @@ from floq.types import Critic
 ROLLOUT_SEED = 0
 _EPISODES = 1
 _FRAMES = 8
-_VIDEO_FRAMES = 100
+_VIDEO_FRAMES = 32
 _VIDEO_POINTS = 64
 _MOST_EPISODES = 16
 
