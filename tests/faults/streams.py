@@ -167,7 +167,7 @@ ROWS = [
         "that goes away; for commands that train, draw, print and fail",
         "no traceback, the work done or saved, and an exit status that says what could not be said",
         20,
-        4,
+        2,
         _streams,
     ),
 ]

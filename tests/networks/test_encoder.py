@@ -43,7 +43,7 @@ def test_impala_small_has_the_published_shape():
     assert sum(leaf.size for leaf in jax.tree.leaves(encoder)) == 1_105_920
 
 
-@pytest.mark.parametrize("side", [7, 8])
+@pytest.mark.parametrize("side", [pytest.param(7, marks=pytest.mark.slow), 8])
 def test_a_cpu_and_an_accelerator_encode_alike(side, monkeypatch):
     """Products of neighbourhoods are XLA's convolutions and pooling, in values and gradients."""
     config = EncoderConfig(channels=(2, 3), features=5)

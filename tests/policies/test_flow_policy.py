@@ -97,7 +97,7 @@ def test_the_diffusion_learns_the_noise_in_its_points():
     )
 
 
-@pytest.mark.parametrize("module", [floq, fql, ifql])
+@pytest.mark.parametrize("module", [pytest.param(floq, marks=pytest.mark.slow), fql, ifql])
 def test_a_diffusion_takes_the_flows_place_in_every_algorithm(module):
     """An update is finite and moves the behaviour policy, and actions are within bounds."""
     network = NetworkConfig((8,), layer_norm=True)

@@ -67,7 +67,9 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize(("name", "show"), [("floq", "both"), ("fql", "image")])
+@pytest.mark.parametrize(
+    ("name", "show"), [pytest.param("floq", "both", marks=pytest.mark.slow), ("fql", "image")]
+)
 def test_a_resumed_run_from_images_equals_the_uncut_one(name, show, tmp_path):
     """Offline and evaluated in workers' bytes; the parameters are the same to the bit."""
     config = tiny(CONFIGS[name], frames=2)
@@ -82,7 +84,13 @@ def test_a_resumed_run_from_images_equals_the_uncut_one(name, show, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith("floq") else name
+        for name in CONFIGS
+    ],
+)
 def test_every_algorithm_and_critic_learns_from_images(name):
     """An update moves each network's encoder, and actions come of the same bytes."""
     config = tiny(CONFIGS[name])
@@ -103,6 +111,7 @@ def test_every_algorithm_and_critic_learns_from_images(name):
     assert all((before[name] != later[name]).any() for name in kernels)
 
 
+@pytest.mark.slow
 def test_online_training_from_images_resumes_to_the_bit(tmp_path):
     """The ring, its shards and what is saved of environments hold bytes, each frame once."""
     config = tiny(CONFIGS["fql"], frames=2)

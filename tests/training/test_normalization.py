@@ -136,6 +136,7 @@ def test_a_resumed_run_equals_the_uncut_one(tmp_path):
     assert load_run(tmp_path / "cut").config.normalization == Normalization.of(OBSERVATIONS)
 
 
+@pytest.mark.slow
 def test_fine_tuning_keeps_it(pair, tmp_path):
     """Online transitions and acting are normalised by the offline data's mean and deviation."""
     ours, theirs = (
