@@ -2,7 +2,11 @@
 
 from typing import Any
 
-_NEEDS = {"jax": "jax, flatbuffers and numpy", "onnx": "onnxruntime and numpy", "numpy": "numpy alone"}
+_NEEDS = {
+    "jax": "jax, flatbuffers and numpy",
+    "onnx": "onnxruntime and numpy",
+    "numpy": "numpy alone",
+}
 _PROGRAMS = {
     "jax": "`program.jaxexport` is a program of `jax.export` for CPUs and CUDA, `jax.export."
     "deserialize(bytes).call(weights, observations, *noise)`; the weights are in "

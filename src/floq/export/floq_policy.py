@@ -1,6 +1,6 @@
 """A policy that floq exported: `load_policy(folder)`, then `reset()` and `act(observation)`.
 
-It needs numpy, and jax with flatbuffers or onnxruntime where the program is theirs; nothing of floq.
+It needs numpy, and jax (with flatbuffers) or onnxruntime for their programs; nothing of floq.
 """
 
 import hashlib
