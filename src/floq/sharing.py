@@ -50,7 +50,7 @@ def push(path: str | Path, name: str, *, private: bool = False) -> str:
     """
     check_name(name)
     require_extra("hub")
-    import huggingface_hub
+    import huggingface_hub  # pyright: ignore[reportMissingImports]
 
     source = user_path(path)
     if not (source / CONFIG).exists() and not (source / _EXPORTED).exists():

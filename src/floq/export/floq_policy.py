@@ -193,7 +193,7 @@ def _jax_program(record, contents, threads):
 
 
 def _onnx_program(record, contents, threads):
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads

@@ -55,7 +55,7 @@ def to_onnx(decision: Decision, observation_dim: int) -> Program:
         MissingExtraError: If the extra `export` is not installed.
     """
     require_extra("export")
-    import jax2onnx
+    import jax2onnx  # pyright: ignore[reportMissingImports]
 
     weights, program = named_weights(decision.modules), program_of(decision)
     shapes = [("batch", observation_dim), *(("batch", *one["shape"]) for one in decision.noise)]

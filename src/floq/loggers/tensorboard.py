@@ -15,7 +15,7 @@ class TensorBoard(Logger):
 
     def start(self, directory: Path, config: Mapping[str, Any]) -> None:
         """Begins an event file, and hides what older ones hold: it all comes again."""
-        from tensorboardX import SummaryWriter
+        from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
 
         folder = directory / "tensorboard"
         older = len(list(folder.glob("events.*"))) if folder.exists() else 0

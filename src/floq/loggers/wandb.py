@@ -23,7 +23,7 @@ class Wandb(Logger):
 
     def start(self, directory: Path, config: Mapping[str, Any]) -> None:
         """Begins a run of W&B, or goes on with it."""
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         folder = directory / "wandb"
         names = sorted(path.name for path in folder.glob("*run-*")) if folder.exists() else []
@@ -47,7 +47,7 @@ class Wandb(Logger):
 
     def show(self, step: int, name: str, frames: np.ndarray) -> None:
         """Sends a picture, or a video as an animated GIF."""
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         if len(frames) == 1:
             shown: Any = wandb.Image(frames[0])

@@ -111,7 +111,7 @@ def encoded(frames: np.ndarray, kind: str) -> bytes:
 
 def _mp4(frames: np.ndarray) -> bytes:
     require_extra("video")
-    import av
+    import av  # pyright: ignore[reportMissingImports]
 
     # The usual colours of H.264 are stored for two by two pixels.
     height, width = (size - size % 2 for size in frames.shape[1:3])

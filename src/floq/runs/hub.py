@@ -56,7 +56,7 @@ def fetch(place: str | Path) -> Path:
     if revision and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise ValueError(f"{revision!r} is no revision: give a branch, a tag or a commit.")
     require_extra("hub")
-    import huggingface_hub
+    import huggingface_hub  # pyright: ignore[reportMissingImports]
 
     with hub_errors(name):
         info = huggingface_hub.HfApi().model_info(name, revision=revision or None)
@@ -82,7 +82,7 @@ def hub_errors(name: str) -> Iterator[None]:
     Raises:
         ConnectionError: In place of the Hub's and the network's own errors.
     """
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled  # pyright: ignore[reportMissingImports]
 
     # The HTTP client's own error, whichever client this version of huggingface_hub has.
     unreachable: Any = HfHubHTTPError.__bases__[0]

@@ -46,7 +46,7 @@ class Table:
         Raises:
             ValueError: There is none of that name, a value is missing, or it has another shape.
         """
-        import pyarrow as pa
+        import pyarrow as pa  # pyright: ignore[reportMissingImports]
 
         where = f"{self.path}: {name}"
         first, *inner = name.split("/") if name not in self.names() else [name]
@@ -119,8 +119,8 @@ def read(path: Path, columns: list[str] | None = None) -> Table:
 
 
 def _parquet(path: Path, columns: list[str] | None) -> Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+    import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
 
     size = path.stat().st_size
     limits = {
@@ -155,7 +155,7 @@ def _parquet(path: Path, columns: list[str] | None) -> Table:
 
 def _width(kind: Any) -> int:
     """Bytes that a value of a type takes at least."""
-    import pyarrow as pa
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
 
     if pa.types.is_fixed_size_list(kind):
         return kind.list_size * _width(kind.value_type)
@@ -163,7 +163,7 @@ def _width(kind: Any) -> int:
 
 
 def _arrow(path: Path) -> Table:
-    import pyarrow as pa
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
 
     size = path.stat().st_size
     with pa.memory_map(str(path)) as stream:
