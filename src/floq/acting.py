@@ -6,6 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from floq.envs.slots import Sizes
+from floq.observations import Frames
+
 
 def step_keys(seed: int, episodes: np.ndarray, times: np.ndarray) -> jax.Array:
     """The key of each row's action: that of step `times` of episode `episodes`, [batch]."""
@@ -28,6 +31,12 @@ def episode_seed(seed: int, episode: int) -> int:
 def episode_goals(episodes: np.ndarray, goal_count: int) -> np.ndarray:
     """The goal of each episode from 1, in turn; 0 where the environment has none to choose."""
     return episodes % goal_count + 1 if goal_count else np.zeros_like(episodes)
+
+
+def frames_for(policy: Any, rows: int, sizes: Sizes) -> Frames:
+    """What a policy that acts on so many environments at once sees of them: its latest frames."""
+    count = getattr(policy, "frames", 1)
+    return Frames(rows, sizes.observation_dim, count=count, dtype=sizes.dtype)
 
 
 def check_goals(episodes: int, goal_count: int) -> None:

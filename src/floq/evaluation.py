@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from floq.acting import Plans, check_goals, episode_goals, episode_seed, step_keys
+from floq.acting import Plans, check_goals, episode_goals, episode_seed, frames_for, step_keys
 from floq.envs.make import MAX_EPISODE_STEPS, Environment, spec_of
 from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.intervals import student_half_width, wilson_interval
-from floq.observations import Frames
 from floq.progress import ProgressDisplay
 from floq.settings import takes_settings
 from floq.types import Policy
@@ -335,10 +334,7 @@ class _Rollouts:
         self._returns = np.zeros(episodes)
         self._lengths = np.zeros(episodes, np.int64)
         self._successes = np.full(episodes, np.nan)
-        sizes = environments.sizes
-        self._frames = Frames(
-            BATCH, sizes.observation_dim, count=getattr(policy, "frames", 1), dtype=sizes.dtype
-        )
+        self._frames = frames_for(policy, BATCH, environments.sizes)
         # Of each row: its episode, and the step that comes next in it.
         self._episode = np.zeros(BATCH, np.int32)
         self._time = np.zeros(BATCH, np.int32)

@@ -6,12 +6,11 @@ from functools import partial
 
 import numpy as np
 
-from floq.acting import Plans, episode_goals, episode_seed, step_keys
+from floq.acting import Plans, episode_goals, episode_seed, frames_for, step_keys
 from floq.envs.make import Environment, spec_of
 from floq.envs.rendering import Camera, rendering_slots
 from floq.envs.slots import Slots
 from floq.evaluation import BATCH
-from floq.observations import Frames
 from floq.settings import takes_settings
 from floq.types import Policy
 
@@ -97,8 +96,7 @@ def record_episodes(
     cameras = [Camera(one, most) for one in slots.environments]
     numbers = np.full(BATCH, episodes[0], np.int32)
     numbers[:count] = episodes
-    sizes, count_frames = slots.sizes, getattr(policy, "frames", 1)
-    frames = Frames(BATCH, sizes.observation_dim, count=count_frames, dtype=sizes.dtype)
+    frames = frames_for(policy, BATCH, slots.sizes)
     seeds = np.array([episode_seed(seed, episode) for episode in episodes])
     active = np.arange(count)
     goals = episode_goals(np.array(episodes), slots.goal_count)

@@ -15,7 +15,7 @@ from tests.finished_run import MAZE
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:action_chunk=6 leaves out")
+@pytest.mark.filterwarnings("ignore:critic_chunk=6 leaves out")
 def test_everything_knows_both_lengths(maze_data, tmp_path):
     """Decisions and their discount are the critic's, the actor's plan is the policy's.
 

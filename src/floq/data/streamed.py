@@ -154,7 +154,12 @@ class StreamedDataset:
         )
 
     def with_decisions(
-        self, *, action_chunk: int = 1, n_step: int = 1, discount: float
+        self,
+        *,
+        action_chunk: int = 1,
+        n_step: int = 1,
+        discount: float,
+        setting: str = "action_chunk",
     ) -> "StreamedDataset":
         """The same data as transitions that may last several steps, as `Dataset.with_decisions`.
 
@@ -177,7 +182,7 @@ class StreamedDataset:
         lost = self.size - several._checked().size
         if lost > self.size / 10:
             warnings.warn(
-                f"action_chunk={action_chunk}, n_step={n_step} leaves out {lost:,} of "
+                f"{setting}={action_chunk}, n_step={n_step} leaves out {lost:,} of "
                 f"{self.size:,} transitions ({lost / self.size:.0%}), which have the end of their "
                 f"trajectory within the {lookahead} steps that a decision looks ahead",
                 UserWarning,

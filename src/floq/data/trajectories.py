@@ -198,7 +198,7 @@ def decisions(
 
 
 def check_decisions(
-    is_start: np.ndarray, kept: np.ndarray, *, action_chunk: int, n_step: int
+    is_start: np.ndarray, kept: np.ndarray, *, action_chunk: int, n_step: int, setting: str
 ) -> None:
     """Says what decisions of several steps leave out, and why, where it is much or all.
 
@@ -207,6 +207,7 @@ def check_decisions(
         kept: Rows from which a decision starts.
         action_chunk: Steps of a decision.
         n_step: Decisions over which rewards are summed.
+        setting: What sets the length of a chunk.
 
     Raises:
         ValueError: If none is left.
@@ -214,7 +215,7 @@ def check_decisions(
     lookahead = action_chunk * n_step
     named = [
         f"{name}={value}"
-        for name, value in (("action_chunk", action_chunk), ("n_step", n_step))
+        for name, value in ((setting, action_chunk), ("n_step", n_step))
         if value > 1
     ]
     # A trajectory is named by the number of last states before it.

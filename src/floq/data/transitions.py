@@ -67,7 +67,12 @@ class Transitions:
         return is_start
 
     def with_decisions(
-        self: Kind, *, action_chunk: int = 1, n_step: int = 1, discount: float
+        self: Kind,
+        *,
+        action_chunk: int = 1,
+        n_step: int = 1,
+        discount: float,
+        setting: str = "action_chunk",
     ) -> Kind:
         """The same data as transitions between decisions that may last several steps.
 
@@ -82,6 +87,7 @@ class Transitions:
             action_chunk: Steps that one decision lasts, 1 or more.
             n_step: Decisions over which the rewards are summed, 1 or more.
             discount: γ of a single step.
+            setting: What sets the length of a chunk, for errors.
 
         Raises:
             ValueError: If a number is below 1, or no trajectory is long enough.
@@ -97,7 +103,7 @@ class Transitions:
         total, going_on, starts = decisions(
             np.asarray(self.rewards), *flags, **steps, discount=discount
         )
-        check_decisions(is_start, starts, **steps)
+        check_decisions(is_start, starts, **steps, setting=setting)
         return dataclasses.replace(
             self,
             rewards=jnp.asarray(total),

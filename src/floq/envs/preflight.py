@@ -289,8 +289,8 @@ def _played_by(worker: Worker, spec: EnvironmentSpec, sizes: Sizes) -> Sequence[
         found = worker.started(time.monotonic() + _START_SECONDS)
         if found != sizes:
             raise ValueError(
-                f"environment {spec.id!r} has other sizes in a worker process, {found[:2]}, than "
-                f"here, {sizes[:2]}: {WAY_OUT}"
+                f"environment {spec.id!r} has other sizes in a worker process, {tuple(found)}, "
+                f"than here, {tuple(sizes)}: {WAY_OUT}"
             )
         worker.send(RESET, slot, np.array([[_SEED, 0]], np.uint32))
         (first,) = worker.receive(RESET, 1, time.monotonic() + _STEP_SECONDS)

@@ -62,19 +62,26 @@ def play(
     )
 
 
-def film(run: Run, played: Sequence[Recording], *, policy_seed: int | None = None) -> np.ndarray:
+def film(
+    run: Run,
+    played: Sequence[Recording],
+    *,
+    policy_seed: int | None = None,
+    views: Sequence[probe.RolloutView] = (),
+) -> np.ndarray:
     """Episodes side by side with the learned value below, uint8 [frames, height, width, 3].
 
     Args:
         run: The run.
         played: The episodes, with frames.
         policy_seed: Which of the run's seeds acted; the first by default.
+        views: The learned value along each, if somebody has looked at it already.
     """
     own = run.config.seeds[0] if policy_seed is None else policy_seed
     critic, values = probe.judge_of(run, own), None
     if critic is not None:
         discount = run.config.config.discount
-        views = [
+        views = views or [
             # A strip of the film shows no more of them.
             probe.rollout_view(
                 critic, run.policy_of(own), one, discount=discount, points=_VIDEO_POINTS
@@ -141,19 +148,17 @@ def pictures(run: Run) -> Iterator[tuple[str, np.ndarray]]:
         return
     played = play(run, _EPISODES)
     critic = probe.judge_of(run, run.config.seeds[0])
+    views = _views(run, critic, played)
     if critic is not None:
         maze = _maze(run, critic, played[0])
         if maze is not None:
             yield "report/value map", figures.to_array(figures.value_map(maze))[None]
-        view = probe.rollout_view(
-            critic, run.policy, played[0], discount=run.config.config.discount
-        )
-        yield "report/value along", figures.to_array(figures.value_along(view))[None]
+        yield "report/value along", figures.to_array(figures.value_along(views[0]))[None]
     if isinstance(critic, FlowCritic):
         flow = probe.rollout_flow_view(critic, run.policy, played[0])
         yield "report/flow", figures.to_array(figures.flow_trajectories(flow))[None]
     if played[0].frames is not None:
-        yield "rollout", film(run, played)
+        yield "rollout", film(run, played, views=views)
 
 
 def rollout_sections(run: Run) -> list[str]:
@@ -166,11 +171,12 @@ def rollout_sections(run: Run) -> list[str]:
         reason = str(error) if known else f"The policy cannot be played here: {error}"
         return [page.section(title, page.paragraph(reason, kind="missing")) for title in titles]
     critic = probe.judge_of(run, run.config.seeds[0])
-    frames = _frames_section(titles[1], run, played)
+    views = _views(run, critic, played)
+    frames = _frames_section(titles[1], run, played, views)
     if critic is None:
         missing = page.paragraph(f"{run.config.algorithm} has no critic.", kind="missing")
         return [page.section(titles[0], missing), frames, page.section(titles[2], missing)]
-    value = _value_section(titles[0], run, critic, played[0])
+    value = _value_section(titles[0], run, critic, played[0], views[0])
     if not isinstance(critic, FlowCritic):
         missing = page.paragraph(f"A {type(critic).__name__} is no flow.", kind="missing")
         return [value, frames, page.section(titles[2], missing)]
@@ -194,13 +200,23 @@ def _flow_section(title: str, run: Run, critic: FlowCritic, recording: Recording
     )
 
 
+def _views(run: Run, critic: Critic | None, played: Sequence[Recording]) -> list[probe.RolloutView]:
+    """The learned value along each episode; none without a critic."""
+    if critic is None:
+        return []
+    discount = run.config.config.discount
+    return [probe.rollout_view(critic, run.policy, one, discount=discount) for one in played]
+
+
 def _maze(run: Run, critic: Critic, recording: Recording) -> probe.MazeView | None:
     environment = run.config.environment
     assert environment is not None
     return probe.maze_view(critic, run.policy, recording, environment, seed=ROLLOUT_SEED)
 
 
-def _value_section(title: str, run: Run, critic: Critic, recording: Recording) -> str:
+def _value_section(
+    title: str, run: Run, critic: Critic, recording: Recording, view: probe.RolloutView
+) -> str:
     parts = [page.paragraph(_VALUE_NOTE, kind="note")]
     maze = _maze(run, critic, recording)
     if maze is not None:
@@ -211,7 +227,6 @@ def _value_section(title: str, run: Run, critic: Critic, recording: Recording) -
         words = "learned value over the maze"
         parts.append(page.image(picture, description=words, shrinks=True))
         parts.append(page.paragraph(note))
-    view = probe.rollout_view(critic, run.policy, recording, discount=run.config.config.discount)
     picture = figures.to_svg(figures.value_along(view))
     parts.append(page.image(picture, description="learned value along the rollout"))
     if view.outcomes is None:
@@ -224,7 +239,9 @@ def _value_section(title: str, run: Run, critic: Critic, recording: Recording) -
     return page.section(title, *parts)
 
 
-def _frames_section(title: str, run: Run, played: Sequence[Recording]) -> str:
+def _frames_section(
+    title: str, run: Run, played: Sequence[Recording], views: Sequence[probe.RolloutView]
+) -> str:
     recording = played[0]
     length = len(recording.actions)
     outcome = {True: ", with success", False: ", without success", None: ""}[recording.success]
@@ -239,8 +256,8 @@ def _frames_section(title: str, run: Run, played: Sequence[Recording]) -> str:
         parts.append(page.paragraph(f"No pictures: {recording.no_frames}.", kind="missing"))
         return page.section(title, *parts)
     words = f"{page.count(len(played), 'episode')} side by side, as they go"
-    parts.append(page.video(encoded(film(run, played), "webp"), description=words))
-    if probe.judge_of(run, run.config.seeds[0]) is not None:
+    parts.append(page.video(encoded(film(run, played, views=views), "webp"), description=words))
+    if views:
         parts.append(page.paragraph("Below each episode is V(s) along it, on one scale."))
     chosen = np.unique(np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int))
     stills = [

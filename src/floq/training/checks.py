@@ -20,6 +20,35 @@ from floq.training.devices import device_grid
 _LIMIT = 2**31
 
 
+def check_phases(
+    config: Any,
+    seeds: Sequence[int],
+    steps: int,
+    online: Online | None,
+    spec: EnvironmentSpec | None,
+    *,
+    has_data: bool,
+    processes: int | None,
+) -> None:
+    """Refuses settings that no run can have, or that do not go with each other.
+
+    Args:
+        config: The algorithm's settings.
+        seeds: The seeds.
+        steps: Updates on data alone.
+        online: What follows in the environment.
+        spec: The environment.
+        has_data: Whether there is any.
+        processes: Processes that step environments.
+
+    Raises:
+        ValueError: If there are such.
+    """
+    check_numbers(seeds, steps, online, processes=processes)
+    check_online(config, online, spec, has_data=has_data, offline_steps=steps)
+    check_devices(config, seeds, online, offline_steps=steps)
+
+
 def check_numbers(
     seeds: Sequence[int], steps: int, online: Online | None, *, processes: int | None
 ) -> None:

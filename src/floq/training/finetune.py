@@ -26,7 +26,7 @@ from floq.runs.run import Run
 from floq.runs.states import states_template
 from floq.settings import takes_settings
 from floq.training.callbacks import Callback
-from floq.training.checks import check_devices, check_numbers, check_online
+from floq.training.checks import check_phases
 from floq.training.preparation import (
     as_decisions,
     with_environment,
@@ -89,24 +89,16 @@ def finetune(
     source = run.directory if isinstance(run, Run) else user_path(run)
     loggers = find_loggers(loggers)
     former = read_config(source)
-    if former.goals is not None:
-        raise ValueError(
-            f"{source} has learned to reach goals, which are drawn from data: go on there with "
-            f"`{command('resume', source)} --steps N`."
-        )
-    if former.online is not None:
-        raise ValueError(
-            f"{source} has trained in its environment already: go on with "
-            f"`{command('resume', source)} --online-steps N`, where N counts those that are "
-            "done."
-        )
+    _refuse_other_ways(source, former)
     online = Online(steps=steps) if online is None else online
     spec = former.environment if env is None else spec_of(env)
     checkpoint = _newest(source, former)
     needs_data = online.buffer != "online"
-    check_numbers(former.seeds, checkpoint.step, online, processes=processes)
-    check_devices(former.config, former.seeds, online, offline_steps=checkpoint.step)
-    check_online(former.config, online, spec, has_data=True, offline_steps=checkpoint.step)
+    check_phases(
+        *(former.config, former.seeds, checkpoint.step, online, spec),
+        has_data=True,
+        processes=processes,
+    )
     former = with_environment(former, env, processes=processes)
     data = None
     if needs_data:
@@ -136,6 +128,21 @@ def finetune(
             progress=progress,
             callbacks=callbacks,
             loggers=loggers,
+        )
+
+
+def _refuse_other_ways(source: Path, former: RunConfig) -> None:
+    """Refuses runs that go on in another way."""
+    if former.goals is not None:
+        raise ValueError(
+            f"{source} has learned to reach goals, which are drawn from data: go on there with "
+            f"`{command('resume', source)} --steps N`."
+        )
+    if former.online is not None:
+        raise ValueError(
+            f"{source} has trained in its environment already: go on with "
+            f"`{command('resume', source)} --online-steps N`, where N counts those that are "
+            "done."
         )
 
 

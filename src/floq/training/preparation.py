@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from floq.acting import check_goals
 from floq.algorithms.common import data_chunk, frames_of
 from floq.algorithms.normalization import Normalization
 from floq.data.dataset import Dataset
@@ -16,6 +17,7 @@ from floq.data.streamed import Data, StreamedDataset
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
 from floq.runs.directory import RunConfig
+from floq.runs.settings import Schedule
 from floq.training.checks import lookahead
 from floq.training.goals import with_goals
 from floq.training.hosts import is_first
@@ -156,7 +158,10 @@ def as_decisions(dataset: Set, config: Any) -> Set:
         )
     if chunk > 1 or config.n_step > 1:
         dataset = dataset.with_decisions(
-            action_chunk=chunk, n_step=config.n_step, discount=config.discount
+            action_chunk=chunk,
+            n_step=config.n_step,
+            discount=config.discount,
+            setting="action_chunk" if chunk == config.action_chunk else "critic_chunk",
         )
     if isinstance(dataset, StreamedDataset):
         return dataset
@@ -174,25 +179,35 @@ def as_decisions(dataset: Set, config: Any) -> Set:
 
 
 def check_environment(
-    spec: EnvironmentSpec, dataset: Data | GoalDataset | None, *, processes: int | None
-) -> Checked:
-    """Tries a new run's environment, and relates its actions to those of the data.
+    spec: EnvironmentSpec | None,
+    dataset: Data | GoalDataset | None,
+    schedule: Schedule,
+    *,
+    processes: int | None,
+) -> Checked | None:
+    """Tries a new run's environment, if it has one, and relates its actions to those of the data.
 
     Args:
         spec: The environment.
         dataset: The data, if there is any.
+        schedule: How many episodes an evaluation plays.
         processes: Processes that will step environments; with 0 none is started here either.
 
     Raises:
-        ValueError: If something of it fails, or it cannot be the one that the data comes from.
+        ValueError: If something of it fails, it cannot be the one that the data comes from, or its
+            goals would not count alike.
     """
-    return preflight(
+    if spec is None:
+        return None
+    found = preflight(
         spec,
         sizes=None if dataset is None else dataset.shown,
         bounds=None if dataset is None else action_bounds(dataset),
         is_related=dataset is None,
         in_worker=processes != 0 and is_first(),
     )
+    check_goals(schedule.evaluation_episodes, found.goal_count)
+    return found
 
 
 def action_bounds(

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from floq.acting import check_goals
 from floq.algorithms import algorithm_of, find_algorithm
 from floq.data.goal_dataset import GoalDataset
 from floq.data.goals import Goals
@@ -33,7 +32,7 @@ from floq.training.checks import (
     check_devices,
     check_extension,
     check_numbers,
-    check_online,
+    check_phases,
     check_policies,
     check_task_of,
     extended,
@@ -136,22 +135,18 @@ def train(
     name, algorithm = algorithm_of(config)
     seeds = (seed,) if seeds is None else tuple(seeds)
     spec = with_goals(None if env is None else spec_of(env), goals, online)
-    check_numbers(seeds, steps, online, processes=processes)
-    check_online(config, online, spec, has_data=dataset is not None, offline_steps=steps)
-    check_devices(config, seeds, online, offline_steps=steps)
+    has_data = dataset is not None
+    check_phases(config, seeds, steps, online, spec, has_data=has_data, processes=processes)
     task = check_task_of(task, env, has_goals=goals is not None)
     check_policies(schedule, name, spec)
     in_memory = why_in_memory(online, goals, is_normalized=normalize_observations)
     dataset, noted = read_dataset(dataset, in_memory=in_memory)
-    normalization = normalization_of(dataset, goals) if normalize_observations else None
-    fingerprint = None if dataset is None else dataset.fingerprint()
     source = None if dataset is None else as_goals(dataset, config, goals)
-    environment = None if spec is None else check_environment(spec, source, processes=processes)
-    check_goals(schedule.evaluation_episodes, environment.goal_count if environment else 0)
+    environment = check_environment(spec, source, schedule, processes=processes)
     statistics = statistics_of(config, source, environment, reward_range)
-    # What the networks refuse, such as rewards that are all equal, is refused before a folder is
-    # made.
+    # What networks refuse, as rewards that are all equal, is refused before there is a folder.
     states_template(algorithm, config, statistics, seeds)
+    own_bounds = environment.bounds if source is None and environment else action_bounds(source)
     run_config = RunConfig(
         algorithm=name,
         config=config,
@@ -161,27 +156,19 @@ def train(
         steps=steps,
         online=online,
         schedule=schedule,
-        fingerprint=fingerprint,
+        fingerprint=None if dataset is None else dataset.fingerprint(),
         statistics=statistics,
-        data=noted.data,
-        reading=noted.reading,
+        **noted._asdict(),
         parts=source.parts(config.batch_size) if isinstance(source, StreamedDataset) else None,
-        action_bounds=(
-            environment.bounds if source is None and environment else action_bounds(source)
-        ),
-        normalization=normalization,
+        action_bounds=own_bounds,
+        normalization=normalization_of(dataset, goals) if normalize_observations else None,
         goals=goals,
     )
     # From here on a signal saves: also one that comes before the first update is compiled.
     check_agreement(config_bytes(run_config), what="settings or data")
     with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:
-        return go_through_phases(
-            *(files, run_config, source),
-            processes=processes,
-            progress=progress,
-            callbacks=callbacks,
-            loggers=loggers,
-        )
+        told = {"progress": progress, "callbacks": callbacks, "loggers": loggers}
+        return go_through_phases(files, run_config, source, processes=processes, **told)
 
 
 @takes_settings("steps", "online_steps", "processes")
@@ -314,9 +301,7 @@ def go_through_phases(
             f"{files.path} has lost the checkpoint that it began with: fine-tune the former run "
             "again, in another directory."
         )
-    evaluator = None
-    if config.environment is not None and files.writes:
-        evaluator = Evaluator(config.environment, processes=processes)
+    evaluator = _evaluator(files, config, processes)
     start = 0 if checkpoint is None else checkpoint.step
     with (
         Following(loggers if files.writes else (), files.path) as following,
@@ -358,6 +343,13 @@ def go_through_phases(
             state = run_phase(online, done, is_saved=is_saved)
             online.check_learned()
         return _finished(files, config, state, following)
+
+
+def _evaluator(files: RunDirectory, config: RunConfig, processes: int | None) -> Evaluator | None:
+    """What plays in the run's environment, in the process that writes."""
+    if config.environment is None or not files.writes:
+        return None
+    return Evaluator(config.environment, processes=processes)
 
 
 def _finished(files: RunDirectory, config: RunConfig, state: Any, following: Following) -> Run:

@@ -109,8 +109,8 @@ def chosen_parts(
     if images:
         others = [name for name in sorted(forms) if name not in images]
         raise ValueError(
-            f"{source}: {images[0]} holds images, uint8 {forms[images[0]][0]}, which floq's "
-            "networks do not take: choose other parts by observation_keys "
+            f"{source}: {images[0]} holds images, uint8 {forms[images[0]][0]}, which floq reads "
+            "from npz files and arrays alone: choose other parts by observation_keys "
             f"(--observation-keys {' '.join(others) or '…'})"
         )
     return sorted(names, key=_in_order)
