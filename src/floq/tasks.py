@@ -45,6 +45,8 @@ _MANIPULATION = {
     "puzzle-4x5": 99,
     "puzzle-4x6": 115,
 }
+GOALS_OF_A_TASK = 5
+"""Goals at which OGBench evaluates a policy on each of its datasets."""
 _IMAGE = ObservationForm((Part("", (64, 64, 3)),))
 _DOMAINS = {
     **{
@@ -217,6 +219,6 @@ def unknown_task(name: str, *, has_goals: bool = False) -> str:
     if "singletask" not in name and not has_goals:
         hint += (
             " A dataset has no reward of its own: name one of its single tasks, or learn to reach "
-            "goals (--goals)."
+            "goals (--goals; in a sweep, a table [goals])."
         )
     return f"no task is named {name!r}: {hint}"

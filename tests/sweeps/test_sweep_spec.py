@@ -47,6 +47,9 @@ def test_a_grid_has_every_combination_once(tmp_path):
         (("steps = 20\n", "steps = 20.5\n"), "steps is 20.5.* whole number"),
         (("batch_size = 4", "batch_size.few = 4"), "batch_size is one value: .* {'few': 4}"),
         (("algorithms.floq", "algorithms.flok"), "flok"),
+        (("singletask-task1-v0", "v0"), r"table \[goals\]"),
+        (("steps = 20", "steps = 20\ngoals = {}"), "no task is to reach any"),
+        (("steps = 20", "steps = 20\nreward = 'none'"), "reward is 'none'"),
     ],
 )
 def test_what_cannot_be_is_named_before_anything_starts(change, named, tmp_path):
@@ -54,6 +57,22 @@ def test_what_cannot_be_is_named_before_anything_starts(change, named, tmp_path)
     path = write(tmp_path, sweep_files.SPEC.replace(*change, 1))
     with pytest.raises(ValueError, match=named):
         forecast(read_spec(path), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ("goals = {}", "evaluation_episodes is 1, .*5 goals of pointmaze-medium-navigate-v0"),
+        ("goals = { value_goals = [1, 1, 1] }", "goals: value_goals is"),
+        ("goals = {}\nreward = 'sparse'", "'sparse', and pointmaze-medium-navigate-v0 has no"),
+    ],
+)
+def test_goals_and_rewards_must_suit_the_tasks(more, named, tmp_path):
+    """What a task to reach goals cannot have is refused before anything starts."""
+    text = sweep_files.SPEC.replace("singletask-task1-v0", "v0", 1)
+    path = write(tmp_path, text.replace("steps = 20", f"steps = 20\n{more}", 1))
+    with pytest.raises(ValueError, match=named):
+        read_spec(path)
 
 
 def test_whole_floats_are_whole_numbers(tmp_path):
@@ -149,3 +168,18 @@ def test_an_update_is_counted_for_every_kind_of_algorithm(algorithm):
         for size in (64, 128)
     )
     assert 1.7 * once < twice < 2 * once
+
+
+def test_settings_of_all_algorithms_give_way_to_each_ones_own(tmp_path):
+    """[settings] holds where an algorithm sets and varies nothing else."""
+    text = sweep_files.SPEC.replace(
+        "[schedule]", "[settings]\nbatch_size = 7\ndiscount = 0.9\n\n[schedule]", 1
+    )
+    text += "\n[algorithms.fql.grid]\ndiscount = [0.5]\n"
+    configs = {
+        run.label: run.config for run in forecast(read_spec(write(tmp_path, text)), tmp_path)
+    }
+    assert [(configs[name].batch_size, configs[name].discount) for name in ("floq", "fql")] == [
+        (4, 0.9),
+        (7, 0.5),
+    ]

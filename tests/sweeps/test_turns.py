@@ -37,6 +37,37 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_goals_and_sparse_rewards_are_swept(folder, capsys):
+    """A dataset's goals as a task; a task with sparse rewards, which is another row in the table.
+
+    A sweep that changes either of them later is refused, as its runs are of the former.
+    """
+    dataset = "pointmaze-medium-navigate-v0"
+    reach = SPEC.replace(TASK, dataset).replace("episodes = 1", "episodes = 5")
+    reach = reach.replace("seeds = [0, 1]", "seeds = [0]\ngoals = { policy_future = 'geometric' }")
+    sparse = SPEC.replace("seeds = [0, 1]", "seeds = [0]\nreward = 'sparse'")
+    for name, text, task in (("reach", reach, dataset), ("few", sparse, f"{TASK} (sparse)")):
+        (folder / f"{name}.toml").write_text(text)
+        assert main(["sweep", f"{name}.toml"]) == 0
+        rows = read_table(folder / "runs" / name / "table.csv")
+        assert [(row.task, row.status, row.success is None) for row in rows] == [
+            (task, "finished", False)
+        ]
+    config = read_config(folder / "runs" / "reach" / f"{dataset}-floq-seed0")
+    assert config.goals.policy_future == "geometric"
+    environment = read_config(folder / "runs" / "few" / f"{TASK}-floq-seed0").environment
+    assert environment.kwargs == {"reward": "sparse"}
+    capsys.readouterr()
+    for name, old, new, named in (
+        ("reach", "geometric", "uniform", "goals.policy_future was geometric, is uniform"),
+        ("few", "sparse", "dense", "reward was sparse, is dense"),
+    ):
+        path = folder / f"{name}.toml"
+        path.write_text(path.read_text().replace(old, new))
+        assert main(["sweep", f"{name}.toml"]) == 2
+        assert named in capsys.readouterr().err
+
+
 def runs(folder):
     """The newest step of each run that is begun, in the order of their names."""
     paths = sorted((folder / "runs" / "small").glob("*/config.json"))

@@ -14,7 +14,7 @@ from floq.critics import (
     ScalarCriticConfig,
 )
 from floq.studies.distilled import DistilledCriticConfig
-from floq.studies.readings import FeatureNorm, ReadAtSteps, ReadStale, ReadValues
+from floq.studies.readings import FeatureNorm, ReadAtSteps, ReadStale, ReadValues, Spread
 from floq.studies.study import FLOPS, Base, Study, Variant
 
 _STEPS = (1, 2, 4, 8, 16)
@@ -263,6 +263,36 @@ def _less_work(base: Base) -> list[Variant]:
     return [variant for variant in variants + coarse if not base.brief or variant.name in kept]
 
 
+def _strata(base: Base) -> list[Variant]:
+    embeddings: dict[str, dict[str, Any]] = {
+        "histogram": {},
+        "z itself": {"value_embedding": "scalar", "time_embedding": "identity"},
+    }
+    panels: dict[str, tuple[str, str, tuple[int | float, ...]]] = {
+        "κ": ("noise_coverage", "width κ of the noise interval", (0.03, 0.1, 0.25, 0.5, 1.0)),
+        "m": ("noise_samples", "noise samples m", (2, 8, 16)),
+        "K": ("integration_steps", "integration steps K", (1, 16)),
+    }
+    if base.brief:
+        panels = {"κ": (*panels["κ"][:2], (0.1, 0.5))}
+    flows = [
+        base.variant(
+            f"{line}, {sign}={value:g}",
+            _flow(base, **{field: value, "sampling": sampling}, **embedding),
+            probes=(Spread(),),
+            panel=panel,
+            line=line,
+            place=value,
+        )
+        for sign, (field, panel, values) in panels.items()
+        for name, embedding in embeddings.items()
+        for sampling in ("independent", "strata")
+        for line in (f"{name}, {sampling}",)
+        for value in values
+    ]
+    return [*flows, *(() if base.brief else (base.variant("dense", base.scalar, line="dense"),))]
+
+
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
@@ -324,6 +354,13 @@ STUDIES: dict[str, Study] = {
             "flow that is distilled, or bits of the factors of matrix products?",
             _less_work,
             reference="as published",
+        ),
+        Study(
+            "strata",
+            "What do starts and times from strata do, and when does a flow use the start z that "
+            "it is given?",
+            _strata,
+            reference="histogram, independent, κ=0.1",
         ),
     )
 }

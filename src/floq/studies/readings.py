@@ -113,5 +113,21 @@ class FeatureNorm:
         return jnp.mean(jnp.linalg.norm(features, axis=-1))
 
 
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """How far apart each member of a flow carries the starts of a pair, as a share of theirs."""
+
+    name: str = "spread"
+
+    def __call__(self, reader: Reader) -> Float[Array, ""]:
+        """The deviation of the ends over that of the starts; 0 of a critic that reads no noise."""
+        critic = reader.critic
+        if not isinstance(critic, FlowCritic):
+            return jnp.zeros(())
+        ends = critic.return_samples(reader.observations, reader.actions, reader.noise)
+        widths = [jnp.mean(jnp.var(points, axis=-1)) for points in (ends, reader.noise)]
+        return jnp.sqrt(widths[0] / widths[1])
+
+
 Reading = ReadValues | ReadAtSteps | ReadStale
-Probe = FeatureNorm
+Probe = FeatureNorm | Spread

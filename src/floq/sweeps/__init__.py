@@ -68,11 +68,11 @@ def sweep(
     directory.mkdir(parents=True, exist_ok=True)
     with hold(directory, what="running a sweep"):
         queue = Queue(spec, directory)
-        for task in {run.task for run in queue.left}:
-            if task in spec.data:
-                spec.data[task].check(f"data.{task}")
+        for run in {run.task: run for run in queue.left}.values():
+            if run.data is not None:
+                run.data.check(f"data.{run.task}")
             else:
-                require_task(task)
+                require_task(run.task, has_goals=run.goals is not None)
         count = {"ended": 0}
 
         def note(run: PlannedRun, failure: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from floq.algorithms.common import data_chunk, frames_of
 from floq.compute import update_flops
+from floq.data.goals import Goals
 from floq.data.paths import dataset_name
 from floq.observations import ObservationForm
 from floq.sweeps.plan import standing
@@ -77,7 +78,7 @@ def estimate(spec: Spec, directory: Path) -> list[Estimate]:
         key = run.task if run.data else dataset_name(run.task), run.label, settings
         if key not in parts:
             own = run.data and _flops(run.config, run.data.sizes, None)
-            gflops = (own or task_flops(run.config, run.task)) / 1e9
+            gflops = (own or task_flops(run.config, run.task, run.goals)) / 1e9
             parts[key] = Estimate(*key, gflops, spec.cost.gflops_per_second)
         part, found = parts[key], standing(directory, run)
         part.runs += 1
@@ -87,13 +88,17 @@ def estimate(spec: Spec, directory: Path) -> list[Estimate]:
     return list(parts.values())
 
 
-def task_flops(config: Any, task: str) -> float:
+def task_flops(config: Any, task: str, goals: Goals | None = None) -> float:
     """Floating-point operations of one update of one seed on a task, whose data need not be there.
 
     Raises:
-        ValueError: If there is no such task.
+        ValueError: If there is no such task, or an observation lacks a goal's entries.
     """
-    return _flops(config, task_sizes(task), task_form(task))
+    observation_dim, action_dim = task_sizes(task)
+    if goals is not None:
+        goals.check_entries(observation_dim)
+        observation_dim += goals.goal_dim(observation_dim)
+    return _flops(config, (observation_dim, action_dim), task_form(task))
 
 
 def _flops(config: Any, sizes: tuple[int, int], form: ObservationForm | None) -> float:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from floq.algorithms import find_algorithm
+from floq.data.goals import Goals
 from floq.envs.make import spec_of
 from floq.plugins import import_plugins, imported_plugins
 from floq.runs.directory import CONFIG
@@ -49,6 +50,8 @@ def describe_job(
             "directory": str(directory / run.name),
             "data": str(data),
             "task": run.task,
+            "reward": run.reward,
+            "goals": to_json(run.goals),
             "own": to_json(run.data),
             "algorithm": run.algorithm,
             "config": to_json(run.config),
@@ -95,9 +98,14 @@ def do_job(text: str) -> str:
 
 def _train(job: dict) -> None:
     directory = Path(job["directory"])
+    task = goals = None
     if job["own"] is None:
-        env, is_normalized = job["task"], False
-        dataset, built = load_task(env, directory=Path(job["data"]))
+        task, is_normalized = job["task"], False
+        goals = from_json(Goals | None, job["goals"])
+        dataset, built = load_task(
+            task, directory=Path(job["data"]), reward=job["reward"], goals=goals
+        )
+        env = spec_of(built)
         built.close()
     else:
         own = from_json(OwnData, job["own"])
@@ -112,6 +120,8 @@ def _train(job: dict) -> None:
         from_json(find_algorithm(job["algorithm"]).Config, job["config"]),
         dataset,
         env=env,
+        task=task,
+        goals=goals,
         seeds=job["seeds"],
         steps=job["steps"],
         directory=directory,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.algorithms import algorithm_of
+from floq.data.goals import Goals
 from floq.presets.methods import find_preset
 from floq.runs.checkpoint import checkpoint_paths, step_of
 from floq.runs.directory import CONFIG, complete_files, read_config
@@ -17,6 +18,7 @@ from floq.settings import to_json
 from floq.sweeps.own_data import OwnData
 from floq.sweeps.settings import flat, replace_settings, setting, spelled
 from floq.sweeps.spec import Method, Spec
+from floq.tasks import goal_task_names
 
 _LONGEST_NAME = 200
 
@@ -37,6 +39,8 @@ class PlannedRun:
         steps: Updates in all.
         schedule: What training does at which updates.
         data: The data of one's own that `task` names, if it does.
+        reward: The task's own rewards, or sparse ones.
+        goals: Where goals come from, if the task is to reach them.
     """
 
     name: str
@@ -50,6 +54,13 @@ class PlannedRun:
     steps: int
     schedule: Schedule
     data: OwnData | None = None
+    reward: str = "dense"
+    goals: Goals | None = None
+
+    @property
+    def shown_task(self) -> str:
+        """The task in tables: with sparse rewards it is another one, of other figures."""
+        return f"{self.task} (sparse)" if self.reward == "sparse" else self.task
 
 
 class Standing(NamedTuple):
@@ -110,6 +121,8 @@ def runs_of(
             steps=spec.steps,
             schedule=spec.schedule,
             data=spec.data.get(task),
+            reward=spec.reward,
+            goals=spec.goals if task in goal_task_names() else None,
         )
         for seeds in spec.packs
     ]
@@ -127,7 +140,7 @@ def method_config(task: str | None, method: Method, varied: Mapping[str, Any]) -
         raise ValueError(f"algorithms.{method.label}: {error}") from error
     part = "search" if method.space else "grid"
     config = replace_settings(
-        published, method.settings, name=f"algorithms.{method.label}.settings"
+        published, method.settings, name=f"settings of algorithms.{method.label}"
     )
     return replace_settings(config, varied, name=f"algorithms.{method.label}.{part}")
 
@@ -159,6 +172,10 @@ def _refuse_another(path: Path, run: PlannedRun) -> None:
     wanted = _identity(run.algorithm, run.config, task, run.seeds, run.schedule)
     if run.data is not None:
         had, wanted = had | run.data.identity_of(found), wanted | run.data.identity
+    else:
+        kwargs = found.environment.kwargs if found.environment else {}
+        had |= flat({"reward": kwargs.get("reward", "dense"), "goals": to_json(found.goals)})
+        wanted |= flat({"reward": run.reward, "goals": to_json(run.goals)})
     changes = differences(had, wanted)
     if found.steps > run.steps:
         changes.append(f"steps was {found.steps}, is {run.steps} (only more can be asked for)")

@@ -5,13 +5,14 @@ import fnmatch
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from floq.data.goals import Goals
 from floq.disk import user_path
 from floq.runs.settings import Schedule
 from floq.sweeps.own_data import OwnData, read_own_data
 from floq.sweeps.settings import as_table, check_label, flat, read_part
-from floq.tasks import task_names, unknown_task
+from floq.tasks import GOALS_OF_A_TASK, goal_task_names, task_names, unknown_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Method:
     Attributes:
         label: What it is called in names of runs and in tables.
         preset: The algorithm whose published settings for each task are the start.
-        settings: What replaces them, by dotted name.
+        settings: What replaces them, by dotted name: those of all methods, and its own.
         grid: Values of each setting that is varied: every combination is run.
         space: What a search varies; a method has this or a grid.
     """
@@ -139,8 +140,10 @@ class Spec:
     """A sweep: every task with every method, setting and seed.
 
     Attributes:
-        tasks: Names of floq's tasks, and of `data`.
+        tasks: Names of floq's tasks, of datasets whose goals are the task, and of `data`.
         data: Data of one's own, by the names that stand among the tasks.
+        reward: The tasks' own rewards, or sparse ones, as in `floq.load_task`.
+        goals: Where goals come from, on tasks that are to reach them.
         methods: The algorithms with their settings.
         seeds: The seeds.
         seeds_per_run: Seeds that train side by side in one program, and in one run directory.
@@ -153,6 +156,8 @@ class Spec:
 
     tasks: tuple[str, ...]
     data: Mapping[str, OwnData]
+    reward: Literal["dense", "sparse"]
+    goals: Goals
     methods: tuple[Method, ...]
     seeds: tuple[int, ...]
     seeds_per_run: int
@@ -182,6 +187,9 @@ class _Document:
     steps: int
     seeds: tuple[int, ...] = (0,)
     seeds_per_run: int = 1
+    settings: Any = dataclasses.field(default_factory=dict)
+    reward: Literal["dense", "sparse"] = "dense"
+    goals: Any = None
     data: Any = dataclasses.field(default_factory=dict)
     schedule: Any = dataclasses.field(default_factory=dict)
     resources: Any = dataclasses.field(default_factory=dict)
@@ -217,8 +225,9 @@ def read_spec(path: str | Path) -> Spec:
     except ValueError as error:
         raise ValueError(f"{path} is not TOML: {error}.") from error
     document = read_part(_Document, content, str(path))
+    shared = flat(as_table(document.settings, f"{path}: settings"))
     methods = tuple(
-        _method(label, table, f"{path}: algorithms.{label}")
+        _method(label, table, f"{path}: algorithms.{label}", shared=shared)
         for label, table in as_table(document.algorithms, f"{path}: algorithms").items()
     )
     if not methods:
@@ -247,9 +256,14 @@ def read_spec(path: str | Path) -> Spec:
     schedule = read_part(Schedule, document.schedule, f"{path}: schedule")
     for name, own in data.items():
         _check_own(f"{path}: data.{name}", own, searched, schedule)
+    tasks = _tasks(document.tasks, list(data), str(path), has_goals=document.goals is not None)
+    goals = read_part(Goals, document.goals or {}, f"{path}: goals")
+    _check_rewards(document, tasks, schedule, path)
     return Spec(
-        tasks=_tasks(document.tasks, list(data), str(path)),
+        tasks=tasks,
         data=data,
+        reward=document.reward,
+        goals=goals,
         methods=methods,
         seeds=document.seeds,
         seeds_per_run=document.seeds_per_run,
@@ -261,9 +275,11 @@ def read_spec(path: str | Path) -> Spec:
     )
 
 
-def _tasks(patterns: tuple[str, ...], own: list[str], path: str) -> tuple[str, ...]:
+def _tasks(
+    patterns: tuple[str, ...], own: list[str], path: str, *, has_goals: bool
+) -> tuple[str, ...]:
     """The tasks that the patterns name, in order, each once."""
-    known = [*task_names(), *own]
+    known = [*task_names(), *(goal_task_names() if has_goals else ()), *own]
     found: dict[str, None] = {}
     for pattern in patterns:
         matches = fnmatch.filter(known, pattern)
@@ -292,6 +308,30 @@ def _check_own(name: str, own: OwnData, searched: list[str], schedule: Schedule)
         raise ValueError(f"{name} has no env, and schedule.evaluate_bc is true: give one.")
 
 
+def _check_rewards(
+    document: _Document, tasks: tuple[str, ...], schedule: Schedule, path: Path
+) -> None:
+    """Refuses sparse rewards where there are no dense ones, and goals that nobody pursues."""
+    pursued = [task for task in tasks if task in goal_task_names()]
+    without = [*pursued, *(task for task in tasks if task in document.data)]
+    if document.reward == "sparse" and without:
+        raise ValueError(
+            f"{path}: reward is 'sparse', and {without[0]} has no rewards of OGBench's: sweep it "
+            "by a file of its own, without the key."
+        )
+    if document.goals is not None and not pursued:
+        raise ValueError(
+            f"{path}: there is a table [goals], and no task is to reach any: name a dataset among "
+            f"the tasks, such as {goal_task_names()[0]!r}, or leave the table out."
+        )
+    if pursued and schedule.evaluation_episodes % GOALS_OF_A_TASK:
+        raise ValueError(
+            f"{path}: schedule.evaluation_episodes is {schedule.evaluation_episodes}, and the "
+            f"{GOALS_OF_A_TASK} goals of {pursued[0]} take turns: give a multiple of "
+            f"{GOALS_OF_A_TASK}, so that each counts alike."
+        )
+
+
 def _check_seeds(document: _Document, path: Path) -> None:
     seeds = document.seeds
     if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**31 for seed in seeds):
@@ -303,7 +343,7 @@ def _check_seeds(document: _Document, path: Path) -> None:
         raise ValueError(f"{path}: seeds_per_run is {document.seeds_per_run}: give 1 or more.")
 
 
-def _method(label: str, given: Any, name: str) -> Method:
+def _method(label: str, given: Any, name: str, *, shared: Mapping[str, Any]) -> Method:
     check_label(label, name)
     table = read_part(_MethodTable, given, name)
     grid = flat(as_table(table.grid, f"{name}.grid"))
@@ -316,10 +356,11 @@ def _method(label: str, given: Any, name: str) -> Method:
             raise ValueError(f"{name}.grid.{key} is {values!r}: give a list of values to try.")
     for key in settings.keys() & (grid.keys() | space.keys()):
         raise ValueError(f"{name} both sets and varies {key}: leave one out.")
+    shared = {key: value for key, value in shared.items() if key not in grid.keys() | space.keys()}
     return Method(
         label,
         table.preset or label,
-        settings,
+        {**shared, **settings},
         {key: tuple(values) for key, values in grid.items()},
         space,
     )

@@ -23,7 +23,7 @@ class SweepRow(NamedTuple):
 
     Attributes:
         run: The run's directory in the sweep's.
-        task: The task, or the name of data of one's own.
+        task: The task as tables show it, or the name of data of one's own.
         algorithm: The method's name in the spec.
         trial: Its number in a search; None in a grid.
         settings: What the spec varies, by dotted name, as text.
@@ -66,7 +66,7 @@ def final_rows(directory: Path, run: PlannedRun) -> list[SweepRow]:
         ValueError: If a file of the run is not sound.
     """
     settings = {key: spelled(value) for key, value in run.varied.items()}
-    common = (run.name, run.task, run.label, run.trial, settings)
+    common = (run.name, run.shown_task, run.label, run.trial, settings)
     found = standing(directory, run)
     if not found.finished:
         status = "begun" if found.begun else "not begun"
