@@ -26,7 +26,7 @@ from floq.data.trajectories import (
 from floq.data.transitions import Transitions
 from floq.data.validation import check_and_rescale
 from floq.disk import user_path
-from floq.observations import ObservationForm, packed
+from floq.observations import ObservationForm, Packed, packed
 
 
 @jax.tree_util.register_dataclass
@@ -49,7 +49,7 @@ class Dataset(Transitions):
     @classmethod
     def from_trajectories(
         cls,
-        observations: ArrayLike | Mapping[str, Any],
+        observations: ArrayLike | Mapping[str, Any] | Packed,
         actions: ArrayLike,
         rewards: ArrayLike,
         masks: ArrayLike,
@@ -110,11 +110,11 @@ class Dataset(Transitions):
     @classmethod
     def from_transitions(
         cls,
-        observations: ArrayLike | Mapping[str, Any],
+        observations: ArrayLike | Mapping[str, Any] | Packed,
         actions: ArrayLike,
         rewards: ArrayLike,
         masks: ArrayLike,
-        next_observations: ArrayLike | Mapping[str, Any],
+        next_observations: ArrayLike | Mapping[str, Any] | Packed,
         *,
         ends: ArrayLike | None = None,
         action_low: Bound | None = None,

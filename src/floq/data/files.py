@@ -7,7 +7,8 @@ whatever bounds are recorded beside them.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,11 +135,51 @@ def write_file(
     marks = {"version": np.array(_VERSION)}
     if low is not None and high is not None:
         marks |= {"action_low": np.array(low), "action_high": np.array(high)}
+    write_arrays(path, {name: Pieces.of(values) for name, values in {**marks, **arrays}.items()})
+
+
+class Pieces(NamedTuple):
+    """An array that comes some rows at a time.
+
+    Attributes:
+        shape: Of all of it.
+        dtype: Of its numbers.
+        rows: The pieces, in order.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    rows: Iterable[np.ndarray]
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Pieces":
+        """An array that is there as a whole."""
+        return cls(values.shape, values.dtype, [values])
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Pieces]) -> None:
+    """Writes an npz file such that a crash leaves the former file or the new one.
+
+    Args:
+        path: The file.
+        arrays: By name.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with writing(path):
             with partial.open("wb") as file:
-                np.savez(file, **marks, **arrays)  # pyright: ignore[reportArgumentType]
+                with zipfile.ZipFile(file, "w") as archive:
+                    for name, array in arrays.items():
+                        # Nobody knows before the end that it is short.
+                        with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                            form = {"fortran_order": False, "shape": array.shape}
+                            form["descr"] = np.lib.format.dtype_to_descr(array.dtype)
+                            np.lib.format.write_array_header_1_0(entry, form)
+                            for piece in array.rows:
+                                entry.write(np.ascontiguousarray(piece, array.dtype).data)
                 file.flush()
                 sync(file.fileno())
             partial.replace(path)

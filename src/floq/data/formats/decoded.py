@@ -1,0 +1,116 @@
+"""Frames of videos, decoded once: each file's in a file of bytes in the user's cache.
+
+A file of the cache is named after what it was made of: the bytes of the video, the times of the
+frames that are due, and the size that they are given. So it is found again wherever the video lies,
+and never for another one.
+"""
+
+import hashlib
+import itertools
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from floq.data.files import Pieces, write_arrays
+from floq.data.formats import video
+from floq.data.npz import Member, find_members
+from floq.data.paths import frames_directory
+from floq.progress import ProgressDisplay
+
+_VERSION = 1
+"""Of how frames are made of a video."""
+_FRAMES = "frames"
+
+
+def decoded(videos: Sequence[video.Video], *, source: str) -> list[Member]:
+    """The frames of each video, uint8 (frames, height, width, 3), in files that are verified.
+
+    Args:
+        videos: The files, and which of their frames are due.
+        source: What they belong to, in messages.
+
+    Raises:
+        FileNotFoundError: A video is not there.
+        ValueError: One is damaged, or belongs to other rows.
+        OSError: The disk has no room for the frames.
+        MissingExtraError: PyAV is not installed.
+    """
+    folder = frames_directory()
+    files = [folder / f"{_key(one)}.npz" for one in videos]
+    missing = {file: one for file, one in zip(files, videos, strict=True) if not file.exists()}
+    if missing:
+        _decode(missing, folder, source)
+    return [_verified(*pair) for pair in zip(files, videos, strict=True)]
+
+
+def _key(one: video.Video) -> str:
+    if not one.path.is_file():
+        raise FileNotFoundError(f"{one.path}: no such file")
+    with one.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(f";{_VERSION};{one.size};{one.rate};{one.resize};".encode())
+    digest.update(one.times.astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _decode(missing: dict[Path, video.Video], folder: Path, source: str) -> None:
+    # All are looked at before one is decoded, which may take hours.
+    moments = {file: video.check(one) for file, one in missing.items()}
+    total = sum(len(one.times) for one in missing.values())
+    size = sum(int(np.prod(one.shape)) for one in missing.values())
+    given = {one.shape[1:3] for one in missing.values()}
+    words = (
+        f"{source}: {total:,} frames of {len(missing)} videos, "
+        f"{', '.join(f'{height} x {width}' for height, width in sorted(given))} pixels, "
+        f"{size / 1e6:,.1f} MB"
+    )
+    existing = next(one for one in (folder, *folder.parents) if one.exists())
+    free = shutil.disk_usage(existing).free
+    if size > free:
+        raise ValueError(
+            f"{words}, would be decoded into {folder}, where {free / 1e6:,.1f} MB are free: give "
+            "them a smaller size by resize (--resize 96 96), make room, or set $XDG_CACHE_HOME"
+        )
+    Console(stderr=True).print(
+        f"{words}, are decoded once, into {folder}", soft_wrap=True, highlight=False
+    )
+    started, done = time.perf_counter(), 0
+    with ProgressDisplay(total, bar=True, unit="frames") as display:
+
+        def told(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+            nonlocal done
+            for frame in frames:
+                yield frame[None]
+                done += 1
+                rate = done / (time.perf_counter() - started)
+                display.update(done, rate)
+                if done < total:  # What is decoded at once needs no line.
+                    display.log(done, rate)
+
+        for file, one in missing.items():
+            display.note(f"decoding {one.path.name}")
+            frames = video.frames(one, moments[file])
+            first = next(frames)  # Nothing is written of a video that shows nothing.
+            folder.mkdir(parents=True, exist_ok=True)
+            rows = told(itertools.chain([first], frames))
+            write_arrays(file, {_FRAMES: Pieces(one.shape, np.dtype(np.uint8), rows)})
+
+
+def _verified(file: Path, one: video.Video) -> Member:
+    """The frames of a file of the cache, all of whose bytes are read once."""
+    try:
+        member = find_members(file, required=(_FRAMES,))[_FRAMES]
+        if (member.shape, member.dtype) != (one.shape, np.dtype(np.uint8)):
+            raise ValueError(f"{file}: it holds {member.shape} of {member.dtype}")
+        for _ in member.pieces(max(1, 2**23 // int(np.prod(one.shape[1:])))):
+            pass
+    except ValueError as error:
+        raise ValueError(
+            f"{error} It holds frames that were decoded of {one.path}: delete it, and they are "
+            "decoded again"
+        ) from error
+    return member
