@@ -170,6 +170,16 @@ def nested(parts: Mapping[str, Any]) -> Any:
     return found
 
 
+def flat(observations: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays of a dictionary, maybe nested, by their places in it, such as robot/arm."""
+    found: dict[str, np.ndarray] = {}
+    for key, value in observations.items():
+        name = f"{prefix}{key}"
+        is_inner = isinstance(value, Mapping)
+        found |= flat(value, f"{name}/") if is_inner else {name: np.asarray(value)}
+    return dict(sorted(found.items()))
+
+
 class Packed(NamedTuple):
     """Observations of data that are packed already.
 
@@ -196,7 +206,7 @@ def packed(observations: Any, *, source: str) -> tuple[Any, ObservationForm | No
     if isinstance(observations, Packed):
         return observations
     if isinstance(observations, Mapping):
-        arrays = dict(sorted(_flat(observations, "")))
+        arrays = flat(observations)
         if not arrays or any(array.ndim not in (2, 4) for array in arrays.values()):
             shapes = {name: array.shape for name, array in arrays.items()}
             raise ValueError(
@@ -212,15 +222,6 @@ def packed(observations: Any, *, source: str) -> tuple[Any, ObservationForm | No
         return form.pack(observations, axes=1), form
     except ValueError as error:
         raise ValueError(f"{source}: of observations, {error}") from error
-
-
-def _flat(observations: Mapping[str, Any], prefix: str) -> list[tuple[str, np.ndarray]]:
-    found = []
-    for key, value in observations.items():
-        name = f"{prefix}{key}"
-        inner = isinstance(value, Mapping)
-        found += _flat(value, f"{name}/") if inner else [(name, np.asarray(value))]
-    return found
 
 
 class Frames:

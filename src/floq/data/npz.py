@@ -45,6 +45,17 @@ def read_arrays(
         return {name: member.read(archive) for name, member in found.items()}
 
 
+def array_names(path: Path) -> list[str]:
+    """The names of the arrays of an npz file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged.
+    """
+    with _open(path) as archive:
+        return sorted(_entries(archive))
+
+
 class Member(NamedTuple):
     """An array of an npz file, whose header is sound, to be read whole or in part.
 
@@ -171,7 +182,7 @@ def find_members(
             )
         wanted = [*required, *(name for name in optional if name in entries)]
         found = {name: _member(archive, entries[name], path) for name in wanted}
-    _check_share(path, sum(member.nbytes for member in found.values()), size=path.stat().st_size)
+    check_share(path, sum(member.nbytes for member in found.values()), size=path.stat().st_size)
     return found
 
 
@@ -186,11 +197,21 @@ def check_declared(path: Path, total: int, *, size: int) -> None:
     Raises:
         ValueError: If there is more.
     """
-    _check_share(path, total, size=size)
+    check_share(path, total, size=size)
     check_memory(path, total)
 
 
-def _check_share(path: Path, total: int, *, size: int) -> None:
+def check_share(path: Path, total: int, *, size: int) -> None:
+    """Refuses more data than a file can hold.
+
+    Args:
+        path: The file.
+        total: Bytes of data that it declares.
+        size: Bytes that it has.
+
+    Raises:
+        ValueError: If there is more.
+    """
     if total > max(_BOMB_BYTES, _BOMB_RATIO * size):
         raise ValueError(
             f"{path}: declares {total / 1e6:.0f} MB of data in {size / 1e6:.3f} MB, which data "

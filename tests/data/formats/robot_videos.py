@@ -15,13 +15,15 @@ def shade(row: int, camera: int) -> int:
     return 20 + 10 * row + 5 * camera
 
 
-def write_video(path: Path, shades: Any, *, size: tuple[int, int], codec: str = "libx264") -> None:
+def write_video(
+    path: Path, shades: Any, *, size: tuple[int, int], codec: str = "libx264", **options: str
+) -> None:
     """A video of plain pictures."""
     import av  # pyright: ignore[reportMissingImports]
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=RATE, options={"crf": "10"})
+        stream = container.add_stream(codec, rate=RATE, options={"crf": "10"} | options)
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
         for one in shades:

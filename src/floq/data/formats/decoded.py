@@ -13,13 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from floq.data.files import Pieces, write_arrays
 from floq.data.formats import video
 from floq.data.npz import Member, find_members
 from floq.data.paths import frames_directory
-from floq.progress import ProgressDisplay
+from floq.progress import ProgressDisplay, say
 
 _VERSION = 1
 """Of how frames are made of a video."""
@@ -48,8 +47,7 @@ def decoded(videos: Sequence[video.Video], *, source: str) -> list[Member]:
 
 
 def _key(one: video.Video) -> str:
-    if not one.path.is_file():
-        raise FileNotFoundError(f"{one.path}: no such file")
+    video.check_file(one)
     with one.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     digest.update(f";{_VERSION};{one.size};{one.rate};{one.resize};".encode())
@@ -75,9 +73,7 @@ def _decode(missing: dict[Path, video.Video], folder: Path, source: str) -> None
             f"{words}, would be decoded into {folder}, where {free / 1e6:,.1f} MB are free: give "
             "them a smaller size by resize (--resize 96 96), make room, or set $XDG_CACHE_HOME"
         )
-    Console(stderr=True).print(
-        f"{words}, are decoded once, into {folder}", soft_wrap=True, highlight=False
-    )
+    say(f"{words}, are decoded once, into {folder}")
     started, done = time.perf_counter(), 0
     with ProgressDisplay(total, bar=True, unit="frames") as display:
 

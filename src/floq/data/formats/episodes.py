@@ -11,6 +11,7 @@ import numpy as np
 
 from floq.data.bounds import ActionBounds
 from floq.data.files import DatasetFile
+from floq.data.npz import check_memory
 from floq.data.reading import Layout, Reading
 from floq.observations import ObservationForm, Packed, nested, packed
 
@@ -28,6 +29,11 @@ class Episode(NamedTuple):
     arrays: dict[str, np.ndarray]
     form: ObservationForm | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its rows."""
+        return sum(values.nbytes for values in self.arrays.values())
+
 
 class Stream(NamedTuple):
     """Episodes as they come, and what holds for all of them.
@@ -35,12 +41,14 @@ class Stream(NamedTuple):
     Attributes:
         path: The file or folder.
         episodes: One after the other.
+        count: How many there are, as the source says.
         layout: What the last rows of those are that have no next observations.
         bounds: Of the actions, where the source has them.
     """
 
     path: Path
     episodes: Iterator[Episode]
+    count: int
     layout: Layout
     bounds: ActionBounds | None = None
 
@@ -63,7 +71,12 @@ def together(stream: Stream) -> DatasetFile:
     Raises:
         ValueError: There is none, or they differ, or what their source raises.
     """
-    found = put_together(stream.path, list(stream.episodes))
+    episodes, size = list[Episode](), 0
+    for episode in stream.episodes:
+        size += episode.nbytes
+        check_memory(stream.path, size)
+        episodes.append(episode)
+    found = put_together(stream.path, episodes)
     return DatasetFile(found.arrays, stream.bounds, layout=stream.layout, place=found.place)
 
 

@@ -68,7 +68,8 @@ def stream(path: Path, reading: Reading) -> Stream:
     info = _info(path)
     features, chosen = _chosen(info, reading, path)
     episodes = _episodes(path, info, features, chosen, reading)
-    return Stream(path, episodes, layout="transitions")
+    count = info.get("total_episodes")
+    return Stream(path, episodes, count if type(count) is int else 0, layout="transitions")
 
 
 def _episodes(

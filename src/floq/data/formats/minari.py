@@ -89,7 +89,7 @@ def stream(path: Path, reading: Reading) -> Stream:
     else:
         raise ValueError(f"{source}: data_format is {kind!r}: floq reads hdf5, arrow and parquet")
     where = folder / _MAIN if kind == "hdf5" else folder
-    return Stream(where, episodes, layout="states", bounds=bounds)
+    return Stream(where, episodes, total, layout="states", bounds=bounds)
 
 
 def _is_jpeg(leaf: Leaf) -> bool:

@@ -38,20 +38,25 @@ def read(path: Path, reading: Reading) -> DatasetFile:
 
 
 def stream(path: Path, reading: Reading) -> Stream:
-    """The demonstrations as they come, in the order of their numbers."""
-    return Stream(path, _episodes(path, reading), layout="transitions")
+    """The demonstrations as they come, in the order of their numbers.
 
-
-def _episodes(path: Path, reading: Reading) -> Iterator[Episode]:
+    Raises:
+        ValueError: The file is damaged, or there is no such filter key.
+        MissingExtraError: h5py is not installed.
+    """
     with hdf5.opened(path) as file:
-        data = file.group("data")
-        names = [name for name in data.names() if _DEMO.fullmatch(name)]
+        names = [name for name in file.group("data").names() if _DEMO.fullmatch(name)]
         if reading.filter_key is not None:
             names = _filtered(file, names, reading.filter_key)
-        names.sort(key=lambda name: int(name.removeprefix("demo_")))
+    names.sort(key=lambda name: int(name.removeprefix("demo_")))
+    return Stream(path, _episodes(path, names, reading), len(names), layout="transitions")
+
+
+def _episodes(path: Path, names: list[str], reading: Reading) -> Iterator[Episode]:
+    with hdf5.opened(path) as file:
         parts = None
         for name in names:
-            demo = data.group(name)
+            demo = file.group("data").group(name)
             if parts is None:
                 parts = _parts(demo.group("obs"), reading, f"{path}: {name}/obs")
             yield _episode(demo, name, parts)

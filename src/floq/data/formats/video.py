@@ -6,6 +6,7 @@ where it would mend. Files are handed to it open, so that it can open no other.
 """
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ from floq.extras import require_extra
 
 _SLACK = 64
 """Pixels by which codecs round the sides of a picture up."""
-_LEAST_SAMPLES, _SPARE = 10_000, 4
+_LEAST_SAMPLES, _SPARE, _LEAST_BYTES = 10_000, 4, 2**24
+"""Samples and bytes that no file is too small for, and how many samples a frame may be of."""
 _SHARE = 0.25
 """Of the time between two frames, by which a frame may be from its row's time."""
 _INTERPOLATION = 32 | 0x40000 | 0x80000
@@ -50,15 +52,29 @@ class Video(NamedTuple):
         return len(self.times), *(self.resize or self.size), 3
 
 
+def check_file(video: Video) -> None:
+    """Looks at what a file declares, before anybody reads all of it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is cut short or hostile, or larger than all its frames without compression.
+    """
+    check_tables(video.path, max(_LEAST_SAMPLES, _SPARE * len(video.times)))
+    size, most = video.path.stat().st_size, len(video.times) * math.prod(video.size) * 3
+    if size > most + _LEAST_BYTES:
+        raise ValueError(
+            f"{video.path}: it has {size:,} bytes, more than its {len(video.times):,} frames "
+            "without compression: it is damaged, hostile or of another set. Fetch it again"
+        )
+
+
 def check(video: Video) -> np.ndarray:
     """The moments of the frames that are due, in the file's own units; decodes nothing.
 
     Raises:
-        FileNotFoundError: There is no such file.
         ValueError: It is damaged, its pictures have another size, or a row has no frame of its own.
         MissingExtraError: PyAV is not installed.
     """
-    check_tables(video.path, max(_LEAST_SAMPLES, _SPARE * len(video.times)))
     with _opened(video) as (container, stream):
         moments = [one.pts for one in container.demux(stream) if one.size]
         unit = float(stream.time_base)
