@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,16 +77,12 @@ def _groups(source: Source, reading: Reading) -> Iterator[DatasetFile]:
 
 def _some(stream: Stream) -> Iterator[DatasetFile]:
     """Some episodes at a time, put together."""
-    held, size, done, started = list[Episode](), 0, 0, time.perf_counter()
-    with ProgressDisplay(stream.count, bar=True, unit="episodes") as display:
+    held, size, done = list[Episode](), 0, 0
+    with ProgressDisplay(stream.total, bar=True, unit="episodes") as display:
         display.note(f"converting {stream.path.name}")
-        for done, episode in enumerate(stream.episodes, start=1):
+        for episode in display.through(stream.episodes, size=lambda _: 1):
             held.append(episode)
-            size += episode.nbytes
-            rate = done / (time.perf_counter() - started)
-            display.update(done, rate)
-            if done < stream.count:  # What is done at once needs no line.
-                display.log(done, rate)
+            size, done = size + episode.nbytes, done + 1
             if size >= SHARD_BYTES:
                 yield together(stream._replace(episodes=iter(held)))
                 held, size = [], 0

@@ -69,10 +69,10 @@ def check_file(
     file = read_source(found, reading)
     if "rewards" not in file.arrays:
         source = str(found.path)
-        rows, _ = packed(file.arrays["observations"], source=source)
+        rows, form = packed(file.arrays["observations"], source=source)
         with placed(file):
             check_arrays(file.arrays | {"observations": rows}, source=source, bounds=bounds)
-        return file.arrays
+        return file.arrays | {"observations": form.unpack(rows) if form else rows}
     # Imported here because OGBench's files are fetched and checked without jax.
     from floq.data.dataset import Dataset
 

@@ -20,6 +20,7 @@ from floq.data.memory import PIECE, pieces
 # Recorded data shrinks to a half or a tenth when it is compressed, never by this much; small files
 # of constants may.
 _BOMB_BYTES, _BOMB_RATIO = 2**27, 100
+_MOST_ARRAYS = 10_000
 _STEP = 2**24
 """Bytes that are unpacked at once on the way to others."""
 
@@ -50,10 +51,16 @@ def array_names(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is damaged.
+        ValueError: It is damaged, or has more of them than somebody saved.
     """
     with _open(path) as archive:
-        return sorted(_entries(archive))
+        names = sorted(_entries(archive))
+    if len(names) > _MOST_ARRAYS:
+        raise ValueError(
+            f"{path}: it holds {len(names):,} arrays, which is no data that somebody recorded: it "
+            "is damaged or hostile"
+        )
+    return names
 
 
 class Member(NamedTuple):

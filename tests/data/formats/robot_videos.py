@@ -64,35 +64,37 @@ def write_set(
     file = (np.arange(len(lengths)) >= cut).astype(int)
     begins = (edges[:-1] - edges[cut] * file) / RATE
     table: dict[str, Any] = {"episode_index": np.arange(len(lengths)), "length": list(lengths)}
-    features = {
-        "observation.state": {"dtype": "float32", "shape": [2], "names": None},
-        "action": {"dtype": "float32", "shape": [2], "names": None},
-        "episode_index": {"dtype": "int64", "shape": [1], "names": None},
-    }
     for number, camera in enumerate(CAMERAS):
         table[f"videos/{camera}/chunk_index"] = np.zeros(len(lengths), int)
         table[f"videos/{camera}/file_index"] = file
         table[f"videos/{camera}/from_timestamp"] = begins
         table[f"videos/{camera}/to_timestamp"] = begins + np.array(lengths) / RATE
-        features[camera] = {
-            "dtype": "video",
-            "shape": [*size, 3],
-            "names": ["height", "width", "channels"],
-        }
         for index, own in enumerate((range(edges[cut]), range(edges[cut], total))):
             if own:
                 place = folder / "videos" / camera / "chunk-000" / f"file-{index:03d}.mp4"
                 shades = [shade(row, number) for row in own]
                 write_video(place, shades, size=size, codec=codec)
     pq.write_table(pa.table(table), folder / "meta" / "episodes" / "chunk-000" / "file-000.parquet")
+    features = {
+        "observation.state": {"dtype": "float32", "shape": [2], "names": None},
+        "action": {"dtype": "float32", "shape": [2], "names": None},
+        "episode_index": {"dtype": "int64", "shape": [1], "names": None},
+    }
+    names = ["height", "width", "channels"]
+    for camera in CAMERAS:
+        features[camera] = {"dtype": "video", "shape": [*size, 3], "names": names}
+    _write_info(
+        folder, total=total, total_episodes=len(lengths), **{"features": features} | changes
+    )
+    return folder
+
+
+def _write_info(folder: Path, total: int, **changes: Any) -> None:
     info = {
         "codebase_version": "v3.0",
         "fps": RATE,
-        "total_episodes": len(lengths),
         "total_frames": total,
         "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
         "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
-        "features": features,
     }
     (folder / "meta" / "info.json").write_text(json.dumps(info | changes))
-    return folder

@@ -1,6 +1,7 @@
 """LeRobot's videos, as PyAV writes them: decoded once, shown by the right rows, refused if bad."""
 
 import json
+import shlex
 import shutil
 import sys
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 import floq
+from floq.cli import main
 from floq.data import npz
 from floq.data.formats import decoded, video
 from floq.extras import MissingExtraError
 from tests.data.formats.robot_videos import CAMERAS, shade, write_set, write_video
+from tests.docs.pages import ROOT, blocks, lines
 
 pytestmark = pytest.mark.extras
 
@@ -218,3 +221,22 @@ def test_without_pyav(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"need av, .*pip install .floq\[formats\]"):
         floq.Dataset.load(folder, **READ)
+
+
+def test_the_guides_commands(tmp_path, monkeypatch, capsys):
+    """As they stand in docs/guides/own-data.md, on a set of that name; training is short."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    write_set(tmp_path / "robot", size=(96, 128))
+    page = ROOT / "docs" / "guides" / "own-data.md"
+    commands = [
+        shlex.split(line)[1:]
+        for block in blocks(page)
+        if "lerobot:robot" in block.text
+        for line in lines(block)
+    ]
+    assert [words[0] for words in commands] == ["data", "data", "train"]
+    commands[-1][commands[-1].index("--steps") + 1] = "2"
+    for words in commands:
+        assert main(words) == 0
+    assert "an image [48, 64, 3] 'images.front'" in capsys.readouterr().out

@@ -7,9 +7,9 @@ and never for another one.
 
 import hashlib
 import itertools
+import math
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +58,25 @@ def _key(one: video.Video) -> str:
 def _decode(missing: dict[Path, video.Video], folder: Path, source: str) -> None:
     # All are looked at before one is decoded, which may take hours.
     moments = {file: video.check(one) for file, one in missing.items()}
+    _say_size(missing.values(), folder, source)
     total = sum(len(one.times) for one in missing.values())
-    size = sum(int(np.prod(one.shape)) for one in missing.values())
-    given = {one.shape[1:3] for one in missing.values()}
+    with ProgressDisplay(total, bar=True, unit="frames") as display:
+        for file, one in missing.items():
+            display.note(f"decoding {one.path.name}")
+            frames = video.frames(one, moments[file])
+            first = next(frames)  # Nothing is written of a video that shows nothing.
+            folder.mkdir(parents=True, exist_ok=True)
+            rows = display.through(frame[None] for frame in itertools.chain([first], frames))
+            write_arrays(file, {_FRAMES: Pieces(one.shape, np.dtype(np.uint8), rows)})
+
+
+def _say_size(videos: Collection[video.Video], folder: Path, source: str) -> None:
+    """Says what will be decoded, and refuses what the disk has no room for."""
+    size = sum(math.prod(one.shape) for one in videos)
+    sizes = sorted({one.shape[1:3] for one in videos})
     words = (
-        f"{source}: {total:,} frames of {len(missing)} videos, "
-        f"{', '.join(f'{height} x {width}' for height, width in sorted(given))} pixels, "
+        f"{source}: {sum(len(one.times) for one in videos):,} frames of {len(videos)} videos, "
+        f"{', '.join(f'{height} x {width}' for height, width in sizes)} pixels, "
         f"{size / 1e6:,.1f} MB"
     )
     existing = next(one for one in (folder, *folder.parents) if one.exists())
@@ -74,26 +87,6 @@ def _decode(missing: dict[Path, video.Video], folder: Path, source: str) -> None
             "them a smaller size by resize (--resize 96 96), make room, or set $XDG_CACHE_HOME"
         )
     say(f"{words}, are decoded once, into {folder}")
-    started, done = time.perf_counter(), 0
-    with ProgressDisplay(total, bar=True, unit="frames") as display:
-
-        def told(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-            nonlocal done
-            for frame in frames:
-                yield frame[None]
-                done += 1
-                rate = done / (time.perf_counter() - started)
-                display.update(done, rate)
-                if done < total:  # What is decoded at once needs no line.
-                    display.log(done, rate)
-
-        for file, one in missing.items():
-            display.note(f"decoding {one.path.name}")
-            frames = video.frames(one, moments[file])
-            first = next(frames)  # Nothing is written of a video that shows nothing.
-            folder.mkdir(parents=True, exist_ok=True)
-            rows = told(itertools.chain([first], frames))
-            write_arrays(file, {_FRAMES: Pieces(one.shape, np.dtype(np.uint8), rows)})
 
 
 def _verified(file: Path, one: video.Video) -> Member:
@@ -102,7 +95,7 @@ def _verified(file: Path, one: video.Video) -> Member:
         member = find_members(file, required=(_FRAMES,))[_FRAMES]
         if (member.shape, member.dtype) != (one.shape, np.dtype(np.uint8)):
             raise ValueError(f"{file}: it holds {member.shape} of {member.dtype}")
-        for _ in member.pieces(max(1, 2**23 // int(np.prod(one.shape[1:])))):
+        for _ in member.pieces(max(1, 2**23 // math.prod(one.shape[1:]))):
             pass
     except ValueError as error:
         raise ValueError(

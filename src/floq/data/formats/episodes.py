@@ -41,14 +41,14 @@ class Stream(NamedTuple):
     Attributes:
         path: The file or folder.
         episodes: One after the other.
-        count: How many there are, as the source says.
+        total: How many there are, as the source says.
         layout: What the last rows of those are that have no next observations.
         bounds: Of the actions, where the source has them.
     """
 
     path: Path
     episodes: Iterator[Episode]
-    count: int
+    total: int
     layout: Layout
     bounds: ActionBounds | None = None
 

@@ -1,5 +1,6 @@
 """LeRobot's folders, v3.0: Parquet files and videos, which hold many episodes each."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +52,7 @@ def read(path: Path, reading: Reading) -> DatasetFile:
     features, chosen = _chosen(info, reading, path)
     videos = [one for one in chosen if features[one].kind == "video"]
     shapes = [(*(reading.resize or features[name].shape[:2]), 3) for name in videos]
-    size = _total(info, path) * sum(int(np.prod(shape)) for shape in shapes)
+    size = _total(info, path) * sum(math.prod(shape) for shape in shapes)
     try:
         check_memory(path, size)
     except ValueError as error:
