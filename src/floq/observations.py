@@ -129,15 +129,9 @@ class ObservationForm(NamedTuple):
         found: dict[str, Any] = {}
         for part, own in zip(self.parts, np.split(rows, edges, axis=-1), strict=True):
             dtype = np.uint8 if part.is_image else np.float32
-            array = np.ascontiguousarray(own).view(dtype).reshape(*rows.shape[:-1], *part.shape)
-            if not part.name:
-                return array
-            *outer, name = part.name.split("/")
-            place = found
-            for key in outer:
-                place = place.setdefault(key, {})
-            place[name] = array
-        return found
+            array = np.ascontiguousarray(own).view(dtype)
+            found[part.name] = array.reshape(*rows.shape[:-1], *part.shape)
+        return nested(found)
 
     def _bytes(self, part: Part, observation: Any, axes: int) -> np.ndarray:
         value, what = observation, f"part {part.name!r} of the observation"
@@ -162,19 +156,57 @@ class ObservationForm(NamedTuple):
         return array.reshape(*array.shape[:axes], -1).view(np.uint8)
 
 
+def nested(parts: Mapping[str, Any]) -> Any:
+    """Parts by their names as the dictionary that they are of, or the one that has no name."""
+    found: dict[str, Any] = {}
+    for part, value in parts.items():
+        if not part:
+            return value
+        *outer, name = part.split("/")
+        place = found
+        for key in outer:
+            place = place.setdefault(key, {})
+        place[name] = value
+    return found
+
+
+def flat(observations: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays of a dictionary, maybe nested, by their places in it, such as robot/arm."""
+    found: dict[str, np.ndarray] = {}
+    for key, value in observations.items():
+        name = f"{prefix}{key}"
+        is_inner = isinstance(value, Mapping)
+        found |= flat(value, f"{name}/") if is_inner else {name: np.asarray(value)}
+    return dict(sorted(found.items()))
+
+
+class Packed(NamedTuple):
+    """Observations of data that are packed already.
+
+    Attributes:
+        rows: Rows of bytes, uint8 [rows, obs].
+        form: What these are.
+    """
+
+    rows: np.ndarray
+    form: ObservationForm
+
+
 def packed(observations: Any, *, source: str) -> tuple[Any, ObservationForm | None]:
     """The observations of data as rows, and their form; vectors are left as they are.
 
     Args:
-        observations: Vectors [rows, obs], images [rows, height, width, channels], or a dictionary,
-            maybe nested, of both.
+        observations: Vectors [rows, obs], images [rows, height, width, channels], a dictionary,
+            maybe nested, of both, or what is packed already.
         source: What the data is called in messages.
 
     Raises:
         ValueError: If an image is not of bytes, or lengths differ.
     """
+    if isinstance(observations, Packed):
+        return observations
     if isinstance(observations, Mapping):
-        arrays = dict(sorted(_flat(observations, "")))
+        arrays = flat(observations)
         if not arrays or any(array.ndim not in (2, 4) for array in arrays.values()):
             shapes = {name: array.shape for name, array in arrays.items()}
             raise ValueError(
@@ -190,15 +222,6 @@ def packed(observations: Any, *, source: str) -> tuple[Any, ObservationForm | No
         return form.pack(observations, axes=1), form
     except ValueError as error:
         raise ValueError(f"{source}: of observations, {error}") from error
-
-
-def _flat(observations: Mapping[str, Any], prefix: str) -> list[tuple[str, np.ndarray]]:
-    found = []
-    for key, value in observations.items():
-        name = f"{prefix}{key}"
-        inner = isinstance(value, Mapping)
-        found += _flat(value, f"{name}/") if inner else [(name, np.asarray(value))]
-    return found
 
 
 class Frames:

@@ -2,6 +2,8 @@
 
 import contextlib
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -13,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+Part = TypeVar("Part")
 _PLAIN_SECONDS = 5.0
 _BUSY_SECONDS = 0.2
 
@@ -38,7 +41,8 @@ class ProgressDisplay:
         self._steps, self._unit = steps, unit
         self._note = ""
         self._busy = 0.0
-        self._printed = time.monotonic()
+        self._printed = self._started = time.monotonic()
+        self._done = 0
         self._progress: Progress | None = None
         if bar and console.is_terminal:
             self._progress = Progress(
@@ -73,6 +77,21 @@ class ProgressDisplay:
             self._progress.update(
                 self._task, completed=step, rate=format_rate(rate), note=self._note
             )
+
+    def through(self, parts: Iterable[Part], size: Callable[[Part], int] = len) -> Iterator[Part]:
+        """The parts of work, each of which is done when the next one is asked for.
+
+        Args:
+            parts: Some of them, or all; several calls go on counting.
+            size: The steps that a part is.
+        """
+        for part in parts:
+            yield part
+            self._done += size(part)
+            rate = self._done / max(time.monotonic() - self._started, 1e-9)
+            self.update(self._done, rate)
+            if self._done < self._steps:  # What is done at once needs no line.
+                self.log(self._done, rate)
 
     def note(self, text: str) -> None:
         """Shows a short text, such as the last success, from now on."""
@@ -109,6 +128,12 @@ class ProgressDisplay:
         ]
         with contextlib.suppress(OSError):
             self._console.print(", ".join(part for part in parts if part), highlight=False)
+
+
+def say(text: str) -> None:
+    """Says a sentence on standard error, where that can be written."""
+    with contextlib.suppress(OSError):
+        Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def format_rate(rate: float) -> str:

@@ -127,8 +127,35 @@ def test_images_are_saved_and_loaded_as_they_are(tmp_path):
     data.save(tmp_path / "seen.npz")
     assert Dataset.load(tmp_path / "seen.npz").fingerprint() == data.fingerprint()
     both, _ = seen_data("both")
-    with pytest.raises(ValueError, match=r"'camera'.* keep the arrays"):
-        both.save(tmp_path / "both.npz")
+    both.save(tmp_path / "both.npz")
+    assert Dataset.load(tmp_path / "both.npz").fingerprint() == both.fingerprint()
+    with np.load(tmp_path / "both.npz") as file:
+        assert {"observations/camera", "observations/place"} <= {*file}
+    # Piece by piece too, as files that may be large are.
+    rows = ShardedRows.open(tmp_path / "both.npz")
+    assert load_rows(rows, None).fingerprint() == both.fingerprint()
+    read = rows.read(len(both.rewards) - 2, len(both.rewards) + 3)["observations"]
+    np.testing.assert_array_equal(read, np.roll(both.observations, 2, axis=0)[:5])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"observations/place/x": np.zeros((41, 1))}, "place/x cannot be an array beside observ"),
+        ({"observations/": np.zeros((41, 1))}, "observations/ cannot be an array: give"),
+        ({"observations/place": np.zeros((40, 1))}, "of observations"),
+        ({"observations/place": np.zeros((41, 2, 1))}, "observations are a dictionary with the"),
+    ],
+)
+def test_dictionaries_in_files_that_contradict(tmp_path, change, words):
+    """Parts inside parts, without a name, of other lengths or of no shape that floq has."""
+    both, _ = seen_data("both")
+    both.save(tmp_path / "both.npz")
+    with np.load(tmp_path / "both.npz") as file:
+        np.savez(tmp_path / "other.npz", **dict(file) | change)
+    with pytest.raises(ValueError, match=words) as caught:
+        Dataset.load(tmp_path / "other.npz")
+    assert str(tmp_path / "other.npz") in str(caught.value)
 
 
 def test_images_are_not_streamed(tmp_path, monkeypatch):

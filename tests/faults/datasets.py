@@ -1,6 +1,7 @@
 """Dataset files with a fault of every kind, and sound ones."""
 
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.faults.learning import make_arrays
 from tests.faults.trials import Row, Trial, hold
 
 Arrays = dict[str, np.ndarray]
+_HAS_VIDEOS = all(map(importlib.util.find_spec, ("av", "pyarrow")))
 _FLOATS = ("observations", "actions", "rewards", "masks", "next_observations")
 
 
@@ -151,7 +153,27 @@ def _mutated(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
         named = row is None or f"row {row}" in said or f"last row, {row}" in said
         hold(named, f"{read.__name__}, {mutation}: the row is not named: {said}")
 
-    yield [partial(trial, index) for index in range(wanted)]
+    def video_trial(copied: Callable[[], Path], random: np.random.Generator) -> None:
+        place = copied()
+        kind, words = videos.mutate(place, random)
+        try:
+            videos.read(place)
+        except (ValueError, FileNotFoundError) as error:
+            said = str(error)
+        else:
+            said = "it was accepted"
+        hold(all(word in said for word in words), f"a video, {kind}, {words}: {said}")
+
+    trials: list[Trial] = [partial(trial, index) for index in range(wanted)]
+    if not _HAS_VIDEOS:
+        yield trials
+        return
+    from tests.faults import videos
+
+    with videos.sets(folder) as copied:
+        # Every tenth is of a set with videos.
+        trials[9::10] = [partial(video_trial, copied)] * len(trials[9::10])
+        yield trials
 
 
 @contextlib.contextmanager
@@ -166,8 +188,9 @@ def _clean(folder: Path, wanted: int) -> Iterator[Sequence[Trial]]:
 ROWS = [
     Row(
         "data-mutated",
-        "data sets with NaN, infinity, a wrong shape, dtype, length, terminal or range",
-        "rejected naming field and row",
+        "data sets with NaN, infinity, a wrong shape, dtype, length, terminal or range, and videos "
+        "that are cut short, of other frames or of another size",
+        "rejected naming field and row, or the video",
         150,
         42,
         _mutated,

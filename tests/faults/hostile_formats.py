@@ -279,3 +279,7 @@ if importlib.util.find_spec("pyarrow"):
         "parquet: a pickle": _in_folder(_put(b"PAR1" + _PICKLE + b"PAR1")),
         "parquet: a footer of 2 GB": _in_folder(_put(b"PAR1" + b"\xff\xff\xff\x7fPAR1")),
     }
+if importlib.util.find_spec("pyarrow") and importlib.util.find_spec("av"):
+    from tests.faults import videos
+
+    CASES |= videos.CASES

@@ -10,11 +10,13 @@ from seen import make_seen, seen_data
 
 from floq.algorithms import algorithm_of, bc, floq, fql, ifql, iql, rebrac
 from floq.critics import CategoricalCriticConfig, FlowCriticConfig, QuantileCriticConfig
+from floq.data.replay import ReplayBuffer
 from floq.envs.make import EnvironmentSpec
 from floq.observations import EncoderConfig
 from floq.presets.changes import small
 from floq.runs.checkpoint import named_leaves
 from floq.training import Online, Schedule, resume, train
+from floq.training.checks import buffer_size
 
 ENCODER = EncoderConfig(channels=(2, 2), residual_blocks=1, features=4, crop_padding=1)
 SCHEDULE = Schedule(
@@ -111,14 +113,33 @@ def test_every_algorithm_and_critic_learns_from_images(name):
     assert all((before[name] != later[name]).any() for name in kernels)
 
 
+def test_the_bytes_of_online_buffers_are_those_that_they_take(tmp_path):
+    """Those of states, actions, rewards and masks of all seeds; vectors are not spoken of."""
+    config = run_in(tmp_path / "run", tiny(CONFIGS["fql"], frames=2)).config
+    online = Online(steps=5_000, warmup=8, capacity=2_000, environments=2)
+    config = config._replace(online=online, seeds=(0, 1))
+    form = config.statistics.observations
+    buffer = ReplayBuffer.create(
+        np.zeros((2, 64), np.uint8), 1, rows=online.rows_per_environment, discount=0.9, form=form
+    )
+    taken = (buffer.observations, buffer.actions, buffer.rewards, buffer.masks)
+    size = 2 * sum(array.nbytes for array in taken)
+    words = buffer_size(config, 1)
+    assert f"buffers will take {size / 1e6:.1f} MB: 2 seeds of 2,000 transitions of 76" in words
+    statistics = config.statistics._replace(observations=None)
+    assert buffer_size(config._replace(statistics=statistics), 1) == ""
+
+
 @pytest.mark.slow
-def test_online_training_from_images_resumes_to_the_bit(tmp_path):
+def test_online_training_from_images_resumes_to_the_bit(tmp_path, capsys):
     """The ring, its shards and what is saved of environments hold bytes, each frame once."""
     config = tiny(CONFIGS["fql"], frames=2)
     online = Online(steps=24, warmup=8, capacity=20)
     whole = run_in(tmp_path / "whole", config, steps=2, online=online)
     cut = dataclasses.replace(online, steps=14)
     run_in(tmp_path / "cut", config, steps=2, online=cut)
+    # Said once, at the start of each of the two.
+    assert capsys.readouterr().err.count("The online buffer will take") == 2
     again = resume(
         tmp_path / "cut",
         dataset=seen_data()[0],

@@ -139,11 +139,12 @@ class Info:
 
 @dataclasses.dataclass(frozen=True)
 class Convert:
-    """Write data of another format as a file of floq's own, which is read at once.
+    """Write data of another format as files of floq's own, which say everything themselves.
 
     Attributes:
         source: A path, minari:NAME, d4rl:PATH, robomimic:PATH or lerobot:PATH.
-        destination: New file, whose name ends with .npz.
+        destination: New file, if its name ends with .npz; else a new folder of files, which are
+            written and read some episodes at a time.
         reading: How the source is read, where its files leave that open.
         actions: What its actions lie within, where it does not say.
     """
@@ -154,16 +155,21 @@ class Convert:
     actions: tyro.conf.OmitArgPrefixes[BoundsOptions] = BoundsOptions()
 
     def run(self) -> int:
-        """Writes the file, and names it."""
+        """Writes the file or folder, and names it."""
+        from floq.data.converting import convert
         from floq.data.dataset import Dataset
 
         if self.destination.exists():
             raise ValueError(f"{self.destination} is there already: give another name.")
         bounds = _bounds(self.actions)
-        named = {} if bounds is None else bounds.named
-        dataset = Dataset.load(self.source, reading=self.reading, **named)
-        dataset.save(self.destination)
-        print(f"{self.destination}: {dataset.size:,} transitions")
+        if self.destination.suffix == ".npz":
+            named = {} if bounds is None else bounds.named
+            dataset = Dataset.load(self.source, reading=self.reading, **named)
+            dataset.save(self.destination)
+            size = dataset.size
+        else:
+            size = convert(self.source, self.destination, reading=self.reading, bounds=bounds)
+        print(f"{self.destination}: {size:,} transitions")
         return 0
 
 

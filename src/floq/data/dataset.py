@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from floq.data.bounds import ActionBounds, Bound, action_bounds
-from floq.data.files import write_file
-from floq.data.formats import Source, as_sources, placed, source_arguments
+from floq.data.files import DatasetFile, write_file
+from floq.data.formats import Source, as_sources, placed, read_source, source_arguments
 from floq.data.joining import join
 from floq.data.memory import ACTION_LIMIT as ACTION_LIMIT
 from floq.data.memory import clip_actions, filled, observation_dtype, on_device, pieces
@@ -26,7 +26,7 @@ from floq.data.trajectories import (
 from floq.data.transitions import Transitions
 from floq.data.validation import check_and_rescale
 from floq.disk import user_path
-from floq.observations import ObservationForm, packed
+from floq.observations import ObservationForm, Packed, packed
 
 
 @jax.tree_util.register_dataclass
@@ -49,7 +49,7 @@ class Dataset(Transitions):
     @classmethod
     def from_trajectories(
         cls,
-        observations: ArrayLike | Mapping[str, Any],
+        observations: ArrayLike | Mapping[str, Any] | Packed,
         actions: ArrayLike,
         rewards: ArrayLike,
         masks: ArrayLike,
@@ -110,11 +110,11 @@ class Dataset(Transitions):
     @classmethod
     def from_transitions(
         cls,
-        observations: ArrayLike | Mapping[str, Any],
+        observations: ArrayLike | Mapping[str, Any] | Packed,
         actions: ArrayLike,
         rewards: ArrayLike,
         masks: ArrayLike,
-        next_observations: ArrayLike | Mapping[str, Any],
+        next_observations: ArrayLike | Mapping[str, Any] | Packed,
         *,
         ends: ArrayLike | None = None,
         action_low: Bound | None = None,
@@ -234,31 +234,44 @@ class Dataset(Transitions):
         sources = as_sources(source)
         name = ", ".join(str(one.path) for one in sources)
         given = action_bounds(action_low, action_high, action_space, source=name)
-        return join([cls._read(one, reading, given) for one in sources], source=name)
+        return join(
+            [
+                cls.from_file(read_source(one, reading), one.path, reading, given=given)
+                for one in sources
+            ],
+            source=name,
+        )
 
     @classmethod
-    def _read(cls, source: Source, reading: Reading, given: ActionBounds | None) -> "Dataset":
-        file, arguments, recorded = source_arguments(source, reading, given=given)
+    def from_file(
+        cls, file: DatasetFile, path: Path, reading: Reading, *, given: ActionBounds | None
+    ) -> "Dataset":
+        """A dataset of what was read of a file.
+
+        Args:
+            file: What was read.
+            path: Where.
+            reading: How, where the file leaves that open.
+            given: Bounds of the actions, if somebody gave them.
+
+        Raises:
+            ValueError: It lacks a field, or has other bounds, or unsound data.
+        """
+        arguments, recorded = source_arguments(file, path, reading, given=given)
         build = cls.from_trajectories if "terminals" in arguments else cls.from_transitions
         with placed(file):
-            return dataclasses.replace(build(**arguments, source=str(source.path)), **recorded)
+            return dataclasses.replace(build(**arguments, source=str(path)), **recorded)
 
     def save(self, path: str | Path) -> None:
         """Writes an npz file that `load` reads back to a dataset of the same fingerprint.
 
         Raises:
-            ValueError: If the path does not end with .npz, observations are dictionaries, or
-                transitions last several steps.
+            ValueError: If the path does not end with .npz, or transitions last several steps.
             OSError: If the disk does not take it; a former file is intact then.
         """
         path = user_path(path)
         if path.suffix != ".npz":
             raise ValueError(f"{path}: a dataset is saved as npz: let the name end with .npz")
-        if self.form is not None and self.form.parts[0].name:
-            raise ValueError(
-                f"{path}: observations are {self.form}, and a file of floq's holds vectors or one "
-                "image: keep the arrays that the dataset was made from"
-            )
         if self.lookahead != 1:
             raise ValueError(
                 f"{path}: these transitions last {self.lookahead} steps: save the dataset that "

@@ -3,20 +3,24 @@
 A file of one's own holds the arguments of `Dataset.from_trajectories` or of
 `Dataset.from_transitions` by their names, and maybe the bounds of its actions. One that floq saved
 has a `version` too, which says that last rows are states and that actions lie in [-1, 1] already,
-whatever bounds are recorded beside them.
+whatever bounds are recorded beside them. Observations that are dictionaries are an array for each
+part, called observations/PART.
 """
 
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from floq.data.bounds import ActionBounds, action_bounds
-from floq.data.npz import read_arrays
+from floq.data.npz import array_names, read_arrays
 from floq.data.reading import Layout
 from floq.disk import sync, writing
+from floq.observations import flat, nested
 
 _VERSION = 1
 _VALUES = ("rewards", "masks")
@@ -30,9 +34,9 @@ class DatasetFile(NamedTuple):
     """What a file, or the files of a folder, hold.
 
     Attributes:
-        arrays: By field, not checked: observations, actions, and terminals or next_observations;
-            rewards and masks, but for OGBench's files; ends, qpos, qvel and button_states where
-            they are there.
+        arrays: By field, not checked: observations, which may be a dictionary or `Packed`, actions,
+            and terminals or next_observations, likewise; rewards and masks, but for OGBench's
+            files; ends, qpos, qvel and button_states where they are there.
         bounds: Of the actions, where the file has them.
         is_saved: Whether floq saved it, so that actions are rescaled.
         layout: What the last rows of trajectories are, where it is settled.
@@ -40,7 +44,7 @@ class DatasetFile(NamedTuple):
             number.
     """
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Any]
     bounds: ActionBounds | None = None
     is_saved: bool = False
     layout: Layout | None = None
@@ -54,11 +58,44 @@ def read_file(path: Path) -> DatasetFile:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, lacks a field, or has those of two layouts.
     """
-    arrays = read_arrays(path, required=("observations", "actions"), optional=_OPTIONAL)
+    inner = parts_of(path)
+    required = (*(inner["observations"] or ["observations"]), *inner["next_observations"])
+    arrays: dict[str, Any] = dict(
+        read_arrays(path, required=(*required, "actions"), optional=_OPTIONAL)
+    )
+    for field, names in inner.items():
+        if names:
+            parts = {name.removeprefix(f"{field}/"): arrays.pop(name) for name in names}
+            arrays[field] = nested(parts)
     marks = read_marks(path)
     _check_fields(arrays, path)
     layout = "states" if marks.is_saved and "terminals" in arrays else None
     return DatasetFile(arrays, marks.bounds, is_saved=marks.is_saved, layout=layout)
+
+
+def parts_of(path: Path) -> dict[str, list[str]]:
+    """The arrays of a file that are parts of observations, and of next ones, in order.
+
+    None where a field is one array.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or an array would be a part and hold parts.
+    """
+    names = {*array_names(path)}
+    found = {
+        field: sorted(name for name in names if name.startswith(f"{field}/"))
+        for field in ("observations", "next_observations")
+    }
+    for name in itertools.chain(*found.values()):
+        words = name.split("/")
+        above = {"/".join(words[:depth]) for depth in range(1, len(words))} & names
+        if above or "" in words:
+            raise ValueError(
+                f"{path}: {name} cannot be an array{f' beside {min(above)}' if above else ''}: "
+                "give each part of a dictionary a name of its own"
+            )
+    return found
 
 
 class Marks(NamedTuple):
@@ -90,7 +127,7 @@ def read_marks(path: Path) -> Marks:
     return Marks(action_bounds(low, high, None, source=str(path)), version is not None)
 
 
-def _check_fields(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+def _check_fields(arrays: Mapping[str, Any], path: Path) -> None:
     """Refuses what is neither whole trajectories nor separate transitions."""
     held = f"it holds {', '.join(sorted(arrays))}"
     is_apart = "next_observations" in arrays
@@ -115,7 +152,7 @@ def _check_fields(arrays: Mapping[str, np.ndarray], path: Path) -> None:
 
 def write_file(
     path: Path,
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, Any],
     *,
     low: Sequence[float] | None,
     high: Sequence[float] | None,
@@ -124,7 +161,8 @@ def write_file(
 
     Args:
         path: The file.
-        arrays: Observations, actions in [-1, 1], rewards, masks and terminals.
+        arrays: Observations, which may be a dictionary, actions in [-1, 1], rewards, masks and
+            terminals.
         low: What -1 stands for in each entry of an action, if it is known.
         high: What 1 stands for, likewise.
 
@@ -134,11 +172,52 @@ def write_file(
     marks = {"version": np.array(_VERSION)}
     if low is not None and high is not None:
         marks |= {"action_low": np.array(low), "action_high": np.array(high)}
+    named = flat({**marks, **arrays})
+    write_arrays(path, {name: Pieces.of(values) for name, values in named.items()})
+
+
+class Pieces(NamedTuple):
+    """An array that comes some rows at a time.
+
+    Attributes:
+        shape: Of all of it.
+        dtype: Of its numbers.
+        rows: The pieces, in order.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    rows: Iterable[np.ndarray]
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Pieces":
+        """An array that is there as a whole."""
+        return cls(values.shape, values.dtype, [values])
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Pieces]) -> None:
+    """Writes an npz file such that a crash leaves the former file or the new one.
+
+    Args:
+        path: The file.
+        arrays: By name.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with writing(path):
             with partial.open("wb") as file:
-                np.savez(file, **marks, **arrays)  # pyright: ignore[reportArgumentType]
+                with zipfile.ZipFile(file, "w") as archive:
+                    for name, array in arrays.items():
+                        # Nobody knows before the end that it is short.
+                        with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                            form = {"fortran_order": False, "shape": array.shape}
+                            form["descr"] = np.lib.format.dtype_to_descr(array.dtype)
+                            np.lib.format.write_array_header_1_0(entry, form)
+                            for piece in array.rows:
+                                entry.write(np.ascontiguousarray(piece, array.dtype).data)
                 file.flush()
                 sync(file.fileno())
             partial.replace(path)

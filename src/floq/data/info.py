@@ -49,7 +49,7 @@ def require_file(path: Path, name: str) -> None:
 
 def check_file(
     source: str | Path | Source, reading: Reading = Reading(), bounds: ActionBounds | None = None
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Read a whole dataset file, or the files of one set, and check everything in it.
 
     Args:
@@ -69,10 +69,10 @@ def check_file(
     file = read_source(found, reading)
     if "rewards" not in file.arrays:
         source = str(found.path)
-        rows, _ = packed(file.arrays["observations"], source=source)
+        rows, form = packed(file.arrays["observations"], source=source)
         with placed(file):
             check_arrays(file.arrays | {"observations": rows}, source=source, bounds=bounds)
-        return file.arrays
+        return file.arrays | {"observations": form.unpack(rows) if form else rows}
     # Imported here because OGBench's files are fetched and checked without jax.
     from floq.data.dataset import Dataset
 
@@ -161,7 +161,7 @@ def describe(
     }
 
 
-def _describe(source: Source, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _describe(source: Source, arrays: dict[str, Any]) -> dict[str, Any]:
     path = source.path
     actions = arrays["actions"]
     rows, action_dim = actions.shape
@@ -198,7 +198,7 @@ def _describe(source: Source, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def _sources(target: str, directory: Path | None) -> tuple[Source, ...]:
     """The files of a dataset by its name, or the source that is named."""
-    if target.endswith(".npz") or os.sep in target or ":" in target:
+    if target.endswith(".npz") or os.sep in target or ":" in target or Path(target).is_dir():
         return (find_source(target),)
     paths = dataset_files(target, directory=directory)
     folder = paths[0].with_suffix("")

@@ -9,6 +9,7 @@ import numpy as np
 
 from floq.data.bounds import ActionBounds
 from floq.data.dataset import Dataset
+from floq.data.files import parts_of
 from floq.data.formats import Source
 from floq.data.formats.ogbench import shards
 from floq.data.memory import filled, observation_dtype, zeros
@@ -81,9 +82,12 @@ def streamed_source(
 
 def _is_large(path: Path) -> bool:
     """Whether vectors of a file, or of those of a folder, would take more than half of memory."""
+    files = shards(path) if path.is_dir() else [path]
+    if parts_of(files[0])["observations"]:
+        return False
     members = [
         member
-        for file in (shards(path) if path.is_dir() else [path])
+        for file in files
         for member in find_members(file, required=("observations", "actions")).values()
     ]
     has_images = any(len(member.shape) > 2 for member in members)

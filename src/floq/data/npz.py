@@ -20,6 +20,7 @@ from floq.data.memory import PIECE, pieces
 # Recorded data shrinks to a half or a tenth when it is compressed, never by this much; small files
 # of constants may.
 _BOMB_BYTES, _BOMB_RATIO = 2**27, 100
+_MOST_ARRAYS = 10_000
 _STEP = 2**24
 """Bytes that are unpacked at once on the way to others."""
 
@@ -43,6 +44,23 @@ def read_arrays(
     check_memory(path, sum(member.nbytes for member in found.values()))
     with _open(path) as archive:
         return {name: member.read(archive) for name, member in found.items()}
+
+
+def array_names(path: Path) -> list[str]:
+    """The names of the arrays of an npz file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or has more of them than somebody saved.
+    """
+    with _open(path) as archive:
+        names = sorted(_entries(archive))
+    if len(names) > _MOST_ARRAYS:
+        raise ValueError(
+            f"{path}: it holds {len(names):,} arrays, which is no data that somebody recorded: it "
+            "is damaged or hostile"
+        )
+    return names
 
 
 class Member(NamedTuple):
@@ -171,7 +189,7 @@ def find_members(
             )
         wanted = [*required, *(name for name in optional if name in entries)]
         found = {name: _member(archive, entries[name], path) for name in wanted}
-    _check_share(path, sum(member.nbytes for member in found.values()), size=path.stat().st_size)
+    check_share(path, sum(member.nbytes for member in found.values()), size=path.stat().st_size)
     return found
 
 
@@ -186,11 +204,21 @@ def check_declared(path: Path, total: int, *, size: int) -> None:
     Raises:
         ValueError: If there is more.
     """
-    _check_share(path, total, size=size)
+    check_share(path, total, size=size)
     check_memory(path, total)
 
 
-def _check_share(path: Path, total: int, *, size: int) -> None:
+def check_share(path: Path, total: int, *, size: int) -> None:
+    """Refuses more data than a file can hold.
+
+    Args:
+        path: The file.
+        total: Bytes of data that it declares.
+        size: Bytes that it has.
+
+    Raises:
+        ValueError: If there is more.
+    """
     if total > max(_BOMB_BYTES, _BOMB_RATIO * size):
         raise ValueError(
             f"{path}: declares {total / 1e6:.0f} MB of data in {size / 1e6:.3f} MB, which data "

@@ -30,11 +30,13 @@ class Reading:
         filter_key: Which demonstrations of a robomimic file are read: a name under its mask, such
             as train.
         observation_keys: Which parts of observations that are dictionaries are read, as
-            part or part/inner; by default all. They are put side by side in sorted order, as
-            gymnasium.wrappers.FlattenObservation does.
+            part or part/inner; by default all. Vectors are put side by side in sorted order, as
+            gymnasium.wrappers.FlattenObservation does; with images they are a dictionary.
         rewards: Of a LeRobot set. "next.reward": those that it holds. "success": 1 at the end of
             an episode whose next.success is true, else 0. "demonstrations": 1 at the end of every
             episode, else 0.
+        resize: Height and width that the frames of a LeRobot set's videos are given, such as
+            96 96; by default they stay as they are.
     """
 
     layout: Layout | None = None
@@ -42,10 +44,13 @@ class Reading:
     filter_key: str | None = None
     observation_keys: tuple[str, ...] = ()
     rewards: Rewards | None = None
+    resize: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Gives each field its type."""
+        """Gives each field its type, and refuses frames without pixels."""
         normalise(self)
+        if self.resize is not None and not 0 < min(self.resize) <= max(self.resize) <= 4096:
+            raise ValueError(f"resize is {self.resize}: give a height and a width, 1 to 4096.")
 
     @property
     def said(self) -> dict[str, object]:

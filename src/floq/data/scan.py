@@ -1,7 +1,6 @@
 """One reading of all rows of files, which checks them and finds what is kept of them."""
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,32 +25,14 @@ class Scan(NamedTuple):
     fingerprint: str
 
 
-class _Progress:
-    """How far the reading is, with each field a share of it."""
-
-    def __init__(self, display: ProgressDisplay, total: int):
-        self._display, self._total, self._done = display, total, 0
-        self._started = time.perf_counter()
-
-    def through(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        for piece in pieces:
-            yield piece
-            self._done += len(piece)
-            rate = self._done / (time.perf_counter() - self._started)
-            self._display.update(self._done, rate)
-            if self._done < self._total:  # What is read at once needs no line.
-                self._display.log(self._done, rate)
-
-
 def scanned(rows: ShardedRows) -> Scan:
     """Reads all rows once, checks them, and takes the fingerprint of the same data in memory."""
-    total = 4 * rows.count
-    with ProgressDisplay(total, bar=True, unit="rows") as display:
+    with ProgressDisplay(4 * rows.count, bar=True, unit="rows") as display:
         display.note(f"checking {rows.path.name}")
-        return _scanned(rows, _Progress(display, total))
+        return _scanned(rows, display)
 
 
-def _scanned(rows: ShardedRows, progress: _Progress) -> Scan:
+def _scanned(rows: ShardedRows, progress: ProgressDisplay) -> Scan:
     masks, is_end = Flags(rows.count), Flags(rows.count)
     first, ends = 0, 0
     for piece in progress.through(rows.pieces("terminals")):

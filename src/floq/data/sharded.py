@@ -7,16 +7,17 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from floq.data.bounds import ActionBounds
-from floq.data.files import read_marks
+from floq.data.files import parts_of, read_marks
 from floq.data.formats.ogbench import shards
 from floq.data.memory import clip_actions, rows_of_piece
 from floq.data.npz import Member, find_members
 from floq.data.validation import FieldCheck, check_forms
-from floq.observations import ObservationForm, packed
+from floq.observations import ObservationForm, nested, packed
 
 Label = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]
 """Rewards and masks of rows, by the fields that they follow from."""
@@ -28,7 +29,8 @@ class ShardedRows:
 
     Attributes:
         path: The file, or the folder of the files.
-        shards: The arrays of each file by field: observations, actions, terminals and `fields`.
+        shards: The arrays of each file by field: actions, terminals, `fields` and `parts`.
+        parts: The fields that hold observations: that one, or one for each part of a dictionary.
         fields: Those that rewards and masks follow from.
         label: Rewards and masks by these.
         bounds: What the files' actions lie within, which are rescaled; None of actions in [-1, 1].
@@ -37,6 +39,7 @@ class ShardedRows:
 
     path: Path
     shards: Sequence[Mapping[str, Member]]
+    parts: Sequence[str]
     fields: Sequence[str]
     label: Label
     bounds: ActionBounds | None
@@ -61,16 +64,20 @@ class ShardedRows:
         files = shards(path) if path.is_dir() else [path]
         if not files:
             raise ValueError(f"{path}: it holds no npz file of training data")
-        required = ("observations", "actions", "terminals", *fields)
+        parts = parts_of(files[0])["observations"] or ["observations"]
+        required = (*parts, "actions", "terminals", *fields)
         found = [find_members(file, required=required) for file in files]
         marks = [read_marks(file) for file in files]
         for file, members, own in zip(files, found, marks, strict=True):
-            # Of an image a single row says what all are.
-            _, form = packed(members["observations"].form[:1], source=str(file))
-            rows = {name: one.form for name, one in members.items()}
-            if form is not None:
-                size = (len(rows["observations"]), form.nbytes)
-                rows["observations"] = np.broadcast_to(np.uint8(0), size)
+            form = _form_of(members, parts)
+            rows = {name: one.form for name, one in members.items() if name not in parts}
+            sizes = {len(members[part].form) for part in parts}
+            if len(sizes) > 1:
+                raise ValueError(f"{file}: parts of observations differ in their rows: {sizes}")
+            if form is None:
+                rows["observations"] = members["observations"].form
+            else:
+                rows["observations"] = np.broadcast_to(np.uint8(0), (sizes.pop(), form.nbytes))
             check_forms(rows, source=str(file))
             if own != marks[0]:
                 raise ValueError(f"{file}: its bounds or version are not those of {files[0].name}")
@@ -91,6 +98,7 @@ class ShardedRows:
         return cls(
             path,
             found,
+            parts,
             fields,
             label or (lambda arrays: (arrays["rewards"], arrays["masks"])),
             None if is_saved else bounds,
@@ -112,12 +120,13 @@ class ShardedRows:
     def widths(self) -> tuple[int, int]:
         """Entries of an observation, or its bytes, and of an action."""
         first = self.shards[0]
-        return math.prod(first["observations"].shape[1:]), first["actions"].shape[1]
+        width = self.form.nbytes if self.form else math.prod(first["observations"].shape[1:])
+        return width, first["actions"].shape[1]
 
     @functools.cached_property
     def form(self) -> ObservationForm | None:
         """What the bytes of an observation are, of images; None of vectors."""
-        return packed(self.shards[0]["observations"].form[:1], source=str(self.path))[1]
+        return _form_of(self.shards[0], self.parts)
 
     def pieces(self, field: str) -> Iterator[np.ndarray]:
         """All rows of a field, some at a time, checked and as a dataset has them.
@@ -126,8 +135,22 @@ class ShardedRows:
             ValueError: At the end of a file with a fault.
         """
         for members in self.shards:
+            if field == "observations" and self.form:
+                yield from self._images(members)
+                continue
             for piece in _checked(field, members[field], self.bounds):
                 yield self._finished(field, piece)
+
+    def _images(self, members: Mapping[str, Member]) -> Iterator[np.ndarray]:
+        """The observations of a file as bytes, some at a time."""
+        rows, width = len(members[self.parts[0]].form), self.widths[0]
+        count = rows_of_piece((rows, width), np.dtype(np.uint8))
+        pieces = {part: members[part].pieces(count) for part in self.parts}
+        for _ in range(0, rows, count):
+            yield self._packed({part: next(some) for part, some in pieces.items()})
+
+    def _packed(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        return packed(_observed(arrays), source=str(self.path))[0]
 
     def labels(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rewards and masks of all rows, float32, some at a time, checked.
@@ -157,11 +180,12 @@ class ShardedRows:
             first += end - own
 
     def _read(self, shard: int, first: int, last: int) -> dict[str, np.ndarray]:
-        fields = ("observations", "actions", *self.fields)
-        rows = {
-            field: self._finished(field, self.shards[shard][field].rows(first, last))
-            for field in fields
-        }
+        members = self.shards[shard]
+        fields = ("actions", *self.fields, *(() if self.form else self.parts))
+        rows = {field: self._finished(field, members[field].rows(first, last)) for field in fields}
+        if self.form:
+            shown = {part: members[part].rows(first, last) for part in self.parts}
+            rows["observations"] = self._packed(shown)
         rewards, masks = self._labelled({field: rows[field] for field in self.fields})
         kept = {field: rows[field] for field in ("observations", "actions")}
         return kept | {"rewards": rewards, "masks": masks}
@@ -172,12 +196,24 @@ class ShardedRows:
 
     def _finished(self, field: str, piece: np.ndarray) -> np.ndarray:
         if field == "observations":
-            return piece if self.form else piece.astype(np.float32, copy=False)
+            return piece.astype(np.float32, copy=False)
         if field != "actions":
             return piece
         if self.bounds is not None:
             piece = self.bounds.to_unit(piece)
         return clip_actions(piece)
+
+
+def _form_of(members: Mapping[str, Member], parts: Sequence[str]) -> ObservationForm | None:
+    """What observations are, by their first rows: a single one says what all are."""
+    first = {part: members[part].form[:1] for part in parts}
+    return packed(_observed(first), source=str(members[parts[0]].path))[1]
+
+
+def _observed(arrays: Mapping[str, Any]) -> Any:
+    """Arrays of a file as the observations that they are of."""
+    named = {name.removeprefix("observations").removeprefix("/"): name for name in arrays}
+    return nested({part: arrays[name] for part, name in named.items()})
 
 
 def _checked(field: str, member: Member, bounds: ActionBounds | None) -> Iterator[np.ndarray]:
@@ -187,8 +223,6 @@ def _checked(field: str, member: Member, bounds: ActionBounds | None) -> Iterato
     # Other fields are read side by side, in pieces of equally many rows.
     is_wide = field == "observations"
     for piece in member.pieces(rows_of_piece(member.shape, member.dtype) if is_wide else None):
-        # Images are rows of bytes.
-        piece = piece.reshape(len(piece), -1) if piece.ndim > 2 else piece
         check.look(piece)
         yield piece
     check.settle()

@@ -1,7 +1,7 @@
 """Transitions on the device, stored once, sampled inside compiled loops."""
 
 import dataclasses
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -52,10 +52,10 @@ class Transitions:
     form: ObservationForm | None = dataclasses.field(default=None, metadata={"static": True})
     first_rows: Int[Array, " rows"] | None = None
 
-    def trajectories(self) -> dict[str, np.ndarray]:
+    def trajectories(self) -> dict[str, Any]:
         """Observations, actions, rewards, masks and terminals of all rows, last states included."""
         fields = ("observations", "actions", "rewards", "masks")
-        rows = {field: np.asarray(getattr(self, field)) for field in fields}
+        rows: dict[str, Any] = {field: np.asarray(getattr(self, field)) for field in fields}
         if self.form is not None:
             rows["observations"] = self.form.bare.unpack(rows["observations"])
         return {**rows, "terminals": ~self._is_start()}

@@ -372,8 +372,9 @@ def _config_of(data: Any, name: str) -> RunConfig:
         # Runs of former versions do not say these.
         added = ("data", "action_bounds", "reading", "parts", "normalization", "goals")
         data = dict.fromkeys(added) | data
-        if isinstance(data.get("statistics"), dict):
-            data["statistics"] = {"observations": None, **data["statistics"]}
+        for field, inner in (("statistics", "observations"), ("reading", "resize")):
+            if isinstance(data.get(field), dict):
+                data[field] = {inner: None, **data[field]}
     config = from_json(RunConfig, data, name=name)
     try:
         algorithm = find_algorithm(config.algorithm)

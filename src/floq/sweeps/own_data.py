@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from floq.data.bounds import ActionBounds, action_bounds
-from floq.data.formats import as_sources, source_arguments
+from floq.data.formats import as_sources, find_source, read_source, source_arguments
 from floq.data.paths import dataset_name
 from floq.data.reading import Reading
 from floq.envs.make import spec_of
 from floq.envs.preflight import preflight
+from floq.observations import packed
 from floq.runs.directory import RunConfig
 from floq.sweeps.settings import check_label, read_part
 from floq.tasks import task_names
@@ -137,9 +138,12 @@ def _read(own: OwnData) -> tuple[tuple[int, int], ActionBounds | None]:
     """The sizes of the data, and what is known of the bounds of its actions."""
     found = []
     for source in own.source:
-        file, arrays, _ = source_arguments(source, own.reading, given=own.bounds)
-        shapes = [arrays[field].shape[1:] for field in ("observations", "actions")]
-        if any(len(shape) != 1 for shape in shapes):
+        where = find_source(source)
+        file = read_source(where, own.reading)
+        arrays, _ = source_arguments(file, where.path, own.reading, given=own.bounds)
+        rows, form = packed(arrays["observations"], source=str(source))
+        shapes = [form or rows.shape[1:], arrays["actions"].shape[1:]]
+        if form is not None or any(len(shape) != 1 for shape in shapes):
             raise ValueError(
                 f"{source}: an observation has the shape {shapes[0]} and an action {shapes[1]}: "
                 "both must be vectors"

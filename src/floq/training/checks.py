@@ -213,3 +213,22 @@ def check_extension(
             f"{path} is at step {step - config.steps} in its environment, so online_steps cannot "
             f"be {online.steps}."
         )
+
+
+def buffer_size(config: RunConfig, action_dim: int) -> str:
+    """What the online buffers will take where they hold images, in words; empty of vectors.
+
+    Args:
+        config: A run's with online settings.
+        action_dim: Entries of an action of the environment.
+    """
+    form, online, seeds = config.statistics.observations, config.online, len(config.seeds)
+    if form is None or online is None:
+        return ""
+    rows = online.rows_per_environment * online.environments
+    row = form.nbytes + 4 * (action_dim + 2)
+    return (
+        f"The online buffer{'s' * (seeds > 1)} will take {seeds * rows * row / 1e6:,.1f} MB: "
+        f"{f'{seeds} seeds of ' * (seeds > 1)}{rows:,} transitions of {row:,} bytes (--capacity "
+        "sets how many)."
+    )

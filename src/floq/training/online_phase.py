@@ -17,10 +17,11 @@ from floq.algorithms.common import data_chunk, frames_of
 from floq.data.dataset import Dataset
 from floq.data.experience import Rows
 from floq.data.replay import ReplayBuffer
+from floq.progress import say
 from floq.runs.checkpoint import Checkpoint, rows_folder
 from floq.runs.directory import EPISODES, EVENTS, RunConfig, RunDirectory
 from floq.runs.row_log import RowLog
-from floq.training.checks import chunk_setting, lookahead
+from floq.training.checks import buffer_size, chunk_setting, lookahead
 from floq.training.collector import Collector, Outcome
 from floq.training.offline_phase import (
     DISPATCH_SECONDS,
@@ -301,6 +302,8 @@ class OnlinePhase:
     def _begin(self) -> list[ReplayBuffer]:
         """Episodes, and an empty buffer for each seed."""
         self._collector.begin()
+        if words := buffer_size(self._config, self._collector.action_dim):
+            say(words)
         return [
             ReplayBuffer.create(
                 self._collector.observations[part],

@@ -80,12 +80,10 @@ def test_rewards_by_argument(tmp_path, rewards, expected, masks):
 
 
 def test_what_is_left_open_is_asked_for(tmp_path):
-    """Rewards, and parts beside the video's."""
+    """Rewards, of which those that it holds are named."""
     folder = write(tmp_path / "set", columns())
     with pytest.raises(ValueError, match=r"--rewards.*it holds next\.reward, next\.done"):
         floq.Dataset.load(folder, **KEYS)
-    with pytest.raises(ValueError, match=r"images\.front holds images.*keys state\)"):
-        floq.Dataset.load(folder, rewards="demonstrations")
 
 
 @pytest.mark.parametrize(

@@ -106,17 +106,45 @@ def test_parts_are_put_as_flatten_observation_puts_them(tmp_path):
         floq.Dataset.load(folder, observation_keys=("d",))
 
 
-def test_images_are_refused_by_name(tmp_path):
-    """Networks take vectors: a part of images is named, with the parts that can be read."""
+def test_images_stay_beside_vectors(tmp_path):
+    """With a part of images, observations are the dictionary that the space shows, row by row."""
     space = {
         "type": "Dict",
-        "subspaces": {"x": box(-9, 9, (2,)), "pixels": box(0, 255, (8, 8, 3), "uint8")},
+        "subspaces": {
+            "x": box(-9, 9, (1, 2)),
+            "inner": {"type": "Dict", "subspaces": {"pixels": box(0, 255, (2, 4, 3), "uint8")}},
+        },
     }
-    observe = lambda states: {"x": states, "pixels": np.zeros((4, 8, 8, 3), np.uint8)}
+    pixels = lambda states: np.uint8(states[:, 0])[:, None, None, None] + np.zeros((2, 4, 3), "u1")
+    observe = lambda states: {"x": states[:, None], "inner/pixels": pixels(states)}
     folder = write(tmp_path / "set", episodes=2, observation_space=space, observe=observe)
-    with pytest.raises(ValueError, match=r"pixels holds images.*--observation-keys x\)"):
-        floq.Dataset.load(folder)
-    assert floq.Dataset.load(folder, observation_keys=("x",)).size == 6
+    dataset = floq.Dataset.load(folder)
+    batch = dataset.take(jnp.arange(6))
+    for rows, firsts in (
+        (batch.observations, [0, 2, 4, 10, 12, 14]),
+        (batch.next_observations, [2, 4, 6, 12, 14, 16]),
+    ):
+        seen = dataset.form.unpack(np.asarray(rows))
+        np.testing.assert_array_equal(seen["x"][:, 0], firsts)
+        assert seen["inner"]["pixels"].shape == (6, 2, 4, 3)
+        np.testing.assert_array_equal(seen["inner"]["pixels"][:, 1, 3, 2], firsts)
+    assert floq.Dataset.load(folder, observation_keys=("x",)).form is None
+
+
+def test_images_alone(tmp_path):
+    """A space that is a box of bytes gives images without a name; one without channels is none."""
+    folder = write(tmp_path / "set", observation_space=box(0, 255, (2, 4, 3), "uint8"))
+    with h5py.File(folder / "data" / "main_data.hdf5", "a") as file:
+        for index in range(12):
+            del file[f"episode_{index}/observations"]
+            file[f"episode_{index}/observations"] = np.full((4, 2, 4, 3), index, np.uint8)
+    dataset = floq.Dataset.load(folder)
+    assert [part.name for part in dataset.form.parts] == [""]
+    images = dataset.form.unpack(np.asarray(dataset.take(jnp.arange(36)).observations))
+    np.testing.assert_array_equal(images[:, 1, 3, 2], np.repeat(np.arange(12), 3))
+    flat = write(tmp_path / "flat", observation_space=box(0, 255, (84, 84), "uint8"))
+    with pytest.raises(ValueError, match=r"bytes of the shape \(84, 84\), and an image has three"):
+        floq.Dataset.load(flat)
 
 
 def spoil(name, value):
@@ -174,6 +202,13 @@ def test_faults_are_named(tmp_path, name, change, words):
         ({"total_episodes": -1}, "total_episodes is -1"),
         ({"data_format": "zarr"}, "data_format is 'zarr': floq reads hdf5, arrow and parquet"),
         ({"action_space": '{"type": "Discrete", "n": 2}'}, "floq has no discrete actions"),
+        (
+            {
+                "data_format": "arrow",
+                "observation_space": json.dumps(box(0, 255, (32, 40, 3), "uint8")),
+            },
+            "an observation is stored as JPEG.*jpeg_encoding=False",
+        ),
         ({"action_space": "[" * 100_000}, "action_space cannot be read"),
         ({"observation_space": '{"type": "Graph"}'}, "observation_space is 'Graph'"),
     ],
@@ -261,3 +296,21 @@ def test_what_minari_writes(collected, kind, monkeypatch):
             start += steps
         assert found.size == start
         assert found.action_high == ((2.0,) if name == "pendulum" else (1.0, 1.0))
+    _check_images(floq.Dataset.load(f"minari:dict/{kind}-v0"), f"dict/{kind}-v0")
+
+
+def _check_images(found, name):
+    """With the images, a batch has the dictionaries that minari gives."""
+    import minari
+
+    start = 0
+    for episode in minari.load_dataset(name).iterate_episodes():
+        steps = len(episode.rewards)
+        batch = found.take(jnp.arange(start, start + steps))
+        seen = found.form.unpack(np.asarray(batch.observations))
+        assert seen.keys() == {"goal", "observation", "pixels"}
+        for part, values in seen.items():
+            np.testing.assert_array_equal(
+                values, episode.observations[part][:-1].astype(values.dtype)
+            )
+        start += steps

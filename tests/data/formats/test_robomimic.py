@@ -57,10 +57,42 @@ def test_filter_keys(path):
         floq.Dataset.load(path, observation_keys=keys, filter_key="lost")
 
 
-def test_images_are_named(path):
-    """Without a choice of parts the images are refused, with what to give instead."""
-    with pytest.raises(ValueError, match=r"agentview_image holds images.*keys eef_pos object\)"):
-        floq.Dataset.load(path)
+def test_images_beside_vectors(path):
+    """Observations and next ones are dictionaries of the chosen parts, images and vectors."""
+    with h5py.File(path, "a") as file:
+        for number, name in enumerate(LENGTHS):
+            for folder, shift in (("obs", 0), ("next_obs", 1)):
+                images = file[f"data/{name}/{folder}/agentview_image"]
+                rows = np.arange(len(images)) + 10 * number + shift
+                images[...] = rows.astype(np.uint8)[:, None, None, None]
+    dataset = floq.Dataset.load(path, observation_keys=("agentview_image", "object"))
+    batch = dataset.take(jnp.arange(dataset.size))
+    rows = np.array([0, 1, 2, 10, 11, 12, 13, 20, 21])
+    for observed, shift in ((batch.observations, 0), (batch.next_observations, 1)):
+        seen = dataset.form.unpack(np.asarray(observed))
+        assert {name: values.shape[1:] for name, values in seen.items()} == {
+            "agentview_image": (8, 8, 3),
+            "object": (3,),
+        }
+        np.testing.assert_array_equal(seen["agentview_image"][:, 7, 7, 2], rows + shift)
+        np.testing.assert_array_equal(seen["object"][:, 0] % 100, rows % 10 + shift)
+
+
+@pytest.mark.parametrize(
+    ("folder", "shape", "words"),
+    [
+        ("obs", (8, 4, 6), r"demo_2: obs hold an image \[8, 4, 6\].*, and next_obs an image"),
+        (None, (4, 8, 3), r"demo_2: observations hold an image \[4, 8, 3\].*of demo_0 an image"),
+    ],
+)
+def test_images_of_one_size(path, folder, shape, words):
+    """Those of a next observation, and of another demonstration, are as large."""
+    with h5py.File(path, "a") as file:
+        for own in [folder] if folder else ["obs", "next_obs"]:
+            del file[f"data/demo_2/{own}/agentview_image"]
+            file[f"data/demo_2/{own}/agentview_image"] = np.zeros((4, *shape), np.uint8)
+    with pytest.raises(ValueError, match=words):
+        floq.Dataset.load(path, observation_keys=("agentview_image",))
 
 
 def test_without_next_observations(path):

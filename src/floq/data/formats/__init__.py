@@ -153,25 +153,23 @@ def read_source(source: str | Path | Source, reading: Reading) -> DatasetFile:
 
 
 def source_arguments(
-    source: str | Path | Source, reading: Reading, *, given: ActionBounds | None
-) -> tuple[DatasetFile, dict[str, Any], dict[str, tuple[float, ...]]]:
-    """What to build a dataset from a source by, and bounds that its rescaled actions have already.
+    file: DatasetFile, path: Path, reading: Reading, *, given: ActionBounds | None
+) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:
+    """What to build a dataset by, and bounds that actions which are rescaled have already.
 
     Args:
-        source: As `find_source` takes it.
-        reading: How to read it, where it leaves that open.
+        file: What was read.
+        path: Where.
+        reading: How it was read, where it leaves that open.
         given: Bounds of its actions, if somebody gave them.
 
     Returns:
-        The file; the arguments of `Dataset.from_trajectories`, or of `Dataset.from_transitions`
-        where there are no terminals among them; and, by name, what is to be recorded after it.
+        The arguments of `Dataset.from_trajectories`, or of `Dataset.from_transitions` where there
+        are no terminals among them; and, by name, what is to be recorded after it.
 
     Raises:
-        FileNotFoundError: There is nothing at its place.
-        ValueError: It is damaged or lacks a field, or it and the arguments contradict.
+        ValueError: It lacks a field, or it and the arguments contradict.
     """
-    found = find_source(source)
-    file, path = read_source(found, reading), found.path
     if "rewards" not in file.arrays:
         raise ValueError(
             f"{path}: no array named rewards or masks, as in OGBench's files, whose rewards follow "
@@ -193,9 +191,9 @@ def source_arguments(
             "every row is a transition: leave the layout out"
         )
     if file.is_saved and file.bounds is not None:
-        return file, arguments, file.bounds.named
+        return arguments, file.bounds.named
     bounds = file.bounds or given
-    return file, arguments | ({} if bounds is None else bounds.named), {}
+    return arguments | ({} if bounds is None else bounds.named), {}
 
 
 @contextlib.contextmanager

@@ -1,15 +1,19 @@
-"""Episodes put one after the other, and dictionaries of vectors put side by side."""
+"""Episodes put one after the other, and what observations of several parts become."""
 
 import bisect
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from floq.data.reading import Reading
+from floq.data.bounds import ActionBounds
+from floq.data.files import DatasetFile
+from floq.data.npz import check_memory
+from floq.data.reading import Layout, Reading
+from floq.observations import ObservationForm, Packed, nested, packed
 
 
 class Episode(NamedTuple):
@@ -18,22 +22,62 @@ class Episode(NamedTuple):
     Attributes:
         name: What the file calls it.
         arrays: Its rows by field.
+        form: What the bytes of its observations are, where these hold images.
     """
 
     name: str
     arrays: dict[str, np.ndarray]
+    form: ObservationForm | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its rows."""
+        return sum(values.nbytes for values in self.arrays.values())
+
+
+class Stream(NamedTuple):
+    """Episodes as they come, and what holds for all of them.
+
+    Attributes:
+        path: The file or folder.
+        episodes: One after the other.
+        total: How many there are, as the source says.
+        layout: What the last rows of those are that have no next observations.
+        bounds: Of the actions, where the source has them.
+    """
+
+    path: Path
+    episodes: Iterator[Episode]
+    total: int
+    layout: Layout
+    bounds: ActionBounds | None = None
 
 
 class Together(NamedTuple):
     """Episodes one after the other.
 
     Attributes:
-        arrays: All rows by field.
+        arrays: All rows by field; observations that hold images are `Packed`.
         place: The words for where a row lies.
     """
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Any]
     place: Callable[[int], str]
+
+
+def together(stream: Stream) -> DatasetFile:
+    """All episodes of a stream.
+
+    Raises:
+        ValueError: There is none, or they differ, or what their source raises.
+    """
+    episodes, size = list[Episode](), 0
+    for episode in stream.episodes:
+        size += episode.nbytes
+        check_memory(stream.path, size)
+        episodes.append(episode)
+    found = put_together(stream.path, episodes)
+    return DatasetFile(found.arrays, stream.bounds, layout=stream.layout, place=found.place)
 
 
 def put_together(path: Path, episodes: Sequence[Episode]) -> Together:
@@ -47,6 +91,11 @@ def put_together(path: Path, episodes: Sequence[Episode]) -> Together:
     first = episodes[0]
     for episode in episodes:
         rows = len(episode.arrays["observations"])
+        if episode.form != first.form:
+            raise ValueError(
+                f"{path}: {episode.name}: observations hold {episode.form or 'vectors'}, and those "
+                f"of {first.name} {first.form or 'vectors'}: all episodes must have the same"
+            )
         for field, values in episode.arrays.items():
             model = first.arrays[field]
             where = f"{path}: {episode.name}: {field}"
@@ -75,10 +124,13 @@ def put_together(path: Path, episodes: Sequence[Episode]) -> Together:
         index = bisect.bisect_right(starts, row) - 1
         return f"row {row - starts[index]} of {names[index]}"
 
-    return Together(
-        {field: np.concatenate([one.arrays[field] for one in episodes]) for field in first.arrays},
-        place,
-    )
+    arrays: dict[str, Any] = {
+        field: np.concatenate([one.arrays[field] for one in episodes]) for field in first.arrays
+    }
+    if first.form is not None:
+        for field in arrays.keys() & {"observations", "next_observations"}:
+            arrays[field] = Packed(arrays[field], first.form)
+    return Together(arrays, place)
 
 
 def chosen_parts(
@@ -92,7 +144,7 @@ def chosen_parts(
         source: What the dictionary is called in messages.
 
     Raises:
-        ValueError: If one is not there, or holds images.
+        ValueError: If one is not there, or holds bytes that are no image.
     """
     for key in reading.observation_keys:
         if not any(name == key or name.startswith(f"{key}/") for name in forms):
@@ -105,14 +157,15 @@ def chosen_parts(
         if not reading.observation_keys
         or any(name == key or name.startswith(f"{key}/") for key in reading.observation_keys)
     ]
-    images = [name for name in names if forms[name][1] == np.uint8 and len(forms[name][0]) > 1]
-    if images:
-        others = [name for name in sorted(forms) if name not in images]
-        raise ValueError(
-            f"{source}: {images[0]} holds images, uint8 {forms[images[0]][0]}, which floq reads "
-            "from npz files and arrays alone: choose other parts by observation_keys "
-            f"(--observation-keys {' '.join(others) or '…'})"
-        )
+    for name in names:
+        shape, dtype = forms[name]
+        if dtype == np.uint8 and len(shape) > 1 and len(shape) != 3:
+            others = [one for one in sorted(forms) if one != name]
+            raise ValueError(
+                f"{source}: {name or 'an observation'} holds bytes of the shape {shape}, and an "
+                "image has three axes, height, width and channels: choose other parts by "
+                f"observation_keys (--observation-keys {' '.join(others) or '…'})"
+            )
     return sorted(names, key=_in_order)
 
 
@@ -125,8 +178,17 @@ def _in_order(name: str) -> list[tuple[int, str]]:
     ]
 
 
-def side_by_side(parts: Mapping[str, np.ndarray], *, source: str) -> np.ndarray:
-    """Parts of observations as one array (rows, entries), each row of a part flattened.
+def observed(
+    parts: Mapping[str, np.ndarray], *, source: str
+) -> tuple[np.ndarray, ObservationForm | None]:
+    """Parts of observations as one array of rows.
+
+    Without images these are their entries side by side, each row of a part flattened. Where a part
+    is an image, they are the bytes of the dictionary that `parts` are of, and the form is theirs.
+
+    Args:
+        parts: By name, as (rows, …); a single one may have the name "".
+        source: What they are called in messages.
 
     Raises:
         ValueError: If there is none, or lengths differ.
@@ -137,4 +199,11 @@ def side_by_side(parts: Mapping[str, np.ndarray], *, source: str) -> np.ndarray:
     if len({*lengths.values()}) > 1:
         raise ValueError(f"{source}: parts of observations differ in their rows: {lengths}")
     rows = next(iter(lengths.values()))
-    return np.concatenate([values.reshape(rows, -1) for values in parts.values()], axis=1)
+    images = {name for name, one in parts.items() if one.dtype == np.uint8 and one.ndim == 4}
+    flat = {
+        name: values if name in images else values.reshape(rows, -1)
+        for name, values in parts.items()
+    }
+    if images:
+        return packed(nested(flat), source=source)
+    return np.concatenate([*flat.values()], axis=1), None

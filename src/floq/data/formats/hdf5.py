@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from floq.data.npz import check_declared
+from floq.data.npz import check_memory, check_share
 from floq.extras import require_extra
 
 _FILTERS = {1, 2, 3, 4, 5, 6, 32000}
@@ -165,9 +165,10 @@ class _Budget:
         self.path, self.taken = path, 0
 
     def take(self, size: int) -> None:
-        """Counts an array, before it is read."""
+        """Counts an array, before it is read; those before it may have been let go again."""
         self.taken += size
-        check_declared(self.path, self.taken, size=self.path.stat().st_size)
+        check_share(self.path, self.taken, size=self.path.stat().st_size)
+        check_memory(self.path, size)
 
 
 @contextlib.contextmanager

@@ -1,19 +1,38 @@
-"""LeRobot's folders, v3.0: states and actions in Parquet files that hold many episodes each."""
+"""LeRobot's folders, v3.0: Parquet files and videos, which hold many episodes each."""
 
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from floq.data.files import DatasetFile
 from floq.data.formats import tables
-from floq.data.formats.episodes import Episode, chosen_parts, put_together, side_by_side
+from floq.data.formats.cameras import Cameras
+from floq.data.formats.episodes import Episode, Stream, chosen_parts, observed, together
+from floq.data.npz import check_memory
 from floq.data.reading import Reading
 from floq.disk import read_json
 
-OPTIONS = ("observation_keys", "rewards")
+OPTIONS = ("observation_keys", "rewards", "resize")
 _OBSERVATION = "observation."
+_NEEDED = {"next.reward": ["next.reward"], "success": ["next.success"], "demonstrations": []}
 _MOST_EPISODES = 1_000_000
+
+
+class _Feature(NamedTuple):
+    """What meta/info.json says of a feature.
+
+    Attributes:
+        shape: Of a row; of a video height, width and channels.
+        dtype: Of its entries.
+        kind: What it calls that: a type of numbers, video or image.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    kind: str
 
 
 def recognises(path: Path) -> bool:
@@ -26,9 +45,101 @@ def read(path: Path, reading: Reading) -> DatasetFile:
 
     Raises:
         ValueError: The files are damaged, or hold what floq cannot take.
-        MissingExtraError: pyarrow is not installed.
+        OSError: The disk has no room for decoded frames.
+        MissingExtraError: pyarrow or, for videos, PyAV is not installed.
     """
     info = _info(path)
+    features, chosen = _chosen(info, reading, path)
+    videos = [one for one in chosen if features[one].kind == "video"]
+    shapes = [(*(reading.resize or features[name].shape[:2]), 3) for name in videos]
+    size = _total(info, path) * sum(math.prod(shape) for shape in shapes)
+    try:
+        check_memory(path, size)
+    except ValueError as error:
+        raise ValueError(f"{error}, or a smaller resize (--resize 96 96)") from error
+    return together(stream(path, reading))
+
+
+def stream(path: Path, reading: Reading) -> Stream:
+    """The episodes as they come, whose last states are not stored.
+
+    Raises:
+        ValueError: The description is damaged, or leaves open what must be said.
+    """
+    info = _info(path)
+    features, chosen = _chosen(info, reading, path)
+    episodes = _episodes(path, info, features, chosen, reading)
+    count = info.get("total_episodes")
+    return Stream(path, episodes, count if type(count) is int else 0, layout="transitions")
+
+
+def _episodes(
+    path: Path,
+    info: dict[str, Any],
+    features: dict[str, _Feature],
+    chosen: list[str],
+    reading: Reading,
+) -> Iterator[Episode]:
+    needed = _NEEDED[reading.rewards or "demonstrations"]
+    optional = [name for name in ("next.done", "next.truncated") if name in features]
+    videos = [one for one in chosen if features[one].kind == "video"]
+    states = [one for one in chosen if one not in videos]
+    columns = [*states, "action", *needed, *optional, "episode_index"]
+    files = sorted((path / "data").glob("*/*.parquet"))
+    cameras = _cameras(path, files, info, {name: features[name] for name in videos}, reading)
+    found = 0
+    for file in files:
+        rows = tables.read(file, columns)
+        arrays = {
+            name: rows.array(name, features[name].shape if name in features else ())
+            for name in columns
+        }
+        found += len(rows)
+        for number, own in _split(file, arrays["episode_index"]):
+            one = {name: values[own] for name, values in arrays.items()}
+            name = f"episode {number} in {file.parent.name}/{file.name}"
+            shown = {
+                key: one[key] if key in states else cameras.frames(key, number) for key in chosen
+            }
+            yield _episode(name, one, shown, reading, source=f"{file}: {name}")
+    if info.get("total_frames") != found:
+        raise ValueError(
+            f"{path}: meta/info.json says total_frames is {info.get('total_frames')!r}, and the "
+            f"files under data have {found} rows: it was cut short"
+        )
+
+
+def _cameras(
+    path: Path,
+    files: list[Path],
+    info: dict[str, Any],
+    videos: Mapping[str, _Feature],
+    reading: Reading,
+) -> Cameras:
+    """The frames of all videos, decoded."""
+    times: dict[int, np.ndarray] = {}
+    for file in files if videos else ():
+        rows = tables.read(file, ["episode_index", "timestamp"])
+        shown = rows.array("timestamp", ()).astype(np.float64)
+        for number, own in _split(file, rows.array("episode_index", ())):
+            if number in times:
+                raise ValueError(f"{file}: episode {number} is in another file too: it is damaged")
+            times[number] = shown[own]
+    sizes = {name: feature.shape[:2] for name, feature in videos.items()}
+    return Cameras.decoded(path, info, times, sizes, reading.resize)
+
+
+def _total(info: dict[str, Any], path: Path) -> int:
+    total = info.get("total_frames")
+    if type(total) is not int or total < 1:
+        raise ValueError(f"{path}/meta/info.json: total_frames is {total!r}: give 1 or more")
+    return total
+
+
+def _chosen(
+    info: dict[str, Any], reading: Reading, path: Path
+) -> tuple[dict[str, _Feature], list[str]]:
+    """All features, and those of the observations that are read."""
     features = _features(info, path)
     if reading.rewards is None:
         there = [name for name in features if name.startswith("next.")]
@@ -38,38 +149,27 @@ def read(path: Path, reading: Reading) -> DatasetFile:
             "demonstrations (1 at every episode's end). Of these it holds "
             f"{', '.join(there) or 'none'}"
         )
-    needed = {"next.reward": ["next.reward"], "success": ["next.success"], "demonstrations": []}
-    for name in ["action", *needed[reading.rewards]]:
+    for name in ["action", *_NEEDED[reading.rewards]]:
         if name not in features:
             raise ValueError(
                 f"{path}/meta/info.json: no feature {name}, which rewards={reading.rewards!r} "
                 f"needs; there is {', '.join(sorted(features))}"
             )
     forms = {
-        name.removeprefix(_OBSERVATION): form
-        for name, form in features.items()
+        name.removeprefix(_OBSERVATION): (feature.shape, feature.dtype)
+        for name, feature in features.items()
         if name.startswith(_OBSERVATION)
     }
     chosen = [f"{_OBSERVATION}{key}" for key in chosen_parts(forms, reading, source=str(path))]
-    optional = [name for name in ("next.done", "next.truncated") if name in features]
-    columns = [*chosen, "action", *needed[reading.rewards], *optional, "episode_index"]
-    episodes = []
-    for file in sorted((path / "data").glob("*/*.parquet")):
-        rows = tables.read(file, columns)
-        arrays = {
-            name: rows.array(name, features[name][0] if name in features else ())
-            for name in columns
-        }
-        episodes += _split(file, arrays, chosen, reading)
-    total = info.get("total_frames")
-    together = put_together(path, episodes)
-    found = len(together.arrays["observations"])
-    if total != found:
-        raise ValueError(
-            f"{path}: meta/info.json says total_frames is {total!r}, and the files under data have "
-            f"{found} rows: it was cut short"
-        )
-    return DatasetFile(together.arrays, layout="transitions", place=together.place)
+    for name in chosen:
+        feature = features[name]
+        if feature.kind == "image" or (feature.kind == "video" and feature.shape[-1] != 3):
+            raise ValueError(
+                f"{path}: {name} is of the kind {feature.kind} and the shape {feature.shape}, and "
+                "floq reads videos of three channels: choose other parts by observation_keys, or "
+                "have LeRobot save the set with videos"
+            )
+    return features, chosen
 
 
 def _info(path: Path) -> dict[str, Any]:
@@ -86,8 +186,8 @@ def _info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _features(info: dict[str, Any], path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Shape and type of each feature; videos and images are uint8."""
+def _features(info: dict[str, Any], path: Path) -> dict[str, _Feature]:
+    """What is said of each feature; videos and images are uint8."""
     found = {}
     given = info.get("features")
     for name, feature in given.items() if isinstance(given, dict) else ():
@@ -100,43 +200,51 @@ def _features(info: dict[str, Any], path: Path) -> dict[str, tuple[tuple[int, ..
             sizes = tuple(shape) if isinstance(shape, list) else ()
             if dtype.kind not in "fiub" or not all(type(one) is int and one > 0 for one in sizes):
                 raise TypeError(f"the shape {shape} of {kind}")
+            if kind == "video" and len(sizes) != 3:
+                raise TypeError(f"the shape {shape} of a video")
         except TypeError as error:
             raise ValueError(
                 f"{path}/meta/info.json: the feature {name} cannot be read: {error}"
             ) from error
+        if kind == "video" and sizes[:1] == (3,) != sizes[2:]:
+            sizes = (*sizes[1:], 3)  # Some say the channels first.
         # A single number is one of shape [1], in a column without lists.
         is_number = name.startswith("next.") or name == "episode_index"
-        found[name] = (() if is_number else sizes, dtype)
+        found[name] = _Feature(() if is_number else sizes, dtype, str(kind))
     if not found:
         raise ValueError(f"{path}/meta/info.json: there are no features: it is damaged")
     return found
 
 
-def _split(
-    file: Path, arrays: dict[str, np.ndarray], chosen: list[str], reading: Reading
-) -> list[Episode]:
-    """The episodes of a file, whose rows lie one after the other."""
-    index = arrays["episode_index"]
+def _split(file: Path, index: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """The number of each episode of a file, and its rows, which lie one after the other."""
     starts = np.flatnonzero(np.diff(index, prepend=index[:1] - 1))
     names = index[starts]
     if len(np.unique(names)) < len(names) or len(names) > _MOST_EPISODES:
         raise ValueError(f"{file}: the rows of an episode do not follow one another: sort them")
-    found = []
-    for number, rows in zip(names, np.split(np.arange(len(index)), starts[1:]), strict=True):
-        if not rows.size:
-            continue
-        one = {name: values[rows] for name, values in arrays.items()}
-        name = f"episode {number} in {file.parent.name}/{file.name}"
-        is_last = np.arange(len(rows)) == len(rows) - 1
-        states = {part: one[part] for part in chosen}
-        fields = {
-            "observations": side_by_side(states, source=f"{file}: {name}"),
-            "actions": one["action"].reshape(len(rows), -1),
-            **_earned(one, is_last, reading),
-            "terminals": is_last,
-        }
-        found.append(Episode(name, fields))
-    return found
+    for number, start, end in zip(names, starts, [*starts[1:], len(index)], strict=True):
+        yield int(number), slice(start, end)
+
+
+def _episode(
+    name: str,
+    one: dict[str, np.ndarray],
+    shown: dict[str, np.ndarray],
+    reading: Reading,
+    *,
+    source: str,
+) -> Episode:
+    length = len(one["action"])
+    is_last = np.arange(length) == length - 1
+    parts = {key.removeprefix(_OBSERVATION): values for key, values in shown.items()}
+    states, form = observed(parts, source=source)
+    arrays = {
+        "observations": states,
+        "actions": one["action"].reshape(length, -1),
+        **_earned(one, is_last, reading),
+        "terminals": is_last,
+    }
+    return Episode(name, arrays, form)
 
 
 def _earned(

@@ -8,7 +8,7 @@ import numpy as np
 
 from floq.data.files import DatasetFile
 from floq.data.formats import hdf5, tables
-from floq.data.formats.episodes import Episode, chosen_parts, put_together, side_by_side
+from floq.data.formats.episodes import Episode, Stream, chosen_parts, observed, together
 from floq.data.formats.kinds import HDF5, signature
 from floq.data.formats.spaces import Leaf, bounds_of, encoded, leaves_of, space_of
 from floq.data.reading import Reading
@@ -19,6 +19,8 @@ _MAIN = "main_data.hdf5"
 _STEPS = ("rewards", "terminations", "truncations")
 _TABLES = ("arrow", "parquet")
 _MOST_EPISODES = 10_000_000
+_LEAST_JPEG = 32
+"""Pixels of a side from which on Minari takes bytes for an image."""
 
 
 def locate(name: str) -> Path:
@@ -39,6 +41,15 @@ def read(path: Path, reading: Reading) -> DatasetFile:
     Raises:
         ValueError: The files are damaged, or hold what floq cannot take.
         MissingExtraError: h5py or pyarrow is not installed.
+    """
+    return together(stream(path, reading))
+
+
+def stream(path: Path, reading: Reading) -> Stream:
+    """The episodes as they come, each with a row for its last state.
+
+    Raises:
+        ValueError: The metadata is damaged, or says what floq cannot take.
     """
     folder = path.parent if path.is_file() else _data_folder(path)
     if folder is None or not (folder / "metadata.json").is_file():
@@ -63,15 +74,27 @@ def read(path: Path, reading: Reading) -> DatasetFile:
         )
     chosen = {name: leaves[name] for name in chosen_parts(forms, reading, source=source)}
     kind = metadata.get("data_format", "hdf5")
+    images = [name for name, leaf in chosen.items() if _is_jpeg(leaf)]
+    if kind in _TABLES and images and metadata.get("jpeg_encoding", True):
+        raise ValueError(
+            f"{source}: {images[0] or 'an observation'} is stored as JPEG, which floq does not "
+            "read: have minari write the set with data_format='hdf5' or jpeg_encoding=False, or "
+            "choose other parts by observation_keys (--observation-keys)"
+        )
     if kind == "hdf5":
-        episodes = list(_from_hdf5(folder / _MAIN, total, chosen))
+        episodes = _from_hdf5(folder / _MAIN, total, chosen)
     elif kind in _TABLES:
         files = (folder / str(index) / f"part-0.{kind}" for index in range(total))
-        episodes = [_from_table(file, chosen) for file in files]
+        episodes = (_from_table(file, chosen) for file in files)
     else:
         raise ValueError(f"{source}: data_format is {kind!r}: floq reads hdf5, arrow and parquet")
-    together = put_together(folder / _MAIN if kind == "hdf5" else folder, episodes)
-    return DatasetFile(together.arrays, bounds, layout="states", place=together.place)
+    where = folder / _MAIN if kind == "hdf5" else folder
+    return Stream(where, episodes, total, layout="states", bounds=bounds)
+
+
+def _is_jpeg(leaf: Leaf) -> bool:
+    """Whether Minari compresses such images where it may."""
+    return leaf.dtype == np.uint8 and len(leaf.shape) == 3 and min(leaf.shape[:2]) >= _LEAST_JPEG
 
 
 def _data_folder(path: Path) -> Path | None:
@@ -144,12 +167,13 @@ def _episode(
             f"{path}: {name}: terminations or truncations are true at row {cut[0]}, before its "
             f"last step, {length - 1}: an episode ends once"
         )
+    states, form = observed(flat, source=f"{path}: {name}")
     actions = actions.reshape(length, -1)
     arrays = {
-        "observations": side_by_side(flat, source=f"{path}: {name}"),
+        "observations": states,
         "actions": np.concatenate([actions, np.zeros_like(actions[:1])]),
         "rewards": np.append(steps["rewards"], 0.0),
         "masks": np.append(1.0 - steps["terminations"], 1.0),
         "terminals": np.arange(length + 1) == length,
     }
-    return Episode(name, arrays)
+    return Episode(name, arrays, form)

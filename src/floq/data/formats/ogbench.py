@@ -1,12 +1,14 @@
 """OGBench's sets: one npz file, or a folder of shards with a validation twin of each."""
 
 from pathlib import Path
+from typing import Any
 
 from floq.data.files import DatasetFile, read_file
 from floq.data.formats.episodes import Episode, put_together
 from floq.data.npz import check_declared
 from floq.data.paths import data_directory, dataset_files, dataset_name
 from floq.data.reading import Reading
+from floq.observations import packed
 
 OPTIONS = ("layout",)
 
@@ -50,8 +52,16 @@ def read(path: Path, reading: Reading) -> DatasetFile:
                 f"{', '.join(fields[0])}: shards of a set have the same fields and bounds"
             )
     together = put_together(
-        path,
-        [Episode(file.name, part.arrays) for file, part in zip(files, parts, strict=True)],
+        path, [_rows(file, part.arrays) for file, part in zip(files, parts, strict=True)]
     )
     first = parts[0]
     return first._replace(arrays=together.arrays, place=together.place)
+
+
+def _rows(file: Path, arrays: dict[str, Any]) -> Episode:
+    """The rows of a file, whose observations are packed where they are more than vectors."""
+    rows = dict(arrays)
+    form = None
+    for field in arrays.keys() & {"observations", "next_observations"}:
+        rows[field], form = packed(arrays[field], source=str(file))
+    return Episode(file.name, rows, form)

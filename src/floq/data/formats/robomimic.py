@@ -1,13 +1,14 @@
 """robomimic's HDF5 files: demonstrations under data, named lists of them under mask."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from floq.data.files import DatasetFile
 from floq.data.formats import hdf5
-from floq.data.formats.episodes import Episode, chosen_parts, put_together, side_by_side
+from floq.data.formats.episodes import Episode, Stream, chosen_parts, observed, together
 from floq.data.formats.kinds import HDF5, signature
 from floq.data.reading import Reading
 
@@ -33,25 +34,32 @@ def read(path: Path, reading: Reading) -> DatasetFile:
         ValueError: The file is damaged, or there is no such filter key or part of observations.
         MissingExtraError: h5py is not installed.
     """
+    return together(stream(path, reading))
+
+
+def stream(path: Path, reading: Reading) -> Stream:
+    """The demonstrations as they come, in the order of their numbers.
+
+    Raises:
+        ValueError: The file is damaged, or there is no such filter key.
+        MissingExtraError: h5py is not installed.
+    """
     with hdf5.opened(path) as file:
-        data = file.group("data")
-        names = [name for name in data.names() if _DEMO.fullmatch(name)]
+        names = [name for name in file.group("data").names() if _DEMO.fullmatch(name)]
         if reading.filter_key is not None:
             names = _filtered(file, names, reading.filter_key)
-        names.sort(key=lambda name: int(name.removeprefix("demo_")))
+    names.sort(key=lambda name: int(name.removeprefix("demo_")))
+    return Stream(path, _episodes(path, names, reading), len(names), layout="transitions")
+
+
+def _episodes(path: Path, names: list[str], reading: Reading) -> Iterator[Episode]:
+    with hdf5.opened(path) as file:
         parts = None
-        episodes = []
         for name in names:
-            demo = data.group(name)
+            demo = file.group("data").group(name)
             if parts is None:
                 parts = _parts(demo.group("obs"), reading, f"{path}: {name}/obs")
-            episodes.append(_episode(demo, name, parts))
-    together = put_together(path, episodes)
-    return DatasetFile(
-        together.arrays,
-        layout=None if "next_observations" in together.arrays else "transitions",
-        place=together.place,
-    )
+            yield _episode(demo, name, parts)
 
 
 def _filtered(file: hdf5.Group, names: list[str], key: str) -> list[str]:
@@ -76,12 +84,18 @@ def _parts(group: hdf5.Group, reading: Reading, source: str) -> list[str]:
 
 def _episode(demo: hdf5.Group, name: str, parts: list[str]) -> Episode:
     source = f"{demo.path}: {name}"
-    arrays = {}
+    arrays, forms = {}, []
     for field, folder in (("observations", "obs"), ("next_observations", "next_obs")):
         if folder in demo:
             group = demo.group(folder)
             found = {part: group.array(part) for part in parts}
-            arrays[field] = side_by_side(found, source=f"{source}/{folder}")
+            arrays[field], form = observed(found, source=f"{source}/{folder}")
+            forms.append(form)
+    if len({*forms}) > 1:
+        raise ValueError(
+            f"{source}: obs hold {forms[0]}, and next_obs {forms[1]}: both must describe the same "
+            "state"
+        )
     steps = {field: demo.array(field) for field in ("actions", "rewards", "dones")}
     dones = steps.pop("dones")
     wrong = np.flatnonzero((dones != 0) & (dones != 1))
@@ -91,4 +105,4 @@ def _episode(demo: hdf5.Group, name: str, parts: list[str]) -> Episode:
         )
     ends = np.arange(len(dones)) == len(dones) - 1
     last = {"ends": ends} if "next_observations" in arrays else {"terminals": ends}
-    return Episode(name, arrays | steps | {"masks": 1.0 - dones} | last)
+    return Episode(name, arrays | steps | {"masks": 1.0 - dones} | last, forms[0])
