@@ -37,8 +37,8 @@ _TESTS = {
     "algorithms/": ("tests/algorithms", "tests/test_golden.py"),
     "data/": tuple(f"tests/data/test_{name}.py" for name in ("dataset", "trajectories", "replay")),
     "studies/": ("tests/studies/test_altered.py",),
-    "runs/": ("tests/training/test_program.py", "tests/training/test_online.py"),
-    "training/": ("tests/training/test_program.py", "tests/training/test_online.py"),
+    "runs/": ("tests/training/test_seed_groups.py", "tests/training/test_online.py"),
+    "training/": ("tests/training/test_seed_groups.py", "tests/training/test_online.py"),
 }
 # These take half of the time and find nothing that the others do not look at.
 _LEFT_OUT = (
