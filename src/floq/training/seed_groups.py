@@ -51,14 +51,13 @@ class _Programs(NamedTuple):
     act_at_random: Callable[..., Array]
 
 
-@functools.lru_cache(maxsize=8)
 def _compile(
     learner: Learner,
     online_share: float | None,
     grid: DeviceGrid | None,
-    options: tuple[tuple[str, Any], ...],
+    options: dict[str, Any],
 ) -> _Programs:
-    """Compiled once for the phases of a process that are alike."""
+    """The functions, each of which is compiled when it first runs."""
 
     def update(
         carry: Carry,
@@ -94,7 +93,7 @@ def _compile(
             over_seeds(update, shared=2, on_devices=grid is not None),
             donate_argnums=0,
             out_shardings=None if grid is None else Carry(grid.by_seed, grid.everywhere),  # pyright: ignore[reportArgumentType]
-            compiler_options=dict(options),
+            compiler_options=options,
         ),
         jax.jit(over_seeds(ReplayBuffer.add, shared=0), donate_argnums=0),
         jax.jit(over_seeds(act, shared=1)),
@@ -142,7 +141,7 @@ class SeedGroups:
         if checkpoint is not None:
             carry = _with_sums(carry, checkpoint)
         options = learner.compiler_options(state, source)
-        self._programs = _compile(learner, online_share, self._grid, tuple(options.items()))
+        self._programs = _compile(learner, online_share, self._grid, options)
         self._groups: list[_Group] = []
         for own_seeds, own in self._split(carry, seed_array(seeds)):
             first = sum(len(group.seeds) for group in self._groups)
