@@ -58,7 +58,7 @@ def measure(config: Any, *, rounds: int, updates: int) -> dict[str, Any]:
     learner = Learner(floq, config)
     advance = jax.jit(learner.advance, donate_argnums=0)
     shared = SeedGroups(learner, (0,), state, dataset)
-    alone = jax.tree.map(lambda leaf: leaf[0], learner.start(state, dataset))
+    alone = jax.tree.map(lambda leaf: leaf[0], learner.start(state, dataset)[0])
     bounds = np.array([0, updates], np.int32)
 
     def advance_shared() -> None:

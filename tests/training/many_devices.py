@@ -64,7 +64,7 @@ def losses(case: str, seeds: list[int], updates: int, *, interval: int) -> list:
 def share_of_the_work(seeds: list[int]) -> float:
     """Floating-point operations of an update on one of several devices, as a share of all."""
     learner, groups = Learner(*CASES["tiny"]), make_groups("tiny", seeds)
-    start = learner.start(groups.state, dataset())
+    start, _ = learner.start(groups.state, dataset())
     bounds = np.array([0, 1], np.int32)
     own = jax.tree.map(lambda leaf: leaf[0], start)
     alone = jax.jit(learner.advance), (own, np.uint32(seeds[0]), bounds, dataset())

@@ -52,22 +52,15 @@ class Learner(NamedTuple):
     algorithm: Algorithm
     config: Any
 
-    def start(self, state: Any, source: Source) -> Carry:
-        """The carry of a state, stacked over seeds, from which no update was made yet."""
-        _, shapes = self._trace(state, source)[1]
-        seeds = len(jax.tree.leaves(state)[0])
-        return Carry(state, {name: jnp.zeros(seeds) for name in sorted(shapes)})
-
-    def compiler_options(self, state: Any, source: Source) -> dict[str, Any]:
-        """How XLA is to compile the updates of a state, stacked over seeds, on this processor."""
-        return compiler_options(self._trace(state, source)[0].jaxpr)
-
-    def _trace(self, state: Any, source: Source) -> tuple[Any, Any]:
-        """The program of one update, and the shapes of what comes of it."""
+    def start(self, state: Any, source: Source) -> tuple[Carry, dict[str, Any]]:
+        """The carry of a state, stacked over seeds, and how XLA is to compile updates of it."""
         own = jax.eval_shape(lambda state: jax.tree.map(lambda leaf: leaf[0], state), state)
         update = functools.partial(_update, self.algorithm.update, self.config)
         arguments = (own, jnp.uint32(0), jnp.int32(0), source)
-        return jax.make_jaxpr(update, return_shape=True)(*arguments)
+        program, (_, shapes) = jax.make_jaxpr(update, return_shape=True)(*arguments)
+        seeds = len(jax.tree.leaves(state)[0])
+        sums = {name: jnp.zeros(seeds) for name in sorted(shapes)}
+        return Carry(state, sums), compiler_options(program.jaxpr)
 
     def advance(
         self,

@@ -137,10 +137,9 @@ class SeedGroups:
         """
         self._grid = None if buffers else device_grid(len(seeds), learner.config.batch_size)
         source = _source(dataset, buffers[0] if buffers else None, online_share)
-        carry = learner.start(state, source)
+        carry, options = learner.start(state, source)
         if checkpoint is not None:
             carry = _with_sums(carry, checkpoint)
-        options = learner.compiler_options(state, source)
         self._programs = _compile(learner, online_share, self._grid, options)
         self._groups: list[_Group] = []
         for own_seeds, own in self._split(carry, seed_array(seeds)):
