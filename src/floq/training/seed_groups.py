@@ -45,7 +45,7 @@ class _Group:
 class _Programs(NamedTuple):
     """The compiled functions, each over a group's leading axis."""
 
-    update: Callable[..., Carry]
+    update: jax.stages.Wrapped
     add: Callable[..., ReplayBuffer]
     act: Callable[..., Array]
     act_at_random: Callable[..., Array]
@@ -204,8 +204,8 @@ class SeedGroups:
                 group.carry = advance_one(group)
                 self._compiled = True
             else:
-                finish = functools.partial(_finish, advance_one)
-                group.pending = self._threads.submit(finish, group)
+                finished = lambda group=group: jax.block_until_ready(advance_one(group))
+                group.pending = self._threads.submit(finished)
 
     def _wait(self) -> None:
         """Waits for updates that other threads have under way."""
@@ -272,10 +272,6 @@ class SeedGroups:
 
 def _source(dataset: Any, buffer: ReplayBuffer | None, online_share: float | None) -> Source:
     return dataset if buffer is None else Mixture(dataset, buffer, online_share)
-
-
-def _finish(function: Callable[[_Group], Carry], group: _Group) -> Carry:
-    return jax.block_until_ready(function(group))
 
 
 def _with_sums(carry: Carry, checkpoint: Checkpoint) -> Carry:
