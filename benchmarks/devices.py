@@ -19,7 +19,8 @@ from benchmarks.update import config_of, data
 from floq.algorithms import floq
 from floq.data.dataset import Dataset
 from floq.runs.states import initial_states
-from floq.training.program import Learner, Program
+from floq.training.learner import Learner
+from floq.training.seed_groups import SeedGroups
 
 
 def main() -> None:
@@ -54,22 +55,19 @@ def measure(config: Any, *, rounds: int, updates: int) -> dict[str, Any]:
     """
     dataset = Dataset.from_trajectories(**data())
     state = initial_states(floq, config, dataset.statistics, (0,))
-    program = Program(floq, config, dataset, (0,), log_interval=updates)
     learner = Learner(floq, config)
-    advance = jax.jit(learner.advance, donate_argnums=0, static_argnames="log_interval")
-    shared = program.place(program.start(state))
-    alone = jax.tree.map(lambda leaf: leaf[0], learner.start(state, dataset))
+    advance = jax.jit(learner.advance, donate_argnums=0)
+    shared = SeedGroups(learner, (0,), state, dataset)
+    alone = jax.tree.map(lambda leaf: leaf[0], learner.start(state, dataset)[0])
     bounds = np.array([0, updates], np.int32)
 
     def advance_shared() -> None:
-        nonlocal shared
-        shared = jax.block_until_ready(program.advance(shared, 0, updates))
+        shared.advance(0, updates)
+        shared.block()
 
     def advance_alone() -> None:
         nonlocal alone
-        alone = jax.block_until_ready(
-            advance(alone, np.uint32(0), bounds, dataset, log_interval=updates)
-        )
+        alone = jax.block_until_ready(advance(alone, np.uint32(0), bounds, dataset))
 
     # The first round compiles. [rounds, shared and alone, processor and clock]
     pairs = np.array(

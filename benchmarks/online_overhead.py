@@ -30,9 +30,9 @@ from floq.runs.checkpoint import rows_folder, save_checkpoint
 from floq.runs.directory import Online, RunConfig, RunDirectory, Schedule
 from floq.runs.row_log import RowLog
 from floq.runs.states import initial_states
+from floq.training.learner import Learner
 from floq.training.online_phase import OnlinePhase
-from floq.training.program import Learner
-from floq.training.seed_groups import Learners
+from floq.training.seed_groups import SeedGroups
 from floq.types import Statistics
 
 TASK = "pointmaze-medium-singletask-task1-v0"
@@ -148,22 +148,21 @@ class _Parts:
             self._observations, slots.action_dim, rows=4 * steps, discount=config.discount
         )
         learner = Learner(floq, config)
-        carry = learner.start(state, buffer)
-        self._learners = Learners(learner, (0,), carry, [buffer], dataset=None, online_share=None)
+        self._groups = SeedGroups(learner, (0,), state, None, buffers=[buffer])
         for _ in range(steps):
-            self._learners.add(self._step())
+            self._groups.add(self._step())
 
     def update(self) -> None:
         """Updates in a call of the program each, as acting between them needs."""
         for _ in range(self._steps):
-            self._learners.advance(self._updates, self._updates + 1)
-            self._learners.block()
+            self._groups.advance(self._updates, self._updates + 1)
+            self._groups.block()
             self._updates += 1
 
     def updates_in_one_call(self) -> None:
         """As many in a single call, as offline training has them."""
-        self._learners.advance(self._updates, self._updates + self._steps)
-        self._learners.block()
+        self._groups.advance(self._updates, self._updates + self._steps)
+        self._groups.block()
         self._updates += self._steps
 
     def environment(self) -> None:
@@ -174,7 +173,7 @@ class _Parts:
     def policy(self) -> None:
         """The policy's answer to one observation, one after the other."""
         for time_ in range(self._steps):
-            self._learners.act(self._observations, time_, at_random=False)
+            self._groups.act(self._observations, time_, at_random=False)
 
     def _reset(self) -> np.ndarray:
         return self._slots.reset(np.arange(1), self._random.integers(0, 2**31, 1))

@@ -27,8 +27,9 @@ from floq.runs.directory import RunConfig
 from floq.runs.settings import Schedule
 from floq.runs.states import initial_states
 from floq.tasks import load_task
+from floq.training.learner import Learner
 from floq.training.offline_phase import OfflinePhase
-from floq.training.program import Program
+from floq.training.seed_groups import SeedGroups
 from floq.training.streaming import PartReader
 
 _TASK, _SET = "cube-double-play-singletask-v0", "cube-double-play-v0"
@@ -88,19 +89,18 @@ def resident(folder: Path, device_memory: str) -> dict[str, Any]:
     assert config.parts is not None
     reader = PartReader(dataset, config.parts, seed=0, steps=4 * config.parts.updates)
     part = reader.take(0)
-    program = Program(fql, config.config, part, (0,), log_interval=1_000)
-    carries = program.place(
-        program.start(initial_states(fql, config.config, config.statistics, (0,)))
-    )
-    del part
+    state = initial_states(fql, config.config, config.statistics, (0,))
+    groups = SeedGroups(Learner(fql, config.config), (0,), state, part)
+    del part, state
     # All updates on a part would take minutes, and memory is at its most while the next is read.
     waits = list[float]()
     for number in range(1, 4):
         reader.ask(number)
-        carries = program.advance(carries, 0, 20)
+        groups.advance(0, 20)
+        groups.block()
         started = time.perf_counter()
-        program.free()
-        program.use(reader.take(number))
+        groups.use(None)
+        groups.use(reader.take(number))
         waits.append(time.perf_counter() - started)
     size = sum(file.stat().st_size for file in (folder / "all").rglob("*.npz"))
     taken = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -28,7 +28,8 @@ from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
 from floq.presets.changes import fast, small
 from floq.runs.states import initial_states
-from floq.training.program import Learner, Program, over_seeds, split_seeds
+from floq.training.learner import Learner
+from floq.training.seed_groups import SeedGroups
 from floq.types import Batch, Statistics
 from tests.faults.page import put_between
 
@@ -179,23 +180,16 @@ class _Training:
         self._step = 0
         numbers = tuple(range(seeds))
         state = initial_states(learner.algorithm, learner.config, dataset.statistics, numbers)
-        self.compiled = self._compile(learner, dataset, state)
-        self._program = Program(
-            learner.algorithm, learner.config, dataset, numbers, log_interval=1000
-        )
-        self._carries = self._program.place(self._program.start(state))
+        self._groups = SeedGroups(learner, numbers, state, dataset)
+        self.compiled = self._compile()
 
-    def _compile(self, learner: Learner, dataset: Dataset, state: Any) -> dict[str, float]:
+    def _compile(self) -> dict[str, float]:
         """Seconds to compile a group's program, and megabytes that it plans for itself."""
-        carry, *_ = split_seeds(learner.start(state, dataset))
-        numbers = jnp.arange(len(jax.tree.leaves(carry)[0]), dtype=jnp.uint32)
-        # As the program compiles it, which then finds it compiled.
-        advance = functools.partial(learner.advance, log_interval=1000)
-        options = learner.compiler_options(state, dataset)
-        advance_seeds = jax.jit(
-            over_seeds(advance, shared=2), donate_argnums=0, compiler_options=options
+        group, bounds = self._groups._groups[0], np.array([0, 1], np.int32)
+        # Which the first update then finds compiled.
+        lowered = self._groups._programs.update.lower(
+            group.carry, group.seeds, group.buffer, bounds, self._groups._dataset
         )
-        lowered = advance_seeds.lower(carry, numbers, np.array([0, 1], np.int32), dataset)
         started = time.perf_counter()
         compiled = lowered.compile()
         seconds = time.perf_counter() - started
@@ -205,9 +199,8 @@ class _Training:
 
     def run(self, updates: int) -> None:
         """That many updates of every seed, in one call."""
-        self._carries = jax.block_until_ready(
-            self._program.advance(self._carries, self._step, self._step + updates)
-        )
+        self._groups.advance(self._step, self._step + updates)
+        self._groups.block()
         self._step += updates
 
 

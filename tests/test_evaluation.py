@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floq.acting import step_keys
+from floq.acting import BATCH, step_keys
 from floq.envs import EnvironmentSpec, make_env
 from floq.envs.vector import WorkerError
-from floq.evaluation import BATCH, Evaluation, Evaluator, evaluate
+from floq.evaluation import Evaluation, Evaluator, evaluate
 from floq.intervals import wilson_interval
 from floq.recording import record
 

@@ -71,6 +71,34 @@ def test_modules_of_a_room_import_each_other_in_one_direction():
     assert not waiting, f"these import each other in a ring: {sorted(waiting)}"
 
 
+def own_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The lines of a function beside its docstring."""
+    assert function.end_lineno is not None
+    lines = function.end_lineno - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function) is not None and first.end_lineno is not None:
+        lines -= first.end_lineno - first.lineno + 1
+    return lines
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "examples"])
+def test_files_and_functions_are_short(folder):
+    """No file has more than 400 lines, and no function more than 60 beside its docstring."""
+    paths = sorted((Path(__file__).parents[1] / folder).rglob("*.py"))
+    assert paths
+    long = []
+    for path in paths:
+        text = path.read_text()
+        if (lines := len(text.splitlines())) > 400:
+            long.append(f"{path}: {lines} lines")
+        long += [
+            f"{path}: {node.name} has {own_lines(node)} lines beside its docstring"
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and own_lines(node) > 60
+        ]
+    assert not long, "\n".join(long)
+
+
 def test_public_names_can_be_imported():
     """Every name that floq exports is there, and an unknown one is an AttributeError."""
     for name in floq.__all__:

@@ -1,13 +1,18 @@
-"""What acting keeps from step to step: keys that anybody can derive again, and plans."""
+"""Acting step by step: keys that anybody can derive again, plans, and episodes as they go."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from floq.envs.slots import Sizes
+from floq.envs.slots import Sizes, Slots, Steps
+from floq.envs.vector import VectorEnvironment
 from floq.observations import Frames
+from floq.types import Policy
+
+BATCH = 32
+"""Rows of every call of a policy, and therefore the most slots of an evaluation."""
 
 
 def step_keys(seed: int, episodes: np.ndarray, times: np.ndarray) -> jax.Array:
@@ -110,3 +115,110 @@ class Plans:
                 "infinity, or it divides by zero somewhere."
             )
         return np.clip(actions, -1.0, 1.0).reshape(rows, -1, dim)
+
+
+class Moment(NamedTuple):
+    """One step of all episodes that are going on, one row per episode.
+
+    Attributes:
+        episodes: Their numbers, int [batch].
+        observations: What the policy saw, float32 [batch, obs].
+        actions: What it did, float32 [batch, act] in [-1, 1].
+        steps: What came of it.
+    """
+
+    episodes: np.ndarray
+    observations: np.ndarray
+    actions: np.ndarray
+    steps: Steps
+
+
+class Rollouts:
+    """Episodes of an evaluation, as they go.
+
+    Attributes:
+        returns: Undiscounted sum of each episode's rewards so far, [episodes].
+        lengths: Its steps so far, [episodes].
+        successes: The most that it reported of success, NaN where nothing, [episodes].
+        frames: What the policy sees, one row for each slot.
+        active: Slots that have an episode, int [active].
+        finished: Number of finished episodes.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        environments: Slots | VectorEnvironment,
+        slots: int,
+        episodes: Sequence[int] | np.ndarray,
+        seed: int,
+    ):
+        """Starts the first episodes, each in a slot.
+
+        Args:
+            policy: Who acts.
+            environments: Where.
+            slots: How many of them there are, at most `BATCH`.
+            episodes: The episodes' numbers.
+            seed: Together with an episode's number it fixes all that is random in it.
+        """
+        self._policy, self._environments, self._seed = policy, environments, seed
+        self._plans = Plans(BATCH, environments.action_dim)
+        self._numbers = np.asarray(episodes, np.int32)
+        self.returns = np.zeros(len(episodes))
+        self.lengths = np.zeros(len(episodes), np.int64)
+        self.successes = np.full(len(episodes), np.nan)
+        self.frames = frames_for(policy, BATCH, environments.sizes)
+        # Of each row: the place of its episode, and the step that comes next in it.
+        self._episode = np.zeros(BATCH, np.int32)
+        self._time = np.zeros(BATCH, np.int32)
+        self._begun = 0
+        self.finished = 0
+        self._free = np.arange(min(slots, len(episodes)))
+        self.active = self._free[:0]
+        self._begin()
+
+    @property
+    def longest(self) -> int:
+        """Steps of the longest episode that is going on."""
+        return int(self._time[self.active].max(initial=0))
+
+    def step(self) -> Moment:
+        """Steps every active slot."""
+        active, episodes = self.active, self._episode[self.active]
+        actions = self._plans.actions(active, self._time, self._ask)[active]
+        steps = self._environments.step(active, actions)
+        moment = Moment(self._numbers[episodes], self.frames.stacked[active], actions, steps)
+        self.frames.push(active, steps.observations)
+        self._time[active] += 1
+        self.returns[episodes] += steps.rewards
+        self.lengths[episodes] += 1
+        self.successes[episodes] = np.fmax(self.successes[episodes], steps.successes)
+        ended = active[steps.terminated | steps.truncated]
+        self.finished += len(ended)
+        self._free = np.union1d(self._free, ended)
+        self.active = np.setdiff1d(active, ended)
+        # All plans end together, so that episodes share the calls of the policy.
+        if not (self._time[self.active] % self._plans.length).any():
+            self._begin()
+        return moment
+
+    def _ask(self) -> Any:
+        """The policy's actions for all rows at their present steps."""
+        # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
+        keys = step_keys(self._seed, self._numbers[self._episode], self._time)
+        return self._policy(self.frames.stacked, keys)  # pyright: ignore
+
+    def _begin(self) -> None:
+        """Starts the next episodes in the slots that are free."""
+        slots, self._free = np.split(self._free, [len(self._numbers) - self._begun])
+        if slots.size == 0:
+            return
+        self._episode[slots] = self._begun + np.arange(slots.size)
+        self._time[slots] = 0
+        self._begun += slots.size
+        numbers = self._numbers[self._episode[slots]]
+        seeds = np.array([episode_seed(self._seed, int(number)) for number in numbers])
+        goals = episode_goals(numbers, self._environments.sizes.goal_count)
+        self.frames.begin(slots, self._environments.reset(slots, seeds, goals))
+        self.active = np.union1d(self.active, slots)

@@ -5,8 +5,8 @@ number of environment slots and worker processes:
 
 - its environment starts from a seed made of (s, e), and has random states of its own;
 - its action at step t is drawn with the key `fold_in(fold_in(key(s), e), t)`;
-- the policy always acts on `BATCH` rows at once, because a matrix product rounds differently in
-  another shape. In one shape, a row's result does not depend on the row's place or neighbours.
+- the policy always acts on `floq.acting.BATCH` rows at once, because a matrix product rounds
+  differently in another shape. In one, a row's result does not depend on its place or neighbours.
 """
 
 import dataclasses
@@ -14,22 +14,18 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from floq.acting import Plans, check_goals, episode_goals, episode_seed, frames_for, step_keys
+from floq.acting import BATCH, Moment, Rollouts, check_goals, episode_goals
 from floq.envs.make import MAX_EPISODE_STEPS, Environment, spec_of
-from floq.envs.slots import Steps
 from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.intervals import student_half_width, wilson_interval
 from floq.progress import ProgressDisplay
 from floq.settings import takes_settings
 from floq.types import Policy
 from floq.workers import available_cores
-
-BATCH = 32
-"""Rows of every call of a policy, and therefore the most slots an evaluator can have."""
 
 _SLOTS = 25  # Manipulation scenes take a second and 200 MB each to build.
 
@@ -123,22 +119,6 @@ class Evaluation:
         return f"{head} over {self.episodes} {many}{tail}, length {self.mean_length:.0f}"
 
 
-class Moment(NamedTuple):
-    """One step of all episodes that are going on, one row per episode.
-
-    Attributes:
-        episodes: Their numbers, int [batch].
-        observations: What the policy saw, float32 [batch, obs].
-        actions: What it did, float32 [batch, act] in [-1, 1].
-        steps: What came of it.
-    """
-
-    episodes: np.ndarray
-    observations: np.ndarray
-    actions: np.ndarray
-    steps: Steps
-
-
 class Evaluator:
     """Evaluates policies in one environment, and keeps its workers between evaluations.
 
@@ -211,9 +191,10 @@ class Evaluator:
         if episodes < 1:
             raise ValueError(f"{episodes} episodes: there must be at least one.")
         environments, finished = self._started(episodes), 0
-        check_goals(episodes, environments.sizes.goal_count)
+        numbers, goal_count = np.arange(episodes), environments.sizes.goal_count
+        check_goals(episodes, goal_count)
         try:
-            rollouts = _Rollouts(policy, environments, episodes, seed)
+            rollouts = Rollouts(policy, environments, environments.count, numbers, seed)
             while rollouts.active.size:
                 if should_stop is not None and should_stop():
                     return None
@@ -222,7 +203,10 @@ class Evaluator:
                         f"evaluation: {finished:,} of {episodes:,} episodes are finished, the "
                         f"others at step {rollouts.longest:,}"
                     )
-                if rollouts.step(on_step):
+                moment = rollouts.step()
+                if on_step is not None:
+                    on_step(moment)
+                if rollouts.finished > finished:
                     finished = rollouts.finished
                     if on_episode is not None:
                         on_episode(finished)
@@ -231,7 +215,10 @@ class Evaluator:
                 f"The evaluation ended after {finished} of {episodes} episodes, none of which "
                 f"counts: {error}"
             ) from error
-        return rollouts.result()
+        told = not np.isnan(rollouts.successes).all()
+        successes = np.nan_to_num(rollouts.successes) if told else None
+        goals = episode_goals(numbers, goal_count) if goal_count else None
+        return Evaluation(rollouts.returns, rollouts.lengths, successes, goals)
 
     def close(self) -> None:
         """End the workers. Does nothing the second time."""
@@ -316,85 +303,3 @@ def shown(
             stacklevel=3,
         )
     return result
-
-
-class _Rollouts:
-    """The episodes of one evaluation, as they go.
-
-    Attributes:
-        active: Slots that have an episode, int [active].
-        finished: Number of finished episodes.
-    """
-
-    def __init__(self, policy: Policy, environments: VectorEnvironment, episodes: int, seed: int):
-        self._policy = policy
-        self._plans = Plans(BATCH, environments.action_dim)
-        self._environments = environments
-        self._seed = seed
-        self._returns = np.zeros(episodes)
-        self._lengths = np.zeros(episodes, np.int64)
-        self._successes = np.full(episodes, np.nan)
-        self._frames = frames_for(policy, BATCH, environments.sizes)
-        # Of each row: its episode, and the step that comes next in it.
-        self._episode = np.zeros(BATCH, np.int32)
-        self._time = np.zeros(BATCH, np.int32)
-        self._begun = 0
-        self.finished = 0
-        self._free = np.arange(min(environments.count, episodes))
-        self.active = self._free[:0]
-        self._begin()
-
-    @property
-    def longest(self) -> int:
-        """Steps of the longest episode that is going on."""
-        return int(self._time[self.active].max(initial=0))
-
-    def step(self, on_step: Callable[[Moment], None] | None = None) -> bool:
-        """Step every active slot; whether an episode finished."""
-        active = self.active
-        actions = self._plans.actions(active, self._time, self._ask)
-        steps = self._environments.step(active, actions[active])
-        episodes = self._episode[active]
-        if on_step is not None:
-            on_step(Moment(episodes, self._frames.stacked[active], actions[active], steps))
-        self._frames.push(active, steps.observations)
-        self._time[active] += 1
-        self._returns[episodes] += steps.rewards
-        self._lengths[episodes] += 1
-        self._successes[episodes] = np.fmax(self._successes[episodes], steps.successes)
-        ended = active[steps.terminated | steps.truncated]
-        self.finished += len(ended)
-        self._free = np.union1d(self._free, ended)
-        self.active = np.setdiff1d(active, ended)
-        # All plans end together, so that episodes share the calls of the policy.
-        if not (self._time[self.active] % self._plans.length).any():
-            self._begin()
-        return ended.size > 0
-
-    def _ask(self) -> Any:
-        """The policy's actions for all rows at their present steps."""
-        # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
-        keys = step_keys(self._seed, self._episode, self._time)
-        return self._policy(self._frames.stacked, keys)  # pyright: ignore
-
-    def result(self) -> Evaluation:
-        """The finished evaluation."""
-        told = not np.isnan(self._successes).all()
-        successes = np.nan_to_num(self._successes) if told else None
-        count = self._environments.sizes.goal_count
-        goals = episode_goals(np.arange(len(self._returns)), count) if count else None
-        return Evaluation(self._returns, self._lengths, successes, goals)
-
-    def _begin(self) -> None:
-        """Start the next episodes in the slots that are free."""
-        waiting = len(self._returns) - self._begun
-        slots, self._free = np.split(self._free, [waiting])
-        if slots.size == 0:
-            return
-        self._episode[slots] = self._begun + np.arange(slots.size)
-        self._time[slots] = 0
-        self._begun += slots.size
-        seeds = np.array([episode_seed(self._seed, int(e)) for e in self._episode[slots]])
-        goals = episode_goals(self._episode[slots], self._environments.sizes.goal_count)
-        self._frames.begin(slots, self._environments.reset(slots, seeds, goals))
-        self.active = np.union1d(self.active, slots)

@@ -2,15 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
-from floq.acting import Plans, episode_goals, episode_seed, frames_for, step_keys
+from floq.acting import Rollouts
 from floq.envs.make import Environment, spec_of
 from floq.envs.rendering import Camera, rendering_slots
 from floq.envs.slots import Slots
-from floq.evaluation import BATCH
 from floq.settings import takes_settings
 from floq.types import Policy
 
@@ -86,7 +84,7 @@ def record_episodes(
         policy: The policy.
         env: The environment of the evaluation.
         seed: The evaluation's seed.
-        episodes: The episodes' numbers in it, at most `BATCH`.
+        episodes: The episodes' numbers in it, at most `floq.acting.BATCH`.
         render: Whether to take pictures.
         max_frames: Most pictures of an episode.
     """
@@ -94,40 +92,26 @@ def record_episodes(
     slots, no_frames = rendering_slots(spec, count) if render else (Slots.build(spec, count), "")
     most = max_frames if render and not no_frames else 0
     cameras = [Camera(one, most) for one in slots.environments]
-    numbers = np.full(BATCH, episodes[0], np.int32)
-    numbers[:count] = episodes
-    frames = frames_for(policy, BATCH, slots.sizes)
-    seeds = np.array([episode_seed(seed, episode) for episode in episodes])
-    active = np.arange(count)
-    goals = episode_goals(np.array(episodes), slots.goal_count)
-    frames.begin(active, slots.reset(active, seeds, goals))
-    plans, time = Plans(BATCH, slots.action_dim), 0
-    observations = [[row.copy()] for row in frames.stacked[:count]]
+    rollouts = Rollouts(policy, slots, count, episodes, seed)
+    observations = [[row.copy()] for row in rollouts.frames.stacked[:count]]
     actions: list[list[np.ndarray]] = [[] for _ in episodes]
     rewards: list[list[float]] = [[] for _ in episodes]
-    success = np.full(count, np.nan)
     for camera in cameras:
         camera.look()
-    while active.size:
-        times = np.full(BATCH, time, np.int32)
-        ask = partial(policy, frames.stacked, step_keys(seed, numbers, times))  # pyright: ignore
-        chosen = plans.actions(active, times, ask)[active]
-        steps = slots.step(active, chosen)
-        frames.push(active, steps.observations)
-        success[active] = np.fmax(success[active], steps.successes)
+    while (active := rollouts.active).size:
+        moment = rollouts.step()
         for row, slot in enumerate(active):
-            observations[slot].append(frames.stacked[slot].copy())
-            actions[slot].append(chosen[row])
-            rewards[slot].append(float(steps.rewards[row]))
+            observations[slot].append(rollouts.frames.stacked[slot].copy())
+            actions[slot].append(moment.actions[row])
+            rewards[slot].append(float(moment.steps.rewards[row]))
             cameras[slot].look()
-        active, time = active[~(steps.terminated | steps.truncated)], time + 1
     slots.close()
     return [
         Recording(
             np.stack(observations[slot]),
             np.stack(actions[slot]),
             np.array(rewards[slot]),
-            None if np.isnan(success[slot]) else bool(success[slot]),
+            None if np.isnan(rollouts.successes[slot]) else bool(rollouts.successes[slot]),
             np.stack(camera.frames) if camera.frames else None,
             camera.stride,
             no_frames,

@@ -18,7 +18,8 @@ from floq.algorithms import REGISTERED, floq
 from floq.runs.checkpoint import checkpoint_paths
 from floq.runs.directory import METRICS, read_rows
 from floq.training import Diverged, load_run
-from floq.training.program import Program
+from floq.training.learner import Learner
+from floq.training.seed_groups import SeedGroups
 from tests.faults.learning import CONFIG, SCHEDULE, make_dataset, train_small
 from tests.faults.trials import Row, Trial, hold
 
@@ -86,16 +87,11 @@ def _first_updates() -> np.ndarray:
     rows = len(dataset.rewards)
     numbers = jnp.broadcast_to(jnp.arange(rows, dtype=jnp.float32)[:, None], (rows, 3))
 
-    program = Program(
-        _Recorder(),
-        CONFIG,
-        dataclasses.replace(dataset, observations=numbers),
-        (_SEED,),
-        log_interval=_STEPS,
-    )
     start = jnp.zeros(1, jnp.int32), jnp.full((1, rows), _STEPS, jnp.int32)
-    carries = program.advance(program.place(program.start(start)), 0, _STEPS)
-    return np.asarray(program.state(carries)[1][0])
+    numbered = dataclasses.replace(dataset, observations=numbers)
+    groups = SeedGroups(Learner(_Recorder(), CONFIG), (_SEED,), start, numbered)
+    groups.advance(0, _STEPS)
+    return np.asarray(groups.state[1][0])
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from floq.data.dataset import Dataset
 from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
 from floq.runs import run
-from floq.training import Run, Schedule, resume, train
+from floq.training import Run, Schedule, resume, seed_groups, train
 from floq.training import offline_phase as phases
 
 _NETWORK = NetworkConfig((8,), layer_norm=True)
@@ -75,29 +75,23 @@ def kept_programs() -> Iterator[None]:
 
     What is kept are functions of their arguments alone: nothing of a run is in them.
     """
-    keep, kind = functools.cache, phases.Program
+    keep, make = functools.cache, seed_groups._compile
     # Its name in the package is the function's.
     training = sys.modules["floq.training.train"]
     initial_states = keep(phases.initial_states)
-    make_program = keep(
-        lambda algorithm, config, seeds, log_interval: kind(
-            algorithm, config, make_dataset(), seeds, log_interval=log_interval
-        )
-    )
+    kept = keep(lambda *given: make(*given[:-1], dict(given[-1])))
 
     def copied_state(*arguments: Any) -> Any:
         # A state that a loop was given is consumed by its first update.
         return jax.tree.map(jnp.copy, initial_states(*arguments))
 
-    def program(algorithm: Any, config: Any, dataset: Any, seeds: Any, *, log_interval: int) -> Any:
-        kept = make_program(algorithm, config, seeds, log_interval)
-        # It is an argument of what was compiled, not a part of it.
-        kept._source = dataset
-        return kept
+    def compiled(*given: Any) -> Any:
+        *others, options = given
+        return kept(*others, tuple(options.items()))
 
     patch = unittest.mock.patch.object
     with (
-        patch(phases, "Program", program),
+        patch(seed_groups, "_compile", compiled),
         patch(phases, "initial_states", copied_state),
         patch(training, "states_template", keep(training.states_template)),
         patch(run, "states_template", keep(run.states_template)),

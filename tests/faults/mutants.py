@@ -28,6 +28,10 @@ _SECONDS = 300
 # Of each part of floq the tests that speak of it, quick ones first.
 _PROPERTIES = "tests/test_properties.py"
 _CRITICS = ("tests/networks", "tests/critics/test_protocol.py", "tests/critics/test_flow.py")
+_TRAINING = tuple(
+    f"tests/training/test_{name}.py"
+    for name in "seed_groups offline_phase online online_settings online_cuts finetune".split()
+)
 _TESTS = {
     "losses.py": ("tests/test_losses.py", _PROPERTIES),
     "flow_matching.py": ("tests/test_flow_matching.py", _PROPERTIES),
@@ -37,8 +41,8 @@ _TESTS = {
     "algorithms/": ("tests/algorithms", "tests/test_golden.py"),
     "data/": tuple(f"tests/data/test_{name}.py" for name in ("dataset", "trajectories", "replay")),
     "studies/": ("tests/studies/test_altered.py",),
-    "runs/": ("tests/training/test_program.py", "tests/training/test_online.py"),
-    "training/": ("tests/training/test_program.py", "tests/training/test_online.py"),
+    "runs/": _TRAINING,
+    "training/": _TRAINING,
 }
 # These take half of the time and find nothing that the others do not look at.
 _LEFT_OUT = (

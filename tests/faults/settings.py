@@ -321,14 +321,15 @@ class _Draw:
         """What an evaluation would begin with."""
         begin = unittest.mock.Mock(side_effect=_Reached)
         with (
-            unittest.mock.patch.object(evaluation.Evaluator, "_started"),
-            unittest.mock.patch.object(evaluation, "_Rollouts", begin),
+            unittest.mock.patch.object(evaluation.Evaluator, "_started") as started,
+            unittest.mock.patch.object(evaluation, "Rollouts", begin),
         ):
+            started.return_value.sizes.goal_count = 0
             try:
                 function(None, _ENVIRONMENT, **{"processes": 0, name: value})
             except _Reached:
-                _, _, episodes, seed = begin.call_args.args
-        return {"episodes": episodes, "seed": seed}[name]
+                *_, numbers, seed = begin.call_args.args
+        return {"episodes": len(numbers), "seed": seed}[name]
 
 
 def _read_back(made: Any) -> Any:

@@ -26,7 +26,8 @@ from floq.policies.flow import FlowPolicyConfig
 from floq.runs.states import initial_states
 from floq.training import Interrupted, Schedule, resume, train
 from floq.training.hosts import joined
-from floq.training.program import Program, sums_of
+from floq.training.learner import Learner
+from floq.training.seed_groups import SeedGroups
 
 NETWORK = NetworkConfig((24, 16), layer_norm=True)
 SMALL_FLOQ = floq.Config(
@@ -43,36 +44,33 @@ SCHEDULE = Schedule(
 )
 
 
+def make_groups(case: str, seeds: list[int]) -> SeedGroups:
+    algorithm, config = CASES[case]
+    state = initial_states(algorithm, config, dataset().statistics, seeds)
+    return SeedGroups(Learner(algorithm, config), seeds, state, dataset())
+
+
 def losses(case: str, seeds: list[int], updates: int, *, interval: int) -> list:
     """Means of every metric over each interval of updates, [intervals, metrics, seeds]."""
-    algorithm, config = CASES[case]
-    program = Program(algorithm, config, dataset(), seeds, log_interval=interval)
-    state = initial_states(algorithm, config, dataset().statistics, seeds)
-    carries, rows = program.place(program.start(state)), []
+    groups, rows = make_groups(case, seeds), []
     for first in range(0, updates, interval):
-        carries = program.advance(carries, first, first + interval)
-        sums = sums_of(carries)
+        groups.start_window()
+        groups.advance(first, first + interval)
+        sums = groups.metric_sums()
         rows.append([(sums[name] / interval).tolist() for name in sorted(sums)])
     return rows
 
 
 def share_of_the_work(seeds: list[int]) -> float:
     """Floating-point operations of an update on one of several devices, as a share of all."""
-    algorithm, config = CASES["tiny"]
-    program = Program(algorithm, config, dataset(), seeds, log_interval=10)
-    start = program.start(initial_states(algorithm, config, dataset().statistics, seeds))
+    learner, groups = Learner(*CASES["tiny"]), make_groups("tiny", seeds)
+    start, _ = learner.start(groups.state, dataset())
     bounds = np.array([0, 1], np.int32)
-    alone = (
-        jax.jit(program._learner.advance),
-        (
-            jax.tree.map(lambda leaf: leaf[0], start),
-            np.uint32(seeds[0]),
-            bounds,
-            dataset(),
-        ),
-    )
-    (carry,), (numbers,) = program.place(start), program._seeds
-    shared = program._advance, (carry, numbers, bounds, program._source)
+    own = jax.tree.map(lambda leaf: leaf[0], start)
+    alone = jax.jit(learner.advance), (own, np.uint32(seeds[0]), bounds, dataset())
+    (group,) = groups._groups
+    given = group.carry, group.seeds, group.buffer, bounds, groups._dataset
+    shared = groups._programs.update, given
     whole, own = (
         function.lower(*arguments).compile().cost_analysis()["flops"]
         for function, arguments in (alone, shared)
@@ -99,17 +97,17 @@ def train_run(
     """
     interrupted = []
     settings = {"processes": 0, "progress": False}
-    advance = Program.advance
+    advance = SeedGroups.advance
 
-    def advance_and_signal(self, carries, first, last):
+    def advance_and_signal(self, first, last):
         nonlocal signal_at
         if signal_at is not None and first >= signal_at:
             signal_at = None
             if jax.process_index() == jax.process_count() - 1:
                 signal.raise_signal(signal.SIGTERM)
-        return advance(self, carries, first, last)
+        return advance(self, first, last)
 
-    Program.advance = advance_and_signal
+    SeedGroups.advance = advance_and_signal
     while True:
         try:
             if interrupted:
@@ -128,7 +126,7 @@ def train_run(
         except Interrupted as error:
             interrupted.append(error.step)
             continue
-        Program.advance = advance
+        SeedGroups.advance = advance
         return interrupted
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,28 @@ def test_the_command_that_continues_can_be_pasted():
     interrupted = Interrupted(Path("my runs/a'b"), 3)
     assert shlex.split(interrupted.command) == ["floq", "resume", "my runs/a'b"]
     assert interrupted.command in str(interrupted)
+
+
+def test_interruptions_note_signals_and_then_restore():
+    """Both signals, as often as they come, set the flag only; afterwards Ctrl-C is Ctrl-C again."""
+    with interruptions() as stop:
+        assert not stop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+            signal.raise_signal(number)
+        assert stop()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_interruptions_leave_other_threads_alone():
+    """In a thread, where Python allows no handlers, training runs without them."""
+    results = []
+
+    def body():
+        with interruptions() as stop:
+            results.append(stop())
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert results == [False]

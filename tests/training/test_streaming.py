@@ -15,7 +15,7 @@ from floq.data.formats import as_sources
 from floq.data.loading import streamed_source
 from floq.data.streamed import StreamedDataset
 from floq.runs.directory import read_config, read_rows
-from floq.training.program import Program
+from floq.training.seed_groups import SeedGroups
 
 OPTIONS = {
     "schedule": floq.Schedule(log_interval=20, checkpoint_interval=20),
@@ -60,25 +60,26 @@ def test_a_resumed_run_equals_the_uncut_one(data, tmp_path):
 def test_parts_are_exchanged_and_compiled_once(data, tmp_path, monkeypatch):
     """Each part comes once in its turn, and all of them run in one program."""
     used, read = [], []
-    use, read_part = Program.use, StreamedDataset.read
+    use, read_part = SeedGroups.use, StreamedDataset.read
 
     def counted(self, dataset):
-        used.append(dataset)
+        if dataset is not None:
+            used.append(dataset)
         use(self, dataset)
-        programs.append(self)
+        programs.append(self._programs.update)
 
     def noted(self, parts, number, seed):
         read.append(number)
         return read_part(self, parts, number, seed)
 
     programs = []
-    monkeypatch.setattr(Program, "use", counted)
+    monkeypatch.setattr(SeedGroups, "use", counted)
     monkeypatch.setattr(StreamedDataset, "read", noted)
     run = floq.train(Config(batch_size=4), data, steps=70, directory=tmp_path / "run", **OPTIONS)
     due = -(-70 // run.config.parts.updates)
     assert len(used) == due > 4
     assert read == list(range(due))
-    assert programs[0]._advance._cache_size() == 1
+    assert programs[0]._cache_size() == 1
     rows = [set(np.asarray(part.rows.rewards).tolist()) for part in used]
     assert all(one != other for one, other in itertools.pairwise(rows))
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from floq.acting import BATCH
 from floq.critics.flow import FlowCriticConfig
-from floq.evaluation import BATCH, Evaluation, Evaluator, shown
+from floq.evaluation import Evaluation, Evaluator, shown
 from floq.inspection.probe import critic_of, decision_values
 from floq.inspection.returns import (
     Decisions,

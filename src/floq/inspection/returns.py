@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
+from floq.acting import Moment
 from floq.algorithms.common import data_chunk
 from floq.data.dataset import Dataset
 from floq.envs.make import EnvironmentSpec
-from floq.evaluation import Evaluator, Moment, shown
+from floq.evaluation import Evaluator, shown
 from floq.intervals import CONFIDENCE, Interval
 from floq.runs.run import Run
 from floq.types import Policy

@@ -127,7 +127,3 @@ class Spread:
         ends = critic.return_samples(reader.observations, reader.actions, reader.noise)
         widths = [jnp.mean(jnp.var(points, axis=-1)) for points in (ends, reader.noise)]
         return jnp.sqrt(widths[0] / widths[1])
-
-
-Reading = ReadValues | ReadAtSteps | ReadStale
-Probe = FeatureNorm | Spread

@@ -7,7 +7,7 @@ from typing import Literal
 from floq.critics import CriticConfig, FlowCriticConfig, ScalarCriticConfig
 from floq.networks import NetworkConfig
 from floq.studies.distilled import monolith
-from floq.studies.readings import Probe, Reading, ReadValues
+from floq.studies.readings import FeatureNorm, ReadAtSteps, ReadStale, ReadValues, Spread
 from floq.studies.value_problems import Maze, Waves
 from floq.studies.value_program import Training
 
@@ -42,8 +42,8 @@ class Variant:
     critic: CriticConfig
     training: Training
     problem: Waves | Maze
-    readings: tuple[Reading, ...] = (ReadValues(),)
-    probes: tuple[Probe, ...] = ()
+    readings: tuple[ReadValues | ReadAtSteps | ReadStale, ...] = (ReadValues(),)
+    probes: tuple[FeatureNorm | Spread, ...] = ()
     panel: str = ""
     line: str = ""
     place: int | float | None = None

@@ -22,9 +22,9 @@ from floq.studies.value_program import (
     Carry,
     Create,
     Probe,
-    Reading,
     SampledProblem,
     Training,
+    ValueReading,
     read_values,
     relative_error,
 )
@@ -58,7 +58,7 @@ def benchmark(
     problem: Problem = Waves(),
     training: Training = Training(),
     seeds: Sequence[int] = tuple(range(10)),
-    readings: Mapping[str, Reading] | None = None,
+    readings: Mapping[str, ValueReading] | None = None,
     probes: Mapping[str, Probe] | None = None,
 ) -> Iterator[tuple[int, BenchmarkResult]]:
     """Trains a critic with every seed, and compares its values with the truth.

@@ -44,7 +44,7 @@ class Reader(NamedTuple):
     noise: Float[Array, "batch samples"]
 
 
-Reading = Callable[[Reader], Float[Array, " batch"]]
+ValueReading = Callable[[Reader], Float[Array, " batch"]]
 """A way to read the values of all pairs, whose error is wanted."""
 Probe = Callable[[Reader], Float[Array, ""]]
 """Another number to follow through training."""
@@ -151,7 +151,7 @@ class BenchmarkProgram:
         create: Create,
         problem: Problem,
         training: Training,
-        readings: Mapping[str, Reading],
+        readings: Mapping[str, ValueReading],
         probes: Mapping[str, Probe],
     ):
         self.training = training

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax.numpy as jnp
 import numpy as np
 
 from floq.data.goal_dataset import GoalDataset
@@ -14,7 +13,8 @@ from floq.runs.directory import RunConfig
 from floq.runs.shards import Shard
 from floq.runs.states import initial_states
 from floq.training.hosts import from_all
-from floq.training.program import Carry, Program, sums_of
+from floq.training.learner import Learner
+from floq.training.seed_groups import SeedGroups
 from floq.training.streaming import PartReader
 
 DISPATCH_SECONDS = 1.0
@@ -123,7 +123,7 @@ class OfflinePhase:
             ValueError: If the checkpoint's metrics are not those of this algorithm, or several
                 devices cannot share seeds and batches evenly.
         """
-        algorithm, self._interval = config.rule, config.schedule.log_interval
+        self._interval = config.schedule.log_interval
         self.step = 0 if checkpoint is None else checkpoint.step
         self._reader, self._part = None, 0
         if isinstance(dataset, StreamedDataset):
@@ -134,15 +134,17 @@ class OfflinePhase:
             self._part = self._reader.number(min(self.step, config.steps - 1))
         source = self._reader.take(self._part) if self._reader else dataset
         assert not isinstance(source, StreamedDataset)
-        self._program = Program(
-            algorithm, config.config, source, config.seeds, log_interval=self._interval
-        )
         if checkpoint is None:
-            state = initial_states(algorithm, config.config, config.statistics, config.seeds)
-            carry = self._program.start(state)
+            state = initial_states(config.rule, config.config, config.statistics, config.seeds)
         else:
-            carry = restore_sums(self._program.start(checkpoint.state), checkpoint)
-        self._carries = self._program.place(carry)
+            state = checkpoint.state
+        self._groups = SeedGroups(
+            Learner(config.rule, config.config),
+            config.seeds,
+            state,
+            source,
+            checkpoint=checkpoint,
+        )
         self.first, self.last, self.stride = 0, config.steps, 1
         self.rate = 0.0
         self._chunk, self._compiled = 1, False
@@ -158,7 +160,10 @@ class OfflinePhase:
         if self._reader:
             limit = min(limit, self._turn(self._reader))
         last = min(self.step + self._chunk, limit)
-        self._carries = self._program.advance(self._carries, self.step, last)
+        if self.step % self._interval == 0:
+            self._groups.start_window()
+        self._groups.advance(self.step, last)
+        self._groups.block()
         seconds = time.perf_counter() - started
         if self._compiled:
             self.rate = (last - self.step) / seconds
@@ -173,29 +178,30 @@ class OfflinePhase:
         """Has the part whose turn it is on the device, and the next one read; gives its end."""
         number = reader.number(self.step)
         if number != self._part:
-            self._program.free()
-            self._program.use(reader.take(number))
+            self._groups.use(None)
+            self._groups.use(reader.take(number))
             self._part = number
         reader.ask(number + 1)
         return reader.end(number)
 
     def close(self) -> None:
-        """Ends the reading of data that is streamed."""
+        """Ends the threads, and the reading of data that is streamed."""
+        self._groups.close()
         if self._reader:
             self._reader.close()
 
     def state(self) -> Any:
         """The algorithm's state, stacked over seeds."""
-        return self._program.state(self._carries)
+        return self._groups.state
 
     def window(self) -> Window:
         """The sums since the last multiple of the log interval, or of the one before at one."""
-        sums = sums_of(self._carries)
         start = (self.step - 1) // self._interval * self._interval
-        return Window(sums, start, self.step, self._timed_updates / max(self._seconds, 1e-9))
+        rate = self._timed_updates / max(self._seconds, 1e-9)
+        return Window(self._groups.metric_sums(), start, self.step, rate)
 
     def start_window(self) -> None:
-        """Measures the time anew; the program itself starts the sums anew."""
+        """Measures the time anew; the next update starts the sums anew."""
         self._timed_updates, self._seconds = 0, 0.0
 
     def take_rows(self) -> Mapping[str, list[dict[str, Any]]]:
@@ -204,23 +210,5 @@ class OfflinePhase:
 
     def snapshot(self) -> Snapshot:
         """The sums of the metrics."""
-        sums = {name: sums.tolist() for name, sums in sums_of(self._carries).items()}
+        sums = {name: sums.tolist() for name, sums in self._groups.metric_sums().items()}
         return Snapshot({"metric_sums": sums}, {}, ())
-
-
-def restore_sums(carry: Carry, checkpoint: Checkpoint) -> Carry:
-    """The carry with the checkpoint's sums of metrics.
-
-    JSON holds them exactly: it spells out every bit of a float.
-
-    Raises:
-        ValueError: If the checkpoint has other metrics.
-    """
-    sums = checkpoint.details.get("metric_sums")
-    if not isinstance(sums, dict) or sums.keys() != carry.metric_sums.keys():
-        raise ValueError(
-            f"{checkpoint.path} does not fit this run: it has other metrics "
-            f"than {', '.join(carry.metric_sums)}. It was saved by another version of floq."
-        )
-    restored = {name: jnp.array(sums[name], jnp.float32) for name in carry.metric_sums}
-    return Carry(carry.state, restored)

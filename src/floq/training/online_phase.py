@@ -23,16 +23,10 @@ from floq.runs.directory import EPISODES, EVENTS, RunConfig, RunDirectory
 from floq.runs.row_log import RowLog
 from floq.training.checks import buffer_size, chunk_setting, lookahead
 from floq.training.collector import Collector, Outcome
-from floq.training.offline_phase import (
-    DISPATCH_SECONDS,
-    NothingToLearn,
-    Snapshot,
-    Window,
-    restore_sums,
-)
+from floq.training.learner import Learner
+from floq.training.offline_phase import DISPATCH_SECONDS, NothingToLearn, Snapshot, Window
 from floq.training.preparation import TOLERANCE
-from floq.training.program import Learner
-from floq.training.seed_groups import Learners
+from floq.training.seed_groups import SeedGroups
 
 _HOPELESS_EPISODES = 100
 """Episodes of a seed after which, if none was long enough for a decision, none will be."""
@@ -97,7 +91,16 @@ class OnlinePhase:
             buffers = (
                 self._begin() if checkpoint is None else self._restore(checkpoint, should_stop)
             )
-            self._learners = self._make_learners(dataset, state, buffers, checkpoint)
+            online = self._online
+            self._groups = SeedGroups(
+                Learner(config.rule, config.config),
+                config.seeds,
+                state,
+                dataset,
+                buffers=buffers,
+                online_share=online.online_share if online.buffer == "balanced" else None,
+                checkpoint=checkpoint,
+            )
         except BaseException:
             self._collector.close()
             raise
@@ -113,7 +116,7 @@ class OnlinePhase:
     def __exit__(self, *_: object) -> None:
         """Ends the environments' processes."""
         self._collector.close()
-        self._learners.close()
+        self._groups.close()
 
     @property
     def step(self) -> int:
@@ -137,7 +140,7 @@ class OnlinePhase:
                 break
             if time.perf_counter() - started > DISPATCH_SECONDS:
                 break
-        self._learners.block()
+        self._groups.block()
         seconds = time.perf_counter() - started
         self.rate = (self._steps - before) / seconds
         self._window_updates += self._updates - updates
@@ -151,17 +154,17 @@ class OnlinePhase:
         while True:
             started, first = time.perf_counter(), self._updates
             self._updates = min(first + self._dispatch, target)
-            self._learners.advance(first, self._updates)
+            self._groups.advance(first, self._updates)
             if self._outcome is None:
                 self._outcome = self._collector.execute(self._actions)
             if self._updates == target:
                 break
-            self._learners.block()
+            self._groups.block()
             self._measure(self._updates - first, time.perf_counter() - started)
             if should_stop():
                 return False
         self._log.append(self._collector.observations.copy(), self._outcome.experience)
-        self._learners.add(self._outcome.experience)
+        self._groups.add(self._outcome.experience)
         self._collector.take(self._outcome)
         self._actions, self._outcome = None, None
         return True
@@ -174,7 +177,7 @@ class OnlinePhase:
         """
         if self._updates:
             return
-        self._check_episodes(self._learners.counts()["listed"], least=1)
+        self._check_episodes(self._groups.counts()["listed"], least=1)
         raise NothingToLearn(
             f"No update was made in {self._steps} environment steps of each seed "
             f"(warmup={self._online.warmup}, updates_per_step={self._online.updates_per_step}): "
@@ -210,14 +213,14 @@ class OnlinePhase:
     def _plan(self) -> np.ndarray:
         # Without an update before there is no policy that is worth its noise.
         at_random = self._config.steps == 0 and self._steps < self._online.warmup
-        return self._learners.act(
+        return self._groups.act(
             self._collector.frames.stacked, self._collector.time, at_random=at_random
         )
 
     def _updates_due(self) -> int:
         """Updates in all that are due before the next step is in the buffer."""
         if not self._has_data:
-            listed = self._learners.counts()["listed"]
+            listed = self._groups.counts()["listed"]
             self._has_data = bool(listed.any(axis=1).all())
             # The policy that acts after the warm-up may last longer than random actions do.
             if self._steps >= 2 * self._online.warmup:
@@ -231,17 +234,17 @@ class OnlinePhase:
 
     def state(self) -> Any:
         """The algorithm's state, stacked over seeds."""
-        return self._learners.state
+        return self._groups.state
 
     def window(self) -> Window:
         """What was measured since the last log; its rate counts all the time of the phase."""
-        sums = self._learners.metric_sums()
+        sums = self._groups.metric_sums()
         rate = self._window_updates / max(self._window_seconds, 1e-9)
         return Window(sums, self._window_first, self._updates, rate)
 
     def start_window(self) -> None:
         """Measures anew, after a look at the rewards so far."""
-        self._learners.start_window()
+        self._groups.start_window()
         self._window_first = self._updates
         self._window_updates, self._window_seconds = 0, 0.0
         self._check_rewards()
@@ -257,7 +260,7 @@ class OnlinePhase:
 
     def snapshot(self) -> Snapshot:
         """Counters, sums, where the environments are, and the rows of the buffers."""
-        sums = self._learners.metric_sums()
+        sums = self._groups.metric_sums()
         details = {
             "metric_sums": {name: values.tolist() for name, values in sums.items()},
             "online": {
@@ -269,7 +272,7 @@ class OnlinePhase:
         waiting = np.zeros((0, self._collector.action_dim), np.float32)
         extra = {
             **self._collector.snapshot(),
-            **self._learners.counts(),
+            **self._groups.counts(),
             "actions": waiting if self._actions is None else self._actions,
         }
         return Snapshot(details, extra, self._log.write())
@@ -278,7 +281,7 @@ class OnlinePhase:
         """Reports, once, a reward outside of the range that the networks were built for."""
         low, high = self._config.statistics.reward_min, self._config.statistics.reward_max
         slack = TOLERANCE * max(abs(low), abs(high), 1.0)
-        counts = self._learners.counts()
+        counts = self._groups.counts()
         for index, seed in enumerate(self._config.seeds):
             least, most = counts["lowest"][index].min(), counts["highest"][index].max()
             outside = least if least < low - slack else most if most > high + slack else None
@@ -365,22 +368,3 @@ class OnlinePhase:
             "uncut one."
         )
         self._note("episode_restarted", seed, message, environment=environment)
-
-    def _make_learners(
-        self,
-        dataset: Dataset | None,
-        state: Any,
-        buffers: list[ReplayBuffer],
-        checkpoint: Checkpoint | None,
-    ) -> Learners:
-        online = self._online
-        learner = Learner(self._config.rule, self._config.config)
-        carry = learner.start(state, buffers[0])
-        return Learners(
-            learner,
-            self._config.seeds,
-            carry if checkpoint is None else restore_sums(carry, checkpoint),
-            buffers,
-            dataset=dataset,
-            online_share=online.online_share if online.buffer == "balanced" else None,
-        )

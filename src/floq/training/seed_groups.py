@@ -1,4 +1,4 @@
-"""Networks and buffers of every seed in an online phase, and the compiled programs over them."""
+"""The engine of both phases: the networks of every seed, in groups, and the programs over them."""
 
 import dataclasses
 import functools
@@ -13,9 +13,15 @@ from jaxtyping import Array, Float, Int, Real, UInt32
 
 from floq.data.dataset import Dataset
 from floq.data.experience import Experience
+from floq.data.goal_dataset import GoalDataset
 from floq.data.replay import Mixture, ReplayBuffer
-from floq.runs.states import action_key
-from floq.training.program import Carry, Learner, join_seeds, over_seeds, split_seeds, sums_of
+from floq.data.streamed import Part
+from floq.processor import batches_products
+from floq.runs.checkpoint import Checkpoint
+from floq.runs.states import action_key, seed_array
+from floq.training.devices import SEEDS, DeviceGrid, SplitSource, device_grid
+from floq.training.hosts import fetch
+from floq.training.learner import Carry, Learner, Source
 from floq.workers import available_cores
 
 
@@ -26,39 +32,41 @@ class _Group:
     Attributes:
         seeds: Them, [group].
         carry: Their networks and sums of metrics, with a leading axis `group`.
-        buffer: Their buffers, likewise.
+        buffer: Their buffers, likewise; None offline.
         pending: Updates under way in another thread, which give the next carry.
     """
 
     seeds: UInt32[Array, " group"]
     carry: Carry
-    buffer: ReplayBuffer
+    buffer: ReplayBuffer | None
     pending: Future[Carry] | None = None
 
 
 class _Programs(NamedTuple):
     """The compiled functions, each over a group's leading axis."""
 
-    update: Callable[..., Carry]
+    update: jax.stages.Wrapped
     add: Callable[..., ReplayBuffer]
     act: Callable[..., Array]
     act_at_random: Callable[..., Array]
 
 
-@functools.cache
 def _compile(
-    learner: Learner, online_share: float | None, options: tuple[tuple[str, Any], ...]
+    learner: Learner,
+    online_share: float | None,
+    grid: DeviceGrid | None,
+    options: dict[str, Any],
 ) -> _Programs:
-    """Compiled once for all phases of a process."""
+    """The functions, each of which is compiled when it first runs."""
 
     def update(
         carry: Carry,
-        buffer: ReplayBuffer,
         seed: UInt32[Array, ""],
+        buffer: ReplayBuffer | None,
         bounds: Int[Array, "2"],
-        dataset: Dataset | None,
+        dataset: Any,
     ) -> Carry:
-        return learner.advance(carry, seed, bounds, Mixture(dataset, buffer, online_share))
+        return learner.advance(carry, seed, bounds, _source(dataset, buffer, online_share))
 
     def act(
         state: Any,
@@ -81,59 +89,92 @@ def _compile(
         return jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1, maxval=1))(keys)
 
     return _Programs(
-        jax.jit(over_seeds(update, shared=2), donate_argnums=0, compiler_options=dict(options)),
+        jax.jit(
+            over_seeds(update, shared=2, on_devices=grid is not None),
+            donate_argnums=0,
+            out_shardings=None if grid is None else Carry(grid.by_seed, grid.everywhere),  # pyright: ignore[reportArgumentType]
+            compiler_options=options,
+        ),
         jax.jit(over_seeds(ReplayBuffer.add, shared=0), donate_argnums=0),
         jax.jit(over_seeds(act, shared=1)),
         jax.jit(over_seeds(act_at_random, shared=1)),
     )
 
 
-class Learners:
-    """Acts, takes in experience and updates, for all seeds at once.
+class SeedGroups:
+    """Updates all seeds at once, and in an environment acts and takes in experience for them.
 
-    Rows of observations and actions are ordered by seed, then by environment.
+    As many groups run at a time as there are cores. Where there are no buffers, several devices
+    share seeds and batches, as `floq.training.devices` says. Rows of observations and actions are
+    ordered by seed, then by environment.
     """
 
     def __init__(
         self,
         learner: Learner,
         seeds: Sequence[int],
-        carry: Carry,
-        buffers: Sequence[ReplayBuffer],
+        state: Any,
+        dataset: Dataset | GoalDataset | Part | None,
         *,
-        dataset: Dataset | None,
-        online_share: float | None,
+        buffers: Sequence[ReplayBuffer] = (),
+        online_share: float | None = None,
+        checkpoint: Checkpoint | None = None,
     ):
         """Prepares the programs; each is compiled when it first runs.
 
         Args:
             learner: The learning rule.
             seeds: The seeds.
-            carry: Their networks and sums of metrics.
-            buffers: The buffer of each.
-            dataset: Offline data to draw from too.
+            state: The algorithm's state, stacked over them.
+            dataset: Data, or the first part of it, that all seeds draw from.
+            buffers: The buffer of each seed, which it draws from too.
             online_share: See `Mixture`.
+            checkpoint: Where the sums of the metrics go on; None starts them at 0.
+
+        Raises:
+            ValueError: If the checkpoint's metrics are not those of this algorithm, or several
+                devices cannot share seeds and batches evenly.
         """
-        numbers = split_seeds(jnp.array(seeds, jnp.uint32))
-        self._groups = []
-        for own_seeds, own in zip(numbers, split_seeds(carry), strict=True):
-            first, size = sum(len(group.seeds) for group in self._groups), len(own_seeds)
-            buffer = jax.tree.map(lambda *leaves: jnp.stack(leaves), *buffers[first : first + size])
+        self._grid = None if buffers else device_grid(len(seeds), learner.config.batch_size)
+        source = _source(dataset, buffers[0] if buffers else None, online_share)
+        carry, options = learner.start(state, source)
+        if checkpoint is not None:
+            carry = _with_sums(carry, checkpoint)
+        self._programs = _compile(learner, online_share, self._grid, options)
+        self._groups: list[_Group] = []
+        for own_seeds, own in self._split(carry, seed_array(seeds)):
+            first = sum(len(group.seeds) for group in self._groups)
+            shares = buffers[first : first + len(own_seeds)]
+            buffer = jax.tree.map(lambda *leaves: jnp.stack(leaves), *shares) if shares else None
             self._groups.append(_Group(own_seeds, own, buffer))
-        self._dataset = dataset
         self._threads = ThreadPoolExecutor(available_cores()) if len(self._groups) > 1 else None
         self._compiled = False
+        self.use(dataset)
 
-        source = Mixture(dataset, buffers[0], online_share)
-        options = learner.compiler_options(carry.state, source)
-        self._programs = _compile(learner, online_share, tuple(options.items()))
+    def _split(self, carry: Carry, seeds: UInt32[Array, " seeds"]) -> list[tuple[Array, Carry]]:
+        """Each group's seeds and carry; there is one group over several devices."""
+        if self._grid is None:
+            return list(zip(split_seeds(seeds), split_seeds(carry), strict=True))
+        place, by_seed = self._grid.place, self._grid.by_seed
+        sums = place(carry.metric_sums, self._grid.everywhere)
+        return [(place(seeds, by_seed), Carry(place(carry.state, by_seed), sums))]
+
+    def use(self, dataset: Dataset | GoalDataset | Part | None) -> None:
+        """Has the updates from now on draw from other data of the same shape.
+
+        None lets go of the data, to make room for other data.
+        """
+        self._dataset: Any = dataset
+        if self._grid is not None and dataset is not None:
+            everywhere = self._grid.place(dataset, self._grid.everywhere)
+            self._dataset = SplitSource(everywhere, self._grid)
 
     def act(self, observations: np.ndarray, time: int, *, at_random: bool) -> np.ndarray:
         """Plans for every row at step `time`, [rows, plan]: the policy's, or uniformly random.
 
         The key of a plan follows from the seed, the environment and the step alone.
         """
-        self.wait()
+        self._wait()
         function = self._programs.act_at_random if at_random else self._programs.act
         plans = [
             function(group.carry.state, own, group.seeds, np.int32(time))
@@ -143,7 +184,7 @@ class Learners:
 
     def add(self, experience: Experience) -> None:
         """Takes one step of every environment into the buffers."""
-        self.wait()
+        self._wait()
         for group, own in zip(self._groups, self._shares(experience), strict=True):
             group.buffer = self._programs.add(group.buffer, own)
 
@@ -151,23 +192,22 @@ class Learners:
         """Starts the updates `first` to `last - 1` of every seed, which go on meanwhile."""
         if first == last:
             return
-        self.wait()
-        bounds = np.array([first, last], np.int32)
+        self._wait()
+        bounds, dataset = np.array([first, last], np.int32), self._dataset
 
         def advance_one(group: _Group) -> Carry:
-            return self._programs.update(
-                group.carry, group.buffer, group.seeds, bounds, self._dataset
-            )
+            return self._programs.update(group.carry, group.seeds, group.buffer, bounds, dataset)
 
         for group in self._groups:
+            # The first group ever goes alone: it is the one that compiles.
             if self._threads is None or not self._compiled:
                 group.carry = advance_one(group)
                 self._compiled = True
             else:
-                finish = functools.partial(_finish, advance_one)
-                group.pending = self._threads.submit(finish, group)
+                finished = lambda group=group: jax.block_until_ready(advance_one(group))
+                group.pending = self._threads.submit(finished)
 
-    def wait(self) -> None:
+    def _wait(self) -> None:
         """Waits for updates that other threads have under way."""
         for group in self._groups:
             if group.pending is not None:
@@ -175,7 +215,7 @@ class Learners:
 
     def block(self) -> None:
         """Waits until no update is under way."""
-        self.wait()
+        self._wait()
         jax.block_until_ready([group.carry for group in self._groups])
 
     def close(self) -> None:
@@ -185,26 +225,30 @@ class Learners:
 
     def start_window(self) -> None:
         """Sets the sums of the metrics to 0."""
-        self.wait()
+        self._wait()
         for group in self._groups:
-            group.carry = group.carry._replace(
-                metric_sums=jax.tree.map(jnp.zeros_like, group.carry.metric_sums)
-            )
+            sums = jax.tree.map(jnp.zeros_like, group.carry.metric_sums)
+            group.carry = group.carry._replace(metric_sums=sums)
 
     @property
     def state(self) -> Any:
-        """The algorithm's state, stacked over the seeds."""
-        self.wait()
-        return join_seeds([group.carry.state for group in self._groups])
+        """The algorithm's state, stacked over the seeds, on one device of this process."""
+        self._wait()
+        states = [group.carry.state for group in self._groups]
+        if self._grid is None:
+            return join_seeds(states)
+        # Copied: the next updates overwrite the carry.
+        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), fetch(states[0]))
 
     def metric_sums(self) -> dict[str, np.ndarray]:
         """The sum of each metric since the last `start_window`, [seeds]."""
-        self.wait()
-        return sums_of([group.carry for group in self._groups])
+        self._wait()
+        sums = jax.device_get([group.carry.metric_sums for group in self._groups])
+        return {name: np.concatenate([own[name] for own in sums]) for name in sums[0]}
 
     def counts(self) -> dict[str, np.ndarray]:
         """What `ReplayBuffer.restore` needs beside the history, each [seeds, envs]."""
-        self.wait()
+        self._wait()
         return {
             name: np.concatenate([getattr(group.buffer, name) for group in self._groups])
             for name in ("listed", "lowest", "highest")
@@ -212,8 +256,8 @@ class Learners:
 
     def _shares(self, rows: Any) -> list[Any]:
         """Each group's share of arrays of rows, [group, envs, ...]."""
-        envs = self._groups[0].buffer.heads.shape[1]
         sizes = [len(group.seeds) for group in self._groups]
+        envs = len(jax.tree.leaves(rows)[0]) // sum(sizes)
         edges = np.concatenate([[0], np.cumsum(sizes)]) * envs
 
         def share(leaf: np.ndarray, index: int) -> np.ndarray:
@@ -226,10 +270,69 @@ class Learners:
         ]
 
 
-def _finish(function: Callable[[_Group], Carry], group: _Group) -> Carry:
-    return jax.block_until_ready(function(group))
+def _source(dataset: Any, buffer: ReplayBuffer | None, online_share: float | None) -> Source:
+    return dataset if buffer is None else Mixture(dataset, buffer, online_share)
+
+
+def _with_sums(carry: Carry, checkpoint: Checkpoint) -> Carry:
+    """The carry with the checkpoint's sums of metrics.
+
+    JSON holds them exactly: it spells out every bit of a float.
+    """
+    sums = checkpoint.details.get("metric_sums")
+    if not isinstance(sums, dict) or sums.keys() != carry.metric_sums.keys():
+        raise ValueError(
+            f"{checkpoint.path} does not fit this run: it has other metrics "
+            f"than {', '.join(carry.metric_sums)}. It was saved by another version of floq."
+        )
+    restored = {name: jnp.array(sums[name], jnp.float32) for name in carry.metric_sums}
+    return Carry(carry.state, restored)
 
 
 def _step_keys(seed: UInt32[Array, ""], envs: int, time: Int[Array, ""]) -> Any:
     fold = jax.random.fold_in
     return jax.vmap(lambda env: fold(fold(action_key(seed), env), time))(jnp.arange(envs))
+
+
+def split_seeds(tree: Any) -> list[Any]:
+    """New arrays of every group of seeds that run as one batch, from those of all, [seeds, ...].
+
+    An accelerator has one group. A CPU is slow at batched matrix products, so there each seed is
+    a group of its own.
+    """
+    if batches_products():
+        return [jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)]
+    # By numpy, which need not compile a slice for each shape.
+    arrays = jax.tree.map(np.asarray, tree)
+    return [
+        jax.tree.map(lambda leaf, index=index: jnp.array(leaf[index : index + 1]), arrays)
+        for index in range(len(jax.tree.leaves(arrays)[0]))
+    ]
+
+
+def join_seeds(groups: Sequence[Any]) -> Any:
+    """The arrays of all seeds, from those of every group; its own where there is but one."""
+    if len(groups) == 1:
+        return groups[0]
+    return jax.tree.map(lambda *leaves: jnp.array(np.concatenate(leaves)), *groups)
+
+
+def over_seeds(
+    function: Callable[..., Any], *, shared: int, on_devices: bool = False
+) -> Callable[..., Any]:
+    """A function of one seed's arrays as one of a group's; the last `shared` ones have no seeds.
+
+    With `on_devices` the group's seeds lie over the rows of a `DeviceGrid`.
+    """
+
+    def lifted(*arguments: Any) -> Any:
+        own = len(arguments) - shared
+        if on_devices or batches_products():
+            axes = (0,) * own + (None,) * shared
+            name = SEEDS if on_devices else None
+            return jax.vmap(function, axes, spmd_axis_name=name)(*arguments)
+        single = jax.tree.map(lambda leaf: leaf[0], arguments[:own])
+        result = function(*single, *arguments[own:])
+        return jax.tree.map(lambda leaf: leaf[None], result)
+
+    return lifted

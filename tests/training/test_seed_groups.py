@@ -1,5 +1,4 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_algorithm as tiny
@@ -9,7 +8,8 @@ from many_devices import SMALL_FLOQ
 
 from floq.algorithms import floq
 from floq.runs.states import initial_states, states_template
-from floq.training.program import Program, sums_of
+from floq.training.learner import Learner
+from floq.training.seed_groups import SeedGroups
 
 DATASET = tiny.make_dataset()
 CASES = [
@@ -18,100 +18,89 @@ CASES = [
 ]
 
 
-def make_program(algorithm, config, seeds, log_interval=7):
-    program = Program(algorithm, config, DATASET, seeds, log_interval=log_interval)
+def make_groups(algorithm, config, seeds):
     state = initial_states(algorithm, config, DATASET.statistics, seeds)
-    return program, program.place(program.start(state))
+    return SeedGroups(Learner(algorithm, config), seeds, state, DATASET)
 
 
-def advance(program, carries, *stops):
-    first = 0
+def advance(groups, *stops, first=0):
     for last in stops:
-        carries = program.advance(carries, first, last)
+        groups.advance(first, last)
         first = last
-    return carries
+    return groups
 
 
-def to_bytes(tree):
+def leaf_bytes(tree):
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+def to_bytes(groups):
+    return leaf_bytes((groups.state, groups.metric_sums()))
 
 
 @pytest.mark.parametrize(("algorithm", "config"), CASES)
 def test_dispatches_do_not_change_a_bit(algorithm, config):
     """20 updates in one dispatch, one by one, or in uneven parts end in the same bits."""
-    program, carries = make_program(algorithm, config, (0,))
-    results = []
-    for stops in ([20], range(1, 21), [3, 4, 17, 20]):
-        copy = jax.tree.map(jnp.copy, carries)
-        results.append(to_bytes(advance(program, copy, *stops)))
+    results = [
+        to_bytes(advance(make_groups(algorithm, config, (0,)), *stops))
+        for stops in ([20], range(1, 21), [3, 4, 17, 20])
+    ]
     assert results[0] == results[1] == results[2]
 
 
 @pytest.fixture(scope="module")
 def twenty_single_steps():
-    """A program, its start, and its bits after each of 20 updates in calls of their own."""
-    program, start = make_program(tiny, tiny.Config(), (0,))
-    carries, bits = jax.tree.map(jnp.copy, start), []
+    """The bits after each of 20 updates in calls of their own."""
+    groups, bits = make_groups(tiny, tiny.Config(), (0,)), []
     for step in range(20):
-        carries = program.advance(carries, step, step + 1)
-        bits.append(to_bytes(carries))
-    return program, start, bits
+        bits.append(to_bytes(advance(groups, step + 1, first=step)))
+    return bits
 
 
 @settings(max_examples=50)
 @given(stops=st.sets(st.integers(1, 20), min_size=1))
 def test_the_scan_is_single_steps_wherever_it_is_cut(stops, twenty_single_steps):
     """After any sequence of dispatches the bits are those of as many updates one by one."""
-    program, start, bits = twenty_single_steps
     stops = sorted(stops)
-    carries = advance(program, jax.tree.map(jnp.copy, start), *stops)
-    assert to_bytes(carries) == bits[stops[-1] - 1]
+    groups = advance(make_groups(tiny, tiny.Config(), (0,)), *stops)
+    assert to_bytes(groups) == twenty_single_steps[stops[-1] - 1]
 
 
 @pytest.mark.parametrize(("algorithm", "config"), CASES)
 def test_a_seed_beside_others_is_the_seed_alone(algorithm, config):
     """On a CPU, a seed's state and metrics do not depend, by a bit, on the seeds beside it."""
-    together = advance(*make_program(algorithm, config, (4, 0, 2)), 12)
-    alone = advance(*make_program(algorithm, config, (0,)), 12)
-    assert to_bytes(alone[0]) == to_bytes(together[1])
-    weights = jax.tree.leaves(together[0].state)[0], jax.tree.leaves(together[1].state)[0]
-    assert not np.array_equal(*weights)
+    together = advance(make_groups(algorithm, config, (4, 0, 2)), 5, 12)
+    alone = advance(make_groups(algorithm, config, (0,)), 5, 12)
+    own = jax.tree.map(lambda leaf: leaf[1:2], together.state)
+    assert leaf_bytes(own) == leaf_bytes(alone.state)
+    sums = together.metric_sums(), alone.metric_sums()
+    assert {name: values[1] for name, values in sums[0].items()} == {
+        name: values[0] for name, values in sums[1].items()
+    }
+    weights = jax.tree.leaves(together.state)[0]
+    assert not np.array_equal(weights[0], weights[1])
 
 
 def test_one_update_is_the_algorithms_update():
     """The program adds nothing: an update by hand, with the documented keys, gives the same."""
     config = tiny.Config()
-    program, carries = make_program(tiny, config, (3,))
+    groups = make_groups(tiny, config, (3,))
     init_key, updates_key = jax.random.split(jax.random.key(3))
     state = tiny.init(config, DATASET.statistics, key=init_key)
-    np.testing.assert_array_equal(program.state(carries).weights[0], state.weights)
+    np.testing.assert_array_equal(groups.state.weights[0], state.weights)
     for step in range(2):
         batch_key, update_key = jax.random.split(jax.random.fold_in(updates_key, step))
         batch = DATASET.sample(config.batch_size, key=batch_key)
         state, _ = tiny.update(config, state, batch, key=update_key)
-    after = program.state(program.advance(carries, 0, 2))
+    after = advance(groups, 2).state
     np.testing.assert_allclose(after.weights[0], state.weights, rtol=1e-6)
     assert after.step.tolist() == [2]
 
 
-def test_sums_start_anew_after_each_multiple_of_the_log_interval():
-    """At step 7 they sum updates 1 to 7, at step 9 updates 8 and 9."""
-    program, carries = make_program(tiny, tiny.Config(), (0,))
-    losses = []
-    for step in range(9):
-        before = float(sums_of(carries)["loss"][0]) if step % 7 else 0.0
-        carries = program.advance(carries, step, step + 1)
-        losses.append(float(sums_of(carries)["loss"][0]) - before)
-        if step == 6:
-            assert float(sums_of(carries)["loss"][0]) == pytest.approx(sum(losses), rel=1e-5)
-    assert float(sums_of(carries)["loss"][0]) == pytest.approx(sum(losses[7:]), rel=1e-5)
-    assert min(losses) > 0
-
-
 def test_dispatches_of_any_length_are_compiled_once():
     """Nothing is compiled after the first dispatch, whatever the lengths of the later ones."""
-    program, carries = make_program(tiny, tiny.Config(), (0, 1))
-    carries = program.advance(carries, 0, 1)
+    groups = advance(make_groups(tiny, tiny.Config(), (0, 1)), 1)
+    groups.block()
     compilations = []
 
     def count(event, duration, **_):
@@ -120,7 +109,7 @@ def test_dispatches_of_any_length_are_compiled_once():
 
     jax.monitoring.register_event_duration_secs_listener(count)
     try:
-        advance(program, carries, 1, 2, 30, 31, 500)
+        advance(groups, 2, 30, 31, 500, first=1).block()
         assert compilations == []
         jax.jit(lambda value: value * 3.25 + 1)(1.5)
         assert compilations
