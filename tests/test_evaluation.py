@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from floq.acting import BATCH, step_keys
+from floq.algorithms import floq
 from floq.envs import EnvironmentSpec, make_env
 from floq.envs.vector import WorkerError
 from floq.evaluation import Evaluation, Evaluator, evaluate
 from floq.intervals import wilson_interval
 from floq.recording import record
+from floq.runs.run import make_policy
 
 sys.path.append(str(Path(__file__).parent / "envs"))
 
@@ -180,6 +182,27 @@ def test_the_policy_always_sees_one_shape():
         with Evaluator(_toy(), slots=slots, processes=0) as evaluator:
             evaluator.evaluate(policy, episodes=7)
     assert shapes == [((BATCH, 4), (BATCH,))]
+
+
+@pytest.mark.parametrize(("candidates", "rows"), [(0, 32), (16, 8), (200, 1)])
+def test_a_policy_that_weighs_many_actions_is_asked_for_few_rows(candidates, rows):
+    """Always in one shape, and its episodes are the same in any number of slots."""
+    asked = []
+
+    def act(config, state, observations, *, keys):
+        asked.append(observations.shape)
+        return _network(4, 4)(observations + state, keys)
+
+    policy = make_policy(act, floq.Config(candidates=candidates), 0.0)
+    results = []
+    for slots in (1, 5):
+        with Evaluator(_toy(success_at=4), slots=slots, processes=0) as evaluator:
+            results.append(evaluator.evaluate(policy, episodes=11, seed=3))
+    _same(*results)
+    assert asked == [(rows, 4)]
+    played = record(policy, _toy(success_at=4), seed=3, episode=7, render=False)
+    assert played.rewards.sum() == pytest.approx(results[0].returns[7], abs=1e-12)
+    assert asked == [(rows, 4)]
 
 
 @pytest.mark.parametrize("episode", [0, 3])

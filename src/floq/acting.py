@@ -12,7 +12,7 @@ from floq.observations import Frames
 from floq.types import Policy
 
 BATCH = 32
-"""Rows of every call of a policy, and therefore the most slots of an evaluation."""
+"""Rows of a call of a policy that has no number of its own, and therefore the most slots of an evaluation."""
 
 
 def step_keys(seed: int, episodes: np.ndarray, times: np.ndarray) -> jax.Array:
@@ -36,6 +36,38 @@ def episode_seed(seed: int, episode: int) -> int:
 def episode_goals(episodes: np.ndarray, goal_count: int) -> np.ndarray:
     """The goal of each episode from 1, in turn; 0 where the environment has none to choose."""
     return episodes % goal_count + 1 if goal_count else np.zeros_like(episodes)
+
+
+def planned(
+    policy: Any,
+    due: np.ndarray,
+    observations: np.ndarray,
+    episodes: np.ndarray,
+    times: np.ndarray,
+    *,
+    seed: int,
+) -> Any:
+    """A policy's actions for the rows that need them, [batch, length · act]; others mean nothing.
+
+    A policy that has a number of `rows` is asked for so many at a time: always in one shape, and
+    without the work for rows that need nothing. Any other one is asked for the whole batch.
+
+    Args:
+        policy: The policy.
+        due: The rows that need actions, at least one.
+        observations: What each row shows, [batch, obs].
+        episodes: Each row's episode, [batch].
+        times: Each row's step in it, [batch].
+        seed: The evaluation's.
+    """
+    rows = getattr(policy, "rows", None)
+    if rows is None:
+        return policy(observations, step_keys(seed, episodes, times))
+    blocks = np.resize(due, (-(-len(due) // rows), rows))
+    found = [policy(observations[b], step_keys(seed, episodes[b], times[b])) for b in blocks]
+    actions = np.zeros((len(observations), found[0].shape[1]), np.float32)
+    actions[blocks.ravel()] = np.concatenate(found)
+    return actions
 
 
 def frames_for(policy: Any, rows: int, sizes: Sizes) -> Frames:
@@ -81,6 +113,10 @@ class Plans:
         """Steps of a plan; 1 until the first one is made."""
         return self.ahead.shape[1]
 
+    def due(self, active: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """The active rows whose plan is used up."""
+        return active[times[active] % self.length == 0]
+
     def actions(self, active: np.ndarray, times: np.ndarray, ask: Callable[[], Any]) -> np.ndarray:
         """The actions of step `times` of every row's episode, float32 [rows, act] in [-1, 1].
 
@@ -92,8 +128,8 @@ class Plans:
         Raises:
             ValueError: If the policy's actions have a wrong shape or are not finite.
         """
-        due = times % self.length == 0
-        if due[active].any():
+        if self.due(active, times).size:
+            due = times % self.length == 0
             planned = self._checked(ask())
             # The length shows with the first plan, which is made for all rows at their step 0.
             self.ahead = np.where(due[:, None, None], planned, self.ahead)
@@ -204,10 +240,10 @@ class Rollouts:
         return moment
 
     def _ask(self) -> Any:
-        """The policy's actions for all rows at their present steps."""
-        # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
-        keys = step_keys(self._seed, self._numbers[self._episode], self._time)
-        return self._policy(self.frames.stacked, keys)  # pyright: ignore
+        """The policy's actions for the rows that need new ones, at their present steps."""
+        due, numbers = self._plans.due(self.active, self._time), self._numbers[self._episode]
+        rows = self.frames.stacked, numbers, self._time
+        return planned(self._policy, due, *rows, seed=self._seed)
 
     def _begin(self) -> None:
         """Starts the next episodes in the slots that are free."""

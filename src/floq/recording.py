@@ -77,6 +77,7 @@ def record_episodes(
     episodes: Sequence[int],
     render: bool = True,
     max_frames: int = 100,
+    expected: float = 0.0,
 ) -> list[Recording]:
     """Plays several episodes of an evaluation again, side by side: as `record`, for each.
 
@@ -87,11 +88,13 @@ def record_episodes(
         episodes: The episodes' numbers in it, at most `floq.acting.BATCH`.
         render: Whether to take pictures.
         max_frames: Most pictures of an episode.
+        expected: About how many steps an episode takes, if it is known: fewer pictures are thrown
+            away then.
     """
     spec, count = spec_of(env), len(episodes)
     slots, no_frames = rendering_slots(spec, count) if render else (Slots.build(spec, count), "")
     most = max_frames if render and not no_frames else 0
-    cameras = [Camera(one, most) for one in slots.environments]
+    cameras = [Camera(one, most, expected=expected) for one in slots.environments]
     rollouts = Rollouts(policy, slots, count, episodes, seed)
     observations = [[row.copy()] for row in rollouts.frames.stacked[:count]]
     actions: list[list[np.ndarray]] = [[] for _ in episodes]

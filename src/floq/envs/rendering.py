@@ -11,10 +11,19 @@ from floq.envs.slots import Slots
 class Camera:
     """Pictures spread evenly over an episode whose length is not known beforehand."""
 
-    def __init__(self, env: gymnasium.Env, max_frames: int):
+    def __init__(self, env: gymnasium.Env, max_frames: int, *, expected: float = 0.0):
+        """Takes no picture yet.
+
+        Args:
+            env: What to take pictures of.
+            max_frames: Most of them.
+            expected: About how many steps the episode takes, if somebody knows: rendering is slow,
+                and of what is taken too often half is thrown away.
+        """
         self._env, self._max_frames, self._looks = env, max_frames, 0
         self.frames: list[np.ndarray] = []
-        self.stride = 1
+        # An episode of half the steps still has as many pictures.
+        self.stride = max(1, int(expected / 2 / max(max_frames, 1)))
 
     def look(self) -> None:
         """Take a picture if it is time for one."""

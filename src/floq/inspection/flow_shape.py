@@ -1,6 +1,7 @@
 """The shape of a flow critic's flow over many states and actions."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -107,7 +108,8 @@ def flow_shape(critic: FlowCritic, observations: np.ndarray, actions: np.ndarray
     return FlowShape(times, np.asarray(paths), np.asarray(samples), np.asarray(slopes))
 
 
-@jax.jit
+# Computed once a page: optimising it would take longer than it saves.
+@functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 def _shape(
     critic: FlowCritic, observations: jax.Array, actions: jax.Array, noise: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -1,6 +1,7 @@
 """Looking into a trained critic: along a rollout, over a maze, and inside its flow."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from floq.acting import episode_seed
+from floq.acting import BATCH, episode_seed
 from floq.algorithms.common import data_chunk
 from floq.algorithms.normalization import reading_raw
 from floq.critics.flow import FlowCritic
@@ -78,7 +79,8 @@ def decision_values(critic: Critic, observations: np.ndarray, actions: np.ndarra
     return np.concatenate(values)[: len(observations)]
 
 
-@jax.jit
+# Computed once a page, for a few states: optimising it would take longer than it saves.
+@functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 def _trajectories(
     critic: FlowCritic, observations: jax.Array, actions: jax.Array, noise: jax.Array
 ) -> jax.Array:
@@ -101,17 +103,28 @@ def state_values(
     key, noise_key = jax.random.split(jax.random.key(0))
     # The same draws in every state, so that states differ by their values alone.
     noise = jnp.tile(critic.sample_noise((1, _SAMPLES), key=noise_key), (_ROWS, 1))
-    keys = jnp.tile(jax.random.split(key, _ACTIONS), _ROWS)
-    count = len(observations)
-    values, actions = [], []
-    for rows in _blocks(observations, _ROWS):
-        # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
-        drawn: Any = policy(np.repeat(rows, _ACTIONS, axis=0), keys)  # pyright: ignore
-        drawn = drawn.reshape(_ROWS, _ACTIONS, -1)
-        each = jnp.repeat(drawn, _SAMPLES // _ACTIONS, axis=1)
-        values.append(np.asarray(_values(critic, rows, each, noise)))  # pyright: ignore
-        actions.append(np.asarray(drawn))
-    return np.concatenate(values)[:count], np.concatenate(actions)[:count]
+    actions = _actions(policy, observations, jax.random.split(key, _ACTIONS))
+    each = np.repeat(actions, _SAMPLES // _ACTIONS, axis=1)
+    flat = _blocks(each.reshape(len(each), -1), _ROWS).reshape(-1, _ROWS, *each.shape[1:])
+    blocks = zip(_blocks(observations, _ROWS), flat, strict=True)
+    # Types say arrays of jax; numpy's are given, and jax takes them without a copy on a CPU.
+    values = [np.asarray(_values(critic, *block, noise)) for block in blocks]  # pyright: ignore
+    return np.concatenate(values)[: len(observations)], actions
+
+
+def _actions(policy: Policy, observations: np.ndarray, keys: jax.Array) -> np.ndarray:
+    """The policy's action for each key in each state, [states, keys, act].
+
+    In calls as an evaluation has them, whose program is compiled already.
+    """
+    size, many = getattr(policy, "rows", BATCH), len(keys)
+    rows = np.repeat(observations, many, axis=0)
+    found = []
+    for first in range(0, len(rows), size):
+        turns = np.arange(first, first + size)
+        block = rows[np.minimum(turns, len(rows) - 1)]
+        found.append(np.asarray(policy(block, keys[turns % many])))  # pyright: ignore
+    return np.concatenate(found)[: len(rows)].reshape(len(observations), many, -1)
 
 
 def _blocks(rows: np.ndarray, size: int) -> np.ndarray:
@@ -192,7 +205,7 @@ def rollout_flow_view(
     length = len(recording.actions)
     steps = np.unique(np.linspace(0, length - 1, states).round().astype(int))
     observations = recording.observations[steps]
-    _, actions = state_values(critic, policy, observations)
+    actions = _actions(policy, observations, jax.random.split(jax.random.key(0))[:1])
     labels = [f"step {step:,} of the rollout" for step in steps]
     return flow_view(critic, observations, actions[:, 0], labels, starts=starts)
 

@@ -57,8 +57,14 @@ def play(
     if run.state is None:
         raise ValueError("The run has no checkpoint yet: there is no policy to show.")
     policy = run.policy if policy_seed is None else run.policy_of(policy_seed)
+    lengths = [row["length"] for row in run.evaluations[-1:]]
     return record_episodes(
-        policy, environment, seed=seed, episodes=range(episodes), max_frames=_VIDEO_FRAMES
+        policy,
+        environment,
+        seed=seed,
+        episodes=range(episodes),
+        max_frames=_VIDEO_FRAMES,
+        expected=sum(lengths),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from floq.acting import BATCH
 from floq.algorithms.common import data_chunk, frames_of
 from floq.disk import user_path
 from floq.envs.make import SCALING
@@ -23,6 +24,9 @@ from floq.runs.states import states_template
 from floq.runs.versions import versions
 from floq.settings import to_json
 from floq.types import Algorithm, Policy
+
+_CANDIDATES = 128
+"""Actions that one call of a policy weighs: enough for products to be quick."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -212,11 +216,12 @@ def state_at(state: Any, index: int) -> Any:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Policy:
-    """A compiled policy, and the frames that each of its observations holds."""
+    """A compiled policy, the frames that its observations hold, and the rows of a call."""
 
     act: Callable[..., Any]
     state: Any
     frames: int
+    rows: int
 
     def __call__(self, observations: Any, keys: Any) -> Any:
         return self.act(self.state, observations, keys)
@@ -224,7 +229,9 @@ class _Policy:
 
 def make_policy(act: Callable[..., Any], config: Any, state: Any) -> Policy:
     """A policy from a function like an algorithm's `act`, and one seed's state."""
-    return _Policy(_compiled_act(act, config), state, frames_of(config))
+    candidates = max(getattr(config, "candidates", 0), 1)
+    rows = min(max(_CANDIDATES // candidates, 1), BATCH)
+    return _Policy(_compiled_act(act, config), state, frames_of(config), rows)
 
 
 @functools.cache
