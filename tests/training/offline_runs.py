@@ -2,6 +2,7 @@
 
 import tiny_algorithm as tiny
 
+from floq.envs import EnvironmentSpec
 from floq.runs.checkpoint import checkpoint_paths
 from floq.training import Schedule, resume, train
 
@@ -9,11 +10,14 @@ DATASET = tiny.make_dataset()
 SCHEDULE = Schedule(
     log_interval=100, evaluation_interval=200, evaluation_episodes=1, checkpoint_interval=50
 )
+LIMIT = {"max_episode_steps": 20}
+"""Most of a training of the tiny rule is the steps of its evaluations."""
+PENDULUM = EnvironmentSpec("Pendulum-v1", LIMIT)
 ROWS = ("metrics.jsonl", "evaluations.jsonl")
 
 
 def run_tiny(directory, *, config=tiny.Config(), steps=400, **settings):
-    settings = {"env": "Pendulum-v1", "seeds": (3, 5), "schedule": SCHEDULE, **settings}
+    settings = {"env": PENDULUM, "seeds": (3, 5), "schedule": SCHEDULE, **settings}
     return train(
         config,
         settings.pop("dataset", DATASET),

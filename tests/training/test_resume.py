@@ -8,7 +8,16 @@ import jax
 import numpy as np
 import pytest
 import tiny_algorithm as tiny
-from offline_runs import DATASET, ROWS, SCHEDULE, assert_same_end, go_on, run_tiny, state_bytes
+from offline_runs import (
+    DATASET,
+    LIMIT,
+    ROWS,
+    SCHEDULE,
+    assert_same_end,
+    go_on,
+    run_tiny,
+    state_bytes,
+)
 
 from floq.algorithms import floq
 from floq.critics.flow import FlowCriticConfig
@@ -229,7 +238,7 @@ def test_floq_itself_resumes_to_the_same_bits(tmp_path):
 def test_a_run_goes_on_with_a_moved_file_and_environment(uncut, tmp_path):
     """It knows the file that it was given; both may lie elsewhere later, and must fit."""
     DATASET.save(tmp_path / "data.npz")
-    spec = EnvironmentSpec("Pendulum-v1", {"action_low": -2.0, "action_high": 2.0})
+    spec = EnvironmentSpec("Pendulum-v1", LIMIT | {"action_low": -2.0, "action_high": 2.0})
     run = run_tiny(tmp_path / "run", steps=200, dataset=tmp_path / "data.npz", env=spec)
     assert run.config.data == str(tmp_path / "data.npz")
     assert not run.config.needs_dataset
@@ -243,13 +252,13 @@ def test_a_run_goes_on_with_a_moved_file_and_environment(uncut, tmp_path):
     run = resume(
         tmp_path / "run",
         dataset=tmp_path / "moved.npz",
-        env=make_env("Pendulum-v1"),
+        env=make_env("Pendulum-v1", **LIMIT),
         steps=400,
         processes=0,
         progress=False,
     )
     assert run.config.data == str(tmp_path / "moved.npz")
-    assert run.config.environment.kwargs == {"rescale_actions": [-1.0, 1.0]}
+    assert run.config.environment.kwargs == LIMIT | {"rescale_actions": [-1.0, 1.0]}
     assert_same_end(tmp_path / "run", uncut)
 
 
@@ -259,7 +268,7 @@ def test_a_run_of_a_former_version_has_no_place_of_its_data(uncut, tmp_path):
     path = tmp_path / "run" / "config.json"
     config = json.loads(path.read_text())
     del config["data"], config["action_bounds"]
-    config["environment"]["kwargs"] = {}
+    config["environment"]["kwargs"] = LIMIT
     path.write_text(json.dumps(config))
     go_on(tmp_path / "run", steps=400)
     assert_same_end(tmp_path / "run", uncut)

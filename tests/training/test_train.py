@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 import tiny_algorithm as tiny
-from offline_runs import DATASET, go_on, run_tiny
+from offline_runs import DATASET, LIMIT, go_on, run_tiny
 
 from floq.envs.make import make_env
 from floq.runs.checkpoint import checkpoint_paths
@@ -155,6 +155,7 @@ def test_an_environment_is_related_to_the_data_before_anything_is_written(tmp_pa
     assert not (tmp_path / "run").exists()
     run = run_tiny(tmp_path / "run", steps=10)
     assert run.config.action_bounds == ((-2.0,), (2.0,))
-    assert run.config.environment.kwargs == {"action_low": -2.0, "action_high": 2.0}
-    scaled = run_tiny(tmp_path / "scaled", steps=10, dataset=unrelated, env=make_env("Pendulum-v1"))
+    assert run.config.environment.kwargs == LIMIT | {"action_low": -2.0, "action_high": 2.0}
+    env = make_env("Pendulum-v1", **LIMIT)
+    scaled = run_tiny(tmp_path / "scaled", steps=10, dataset=unrelated, env=env)
     assert scaled.evaluations == run.evaluations
