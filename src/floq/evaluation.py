@@ -5,9 +5,9 @@ number of environment slots and worker processes:
 
 - its environment starts from a seed made of (s, e), and has random states of its own;
 - its action at step t is drawn with the key `fold_in(fold_in(key(s), e), t)`;
-- the policy always acts on `floq.acting.BATCH` rows at once, or on as many as it has `rows`, because
-  a matrix product rounds differently in another shape. In one, a row's result does not depend on its
-  place or neighbours.
+- the policy always acts on `floq.acting.BATCH` rows at once, or on as many as its `rows` says,
+  because a matrix product rounds differently in another shape. In one, a row's result does not
+  depend on its place or neighbours.
 """
 
 import dataclasses
