@@ -12,7 +12,7 @@ from floq.observations import Frames
 from floq.types import Policy
 
 BATCH = 32
-"""Rows of a call of a policy that has no number of its own, and so the most slots of an evaluation."""
+"""Rows of a policy's call where it says no number, and so the most slots of an evaluation."""
 
 
 def step_keys(seed: int, episodes: np.ndarray, times: np.ndarray) -> jax.Array:
