@@ -25,12 +25,13 @@ class SuccessReward(gymnasium.Wrapper):
         """
         observation, _, terminated, truncated, info = self.env.step(action)
         told = info.get("success" if "success" in info else "is_success")
-        if np.size(told) != 1 or np.ravel(told)[0] not in (0, 1):
+        numbers = np.asarray(told).ravel()
+        if numbers.size != 1 or numbers[0] not in (0, 1):
             raise ValueError(
                 f"environment {self._name!r} is to be rewarded by success, and a step of it "
                 f"reports the success {told!r}: have the info of each step hold success or "
                 "is_success, true or false, or leave out success_reward (--rewards success), which "
                 "keeps the environment's own rewards"
             )
-        is_solved = bool(np.ravel(told)[0])
+        is_solved = bool(numbers[0])
         return observation, float(is_solved), is_solved or terminated, truncated, info
