@@ -89,6 +89,17 @@ def test_data_and_environment_are_tried_before_the_first_run(change, named, fold
     assert not list((folder / "runs").glob("*/config.json"))
 
 
+def test_rewards_by_success_are_the_environments_too(folder):
+    """One that reports no success starts nothing; the data alone would do."""
+    arrays = dict(np.load("swing.npz"))
+    np.savez("swing.npz", **arrays, successes=np.arange(40) % 20 == 9)
+    text = OWN.replace('layout = "transitions"', 'layout = "transitions", rewards = "success"')
+    assert read(folder, text.replace('env = "Pendulum-v1"\n', "")).data["swing"].sizes == (3, 1)
+    with pytest.raises(ValueError, match=r"data.swing: .*Pendulum-v1.* success None.* success_rew"):
+        sweep(read(folder, text), folder / "runs")
+    assert not list((folder / "runs").glob("*/config.json"))
+
+
 def test_its_settings_are_those_of_new_tasks(folder):
     """What a method starts from where nothing is published, and sizes of the data's own."""
     spec = read(folder)

@@ -49,7 +49,8 @@ class Train:
         goals: Learn to reach goals, drawn from the data, in place of its rewards.
         goal_settings: Where the goals come from; by default as in OGBench.
         reward: The task's own rewards, or sparse: -1 until it is solved and 0 then, in data and
-            environment alike, as arXiv 2507.07969 has scene and puzzle.
+            environment alike, as arXiv 2507.07969 has scene and puzzle. Beside --data and --env,
+            --rewards success is what has both rewarded by success alone.
         reward_range: Least and greatest reward of a step, which set noise interval and histogram;
             by default those of the data. Needed where none is used.
         normalize_observations: Have networks read observations less the data's mean, over its
@@ -105,8 +106,8 @@ class Train:
             if not self.task or self.where.env or self.goals:
                 raise ValueError(
                     "--reward sparse is for a task's own data and environment: leave it out beside "
-                    "--data and --env, whose rewards are what you give them, and beside --goals, "
-                    "whose rewards are sparse."
+                    "--data and --env, which --rewards success has rewarded by success alone, and "
+                    "beside --goals, whose rewards are sparse."
                 )
             assert spec is not None
             spec = with_arguments(spec, reward="sparse")

@@ -18,7 +18,7 @@ import numpy as np
 
 from floq.data.bounds import ActionBounds, action_bounds
 from floq.data.npz import array_names, read_arrays
-from floq.data.reading import Layout
+from floq.data.reading import Layout, Reading
 from floq.disk import sync, writing
 from floq.observations import flat, nested
 
@@ -51,8 +51,12 @@ class DatasetFile(NamedTuple):
     place: Callable[[int], str] | None = None
 
 
-def read_file(path: Path) -> DatasetFile:
+def read_file(path: Path, *, is_by_success: bool = False) -> DatasetFile:
     """All that floq knows of a dataset file.
+
+    Args:
+        path: The file.
+        is_by_success: Whether rewards follow from its successes, and need not be there.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -60,6 +64,8 @@ def read_file(path: Path) -> DatasetFile:
     """
     inner = parts_of(path)
     required = (*(inner["observations"] or ["observations"]), *inner["next_observations"])
+    if is_by_success:
+        required = (*required, "successes")
     arrays: dict[str, Any] = dict(
         read_arrays(path, required=(*required, "actions"), optional=_OPTIONAL)
     )
@@ -67,10 +73,53 @@ def read_file(path: Path) -> DatasetFile:
         if names:
             parts = {name.removeprefix(f"{field}/"): arrays.pop(name) for name in names}
             arrays[field] = nested(parts)
+    if is_by_success:
+        successes = arrays.pop("successes")
+        masks = arrays.get("masks", np.ones(successes.shape[:1]))
+        arrays |= rewarded(successes, masks, source=f"{path}: successes")
     marks = read_marks(path)
     _check_fields(arrays, path)
     layout = "states" if marks.is_saved and "terminals" in arrays else None
     return DatasetFile(arrays, marks.bounds, is_saved=marks.is_saved, layout=layout)
+
+
+def asks_for_success(reading: Reading, *, source: str) -> bool:
+    """Whether rewards are to follow from successes.
+
+    Raises:
+        ValueError: If they are to follow from something else.
+    """
+    if reading.rewards not in (None, "success"):
+        raise ValueError(
+            f"{source}: rewards is {reading.rewards!r}, which LeRobot's sets alone may have: give "
+            "success, or leave it out for the rewards that are there"
+        )
+    return reading.rewards is not None
+
+
+def rewarded(successes: np.ndarray, masks: np.ndarray, *, source: str) -> dict[str, np.ndarray]:
+    """Rewards and masks of rows by success: 1 where a step solves the task, and values end there.
+
+    Args:
+        successes: 1 in the rows whose step does, 0 elsewhere (rows,).
+        masks: Where values end besides (rows,).
+        source: What the successes are called in errors.
+
+    Raises:
+        ValueError: If they have another shape, or other values.
+    """
+    if successes.shape != masks.shape:
+        raise ValueError(
+            f"{source} has the shape {successes.shape}, where {masks.shape} is due: one number a "
+            "row"
+        )
+    wrong = np.flatnonzero((successes != 0) & (successes != 1))
+    if wrong.size:
+        raise ValueError(
+            f"{source} must be 1 in rows whose step solves the task and 0 elsewhere: row "
+            f"{wrong[0]} holds {successes[wrong[0]]}"
+        )
+    return {"rewards": successes.astype(np.float32), "masks": masks * (1.0 - successes)}
 
 
 def parts_of(path: Path) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ Layout = Literal["states", "transitions"]
 Convention = Literal["antmaze", "adroit", "locomotion"]
 """The tasks of D4RL whose way with rewards and ends is followed."""
 Rewards = Literal["next.reward", "success", "demonstrations"]
-"""Where rewards of a LeRobot set come from."""
+"""Where rewards come from that data leaves open, or that are to be others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +32,11 @@ class Reading:
         observation_keys: Which parts of observations that are dictionaries are read, as
             part or part/inner; by default all. Vectors are put side by side in sorted order, as
             gymnasium.wrappers.FlattenObservation does; with images they are a dictionary.
-        rewards: Of a LeRobot set. "next.reward": those that it holds. "success": 1 at the end of
-            an episode whose next.success is true, else 0. "demonstrations": 1 at the end of every
-            episode, else 0.
+        rewards: "success": 1 at a step that solves the task, where values end, else 0: by the array
+            successes of an npz file, success or is_success of Minari's infos, or next.success at
+            the end of a LeRobot set's episode. The environment that is given beside such files is
+            rewarded likewise, and ends there. Of LeRobot's sets alone: "next.reward", those that it
+            holds, and "demonstrations", 1 at the end of every episode, else 0.
         resize: Height and width that the frames of a LeRobot set's videos are given, such as
             96 96; by default they stay as they are.
     """

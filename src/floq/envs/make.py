@@ -28,6 +28,7 @@ from floq.envs.names import (
     portable,
     refuse_while_importing,
 )
+from floq.envs.success import SuccessReward
 from floq.settings import normalise
 
 MAX_EPISODE_STEPS = 10_000
@@ -106,6 +107,7 @@ def make_env(
     action_high: Sequence[float] | float | None = None,
     rescale_actions: Sequence[Any] | None = None,
     goals: Sequence[int] | None = None,
+    success_reward: bool = False,
     **kwargs: Any,
 ) -> gymnasium.Env:
     """An environment with flat float observations and continuous actions in [-1, 1].
@@ -126,6 +128,8 @@ def make_env(
         goals: Shows the goal of each episode behind the observations, as
             `floq.envs.goals.GoalObservations` does: the entries of an observation that are the
             goal, none for all of them.
+        success_reward: Rewards by 1 the step whose info reports success (`success` or
+            `is_success`, which each must have) and by 0 any other, and ends the episode there.
         **kwargs: Passed to `gymnasium.make`, or to the function; `max_episode_steps`, which a
             function need not take, is the time limit. An OGBench singletask also takes `reward`:
             "sparse" for -1 until it is solved and 0 then, in place of its own, "dense".
@@ -144,6 +148,8 @@ def make_env(
         kwargs["rescale_actions"] = rescale_actions
     if goals is not None:
         kwargs["goals"] = list(goals)
+    if success_reward:
+        kwargs["success_reward"] = True
     built = build(name, kwargs, render_mode=render_mode)
     bounds = {"action_low": action_low, "action_high": action_high}
     built.arguments |= {name: bound for name, bound in bounds.items() if bound is not None}
@@ -189,12 +195,15 @@ def build(
     """
     kwargs = {key: value for key, value in arguments.items() if key not in _ACTION_BOUNDS}
     rescale, goals = kwargs.pop("rescale_actions", None), kwargs.pop("goals", None)
+    is_by_success = kwargs.pop("success_reward", False)
     entry = found(name)
     make = _from_function if callable(entry) else _from_gymnasium
     env = make(entry, name, render_mode=render_mode, **kwargs)
     try:
         if goals is not None:
             env = GoalObservations(env, name, goals)
+        if is_by_success:
+            env = SuccessReward(env, name)
         check_spaces(env, name)
         has_limit = "max_episode_steps" in kwargs or time_limit(env) is not None
         if not has_limit:

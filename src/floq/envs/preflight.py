@@ -283,7 +283,7 @@ def _started(name: str) -> Iterator[Worker]:
 
 def _played_by(worker: Worker, spec: EnvironmentSpec, sizes: Sizes) -> Sequence[np.ndarray]:
     """What a reset and a step in a worker process gave."""
-    slot = np.zeros(1, np.int32)
+    slot, way_out = np.zeros(1, np.int32), f"{WAY_OUT} "
     try:
         worker.start(spec, 1, 2 * _STEP_SECONDS)
         found = worker.started(time.monotonic() + _START_SECONDS)
@@ -292,6 +292,7 @@ def _played_by(worker: Worker, spec: EnvironmentSpec, sizes: Sizes) -> Sequence[
                 f"environment {spec.id!r} has other sizes in a worker process, {tuple(found)}, "
                 f"than here, {tuple(sizes)}: {WAY_OUT}"
             )
+        way_out = ""  # It was imported there.
         worker.send(RESET, slot, np.array([[_SEED, 0]], np.uint32))
         (first,) = worker.receive(RESET, 1, time.monotonic() + _STEP_SECONDS)
         worker.send(STEP, slot, np.zeros((1, sizes.action_dim), np.float32))
@@ -299,5 +300,5 @@ def _played_by(worker: Worker, spec: EnvironmentSpec, sizes: Sizes) -> Sequence[
     except WorkerError as error:
         raise ValueError(
             f"environment {spec.id!r} does not work in a worker process, where it is evaluated. "
-            f"{WAY_OUT} What went wrong: {error}"
+            f"{way_out}What went wrong: {error}"
         ) from error

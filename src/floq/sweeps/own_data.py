@@ -16,6 +16,7 @@ from floq.observations import packed
 from floq.runs.directory import RunConfig
 from floq.sweeps.settings import check_label, read_part
 from floq.tasks import task_names
+from floq.training.goals import with_successes
 from floq.training.sources import DataFile
 
 _BOUNDS = "meaning of actions -1 and 1"
@@ -65,7 +66,8 @@ class OwnData:
         with _named(name):
             sizes, bounds = _read(self)
             if self.env is not None:
-                preflight(spec_of(self.env), sizes=sizes, bounds=bounds, in_worker=False)
+                spec = with_successes(spec_of(self.env), self.reading, None)
+                preflight(spec, sizes=sizes, bounds=bounds, in_worker=False)
 
     @property
     def identity(self) -> dict[str, Any]:

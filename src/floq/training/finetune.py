@@ -99,7 +99,6 @@ def finetune(
         has_data=True,
         processes=processes,
     )
-    former = with_environment(former, env, processes=processes)
     data = None
     if needs_data:
         if former.parts is not None:
@@ -109,6 +108,8 @@ def finetune(
             )
         data, noted = verified_dataset(source, former, dataset)
         data, former = as_decisions(data, former.config), former._replace(**noted._asdict())
+    # After the data, whose reading may say how the environment is rewarded.
+    former = with_environment(former, env, processes=processes)
     config = former._replace(
         steps=checkpoint.step,
         online=online,

@@ -1,6 +1,7 @@
-"""The environment of a run that learns to reach goals."""
+"""The environment of a run whose data does not tell its rewards: by goals, or by success."""
 
 from floq.data.goals import Goals
+from floq.data.reading import Reading
 from floq.envs.make import EnvironmentSpec, with_arguments
 from floq.runs.settings import Online
 
@@ -21,3 +22,12 @@ def with_goals(
             "dataset alone."
         )
     return spec and with_arguments(spec, goals=list(goals.goal_entries))
+
+
+def with_successes(
+    spec: EnvironmentSpec, reading: Reading | None, goals: Goals | None
+) -> EnvironmentSpec:
+    """The environment that is rewarded by success where the run's data is read so."""
+    if goals is not None or reading is None or reading.rewards != "success":
+        return spec
+    return with_arguments(spec, success_reward=True)

@@ -19,7 +19,7 @@ from floq.envs.preflight import Bounds, Checked, meaning, preflight
 from floq.runs.directory import RunConfig
 from floq.runs.settings import Schedule
 from floq.training.checks import lookahead
-from floq.training.goals import with_goals
+from floq.training.goals import with_goals, with_successes
 from floq.training.hosts import is_first
 from floq.types import Statistics
 
@@ -238,7 +238,8 @@ def with_environment(
         ValueError: If something of it fails, or it does not fit what the run has learned.
     """
     former = config.environment
-    spec = former if env is None else spec_of(env)
+    # The run's own stays as it was.
+    spec = former if env is None else with_successes(spec_of(env), config.reading, config.goals)
     spec = with_goals(spec, config.goals, config.online)
     if spec is None:
         return config

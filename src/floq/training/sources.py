@@ -84,6 +84,11 @@ def read_dataset(
     reading = file.reading if file.reading.said else None
     noted = Noted(tuple(names) if len(names) > 1 else names[0], reading)
     bounds = None if file.bounds is None else ActionBounds(*map(tuple, file.bounds))
+    if file.reading.rewards is not None:
+        in_memory = in_memory or (
+            "its rewards follow from successes, of data in memory (`floq data convert` writes "
+            "them, to be streamed)"
+        )
     memory = {None: file.device_memory, True: STREAMED, False: None}[is_streamed]
     found = streamed_source(sources, memory, bounds, in_memory=in_memory)
     if found is None:

@@ -37,7 +37,7 @@ from floq.training.checks import (
     check_task_of,
     extended,
 )
-from floq.training.goals import with_goals
+from floq.training.goals import with_goals, with_successes
 from floq.training.hosts import check_agreement, on_first
 from floq.training.loop import Loop
 from floq.training.offline_phase import OfflinePhase, Phase
@@ -93,7 +93,8 @@ def train(
             memory; None learns from online transitions alone.
         directory: A new folder for everything that the run leaves behind.
         env: Where to evaluate the policy, and to train online: what `floq.make_env` takes, an
-            environment, or a function that returns one and can be imported. None does neither.
+            environment, or a function that returns one and can be imported. None does neither. If a
+            `floq.DataFile` is read with `rewards="success"`, it is rewarded by success too.
         task: The floq task that the data belongs to, from which `resume` loads it again. Taken
             from `env` if that is a task's name.
         seed: Seed of the run.
@@ -141,6 +142,7 @@ def train(
     check_policies(schedule, name, spec)
     in_memory = why_in_memory(online, goals, is_normalized=normalize_observations)
     dataset, noted = read_dataset(dataset, in_memory=in_memory)
+    spec = spec and with_successes(spec, noted.reading, goals)
     source = None if dataset is None else as_goals(dataset, config, goals)
     environment = check_environment(spec, source, schedule, processes=processes)
     statistics = statistics_of(config, source, environment, reward_range)

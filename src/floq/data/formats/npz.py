@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from floq.data.files import DatasetFile, read_file
+from floq.data.files import DatasetFile, asks_for_success, read_file
 from floq.data.formats.kinds import signature
 from floq.data.reading import Reading
 
-OPTIONS = ("layout",)
+OPTIONS = ("layout", "rewards")
 
 
 def recognises(path: Path) -> bool:
@@ -16,4 +16,4 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path, reading: Reading) -> DatasetFile:
     """The arrays of a file, as `floq.data.files.read_file` reads them."""
-    return read_file(path)
+    return read_file(path, is_by_success=asks_for_success(reading, source=str(path)))

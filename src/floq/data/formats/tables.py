@@ -36,6 +36,11 @@ class Table:
         """Its columns."""
         return self._table.column_names
 
+    def fields(self, name: str) -> list[str]:
+        """Those of a column that has fields; none of one that is not there."""
+        kind = self._table.schema.field(name).type if name in self.names() else None
+        return [] if kind is None else [kind.field(index).name for index in range(kind.num_fields)]
+
     def array(self, name: str, shape: tuple[int, ...] | None) -> np.ndarray:
         """A column as an array of numbers (rows, …).
 
