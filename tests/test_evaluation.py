@@ -220,32 +220,6 @@ def test_a_recording_is_the_evaluations_episode(episode):
     assert played.no_frames == ""
 
 
-def test_a_recording_without_pictures_says_why():
-    """An environment that cannot render is recorded all the same."""
-    played = record(_still, _toy(length=4), seed=0)
-    assert len(played.rewards) == 4
-    assert played.frames is None
-    assert "no rendering here" in played.no_frames
-
-
-@pytest.mark.parametrize(("length", "count", "stride"), [(4, 5, 1), (9, 5, 2), (20, 3, 8)])
-def test_pictures_are_spread_over_the_episode(length, count, stride, monkeypatch):
-    """At most max_frames pictures, each showing the step that its place says."""
-    import toy_environments
-
-    monkeypatch.setattr(
-        toy_environments.Toy,
-        "render",
-        lambda self: np.full((2, 2, 3), self.time, np.uint8),
-        raising=False,
-    )
-    monkeypatch.setattr(toy_environments.Toy, "metadata", {"render_modes": ["rgb_array"]})
-    played = record(_still, _toy(length=length), seed=0, max_frames=5)
-    assert played.no_frames == ""
-    assert played.frame_stride == stride
-    np.testing.assert_array_equal(played.frames[:, 0, 0, 0], stride * np.arange(count))
-
-
 def test_should_stop_ends_the_evaluation():
     """It is asked before every step; None comes back, and the evaluator remains of use."""
     asked = []

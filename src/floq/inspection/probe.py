@@ -103,7 +103,7 @@ def state_values(
     key, noise_key = jax.random.split(jax.random.key(0))
     # The same draws in every state, so that states differ by their values alone.
     noise = jnp.tile(critic.sample_noise((1, _SAMPLES), key=noise_key), (_ROWS, 1))
-    actions = _actions(policy, observations, jax.random.split(key, _ACTIONS))
+    actions = _actions(policy, observations, key)
     each = np.repeat(actions, _SAMPLES // _ACTIONS, axis=1)
     flat = _blocks(each.reshape(len(each), -1), _ROWS).reshape(-1, _ROWS, *each.shape[1:])
     blocks = zip(_blocks(observations, _ROWS), flat, strict=True)
@@ -112,12 +112,17 @@ def state_values(
     return np.concatenate(values)[: len(observations)], actions
 
 
-def _actions(policy: Policy, observations: np.ndarray, keys: jax.Array) -> np.ndarray:
-    """The policy's action for each key in each state, [states, keys, act].
+def _actions(
+    policy: Policy, observations: np.ndarray, key: jax.Array, *, many: int = _ACTIONS
+) -> np.ndarray:
+    """The first of the policy's actions behind V(s), by the same draws in each state.
 
     In calls as an evaluation has them, whose program is compiled already.
+
+    Returns:
+        The actions, [states, many, act].
     """
-    size, many = getattr(policy, "rows", BATCH), len(keys)
+    size, keys = getattr(policy, "rows", BATCH), jax.random.split(key, _ACTIONS)
     rows = np.repeat(observations, many, axis=0)
     found = []
     for first in range(0, len(rows), size):
@@ -205,7 +210,8 @@ def rollout_flow_view(
     length = len(recording.actions)
     steps = np.unique(np.linspace(0, length - 1, states).round().astype(int))
     observations = recording.observations[steps]
-    actions = _actions(policy, observations, jax.random.split(jax.random.key(0))[:1])
+    # Of those behind V(s), the first.
+    actions = _actions(policy, observations, jax.random.split(jax.random.key(0))[0], many=1)
     labels = [f"step {step:,} of the rollout" for step in steps]
     return flow_view(critic, observations, actions[:, 0], labels, starts=starts)
 

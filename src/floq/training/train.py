@@ -130,9 +130,8 @@ def train(
         floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
     """
-    path = user_path(directory)
+    loggers, path = find_loggers(loggers), user_path(directory)
     refuse_existing(path)
-    loggers = find_loggers(loggers)
     name, algorithm = algorithm_of(config)
     seeds = (seed,) if seeds is None else tuple(seeds)
     spec = with_goals(None if env is None else spec_of(env), goals, online)

@@ -1,0 +1,67 @@
+"""Recordings of episodes: their pictures, and why there are none."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from floq.envs import EnvironmentSpec
+from floq.recording import record, record_episodes
+
+sys.path.append(str(Path(__file__).parent / "envs"))
+
+
+def toy(**kwargs):
+    return EnvironmentSpec("toy_environments:Toy-v0", kwargs)
+
+
+def still(observations, keys):
+    return np.zeros((len(observations), 2), np.float32)
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    """Has the toy show the number of its step; gives the steps that are rendered."""
+    import toy_environments
+
+    rendered = []
+
+    def render(self):
+        rendered.append(self.time)
+        return np.full((2, 2, 3), self.time, np.uint8)
+
+    monkeypatch.setattr(toy_environments.Toy, "render", render, raising=False)
+    monkeypatch.setattr(toy_environments.Toy, "metadata", {"render_modes": ["rgb_array"]})
+    return rendered
+
+
+def test_a_recording_without_pictures_says_why():
+    """An environment that cannot render is recorded all the same."""
+    played = record(still, toy(length=4), seed=0)
+    assert len(played.rewards) == 4
+    assert played.frames is None
+    assert "no rendering here" in played.no_frames
+
+
+@pytest.mark.parametrize(("length", "count", "stride"), [(4, 5, 1), (9, 5, 2), (20, 3, 8)])
+def test_pictures_are_spread_over_the_episode(length, count, stride, pictures):
+    """At most max_frames pictures, each showing the step that its place says."""
+    played = record(still, toy(length=length), seed=0, max_frames=5)
+    assert played.no_frames == ""
+    assert played.frame_stride == stride
+    np.testing.assert_array_equal(played.frames[:, 0, 0, 0], stride * np.arange(count))
+
+
+@pytest.mark.parametrize(("length", "expected", "most"), [(40, 40.0, 10), (20, 40.0, 6)])
+def test_fewer_pictures_are_thrown_away_where_the_length_is_known(length, expected, most, pictures):
+    """About the same steps are shown, of which fewer were rendered, also in a shorter episode."""
+    played = record_episodes(
+        still, toy(length=length), seed=0, episodes=(0,), max_frames=5, expected=expected
+    )[0]
+    stride = played.frame_stride
+    assert 3 <= len(played.frames) <= 5
+    np.testing.assert_array_equal(played.frames[:, 0, 0, 0], stride * np.arange(len(played.frames)))
+    assert stride * len(played.frames) > length - stride
+    # One picture tells whether it can render at all.
+    assert len(pictures) - 1 <= most
