@@ -1,10 +1,11 @@
-"""Reading the rows of a run while it writes them."""
+"""A run's folder: its beginning, and reading rows while it writes them."""
 
 import json
 
 import pytest
 
-from floq.runs.directory import RowTail, read_rows
+from floq.runs import directory
+from floq.runs.directory import RowTail, RunDirectory, read_rows
 
 
 def test_a_tail_gives_what_is_new_and_whole(tmp_path):
@@ -33,3 +34,21 @@ def test_the_bad_line_is_named_by_its_number_in_the_file(tmp_path):
         file.write("no row\n")
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is not a row"):
         tail.read()
+
+
+@pytest.mark.parametrize("fails", ["clean_up", "replace_bytes", "sync_path"])
+def test_what_fails_at_the_beginning_leaves_the_folder_free(fails, finished, tmp_path, monkeypatch):
+    """Also while somebody still looks at the error: another try is not told of another process."""
+
+    def fail(*_):
+        raise OSError("no room")
+
+    config = finished.config
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, fails, fail)
+        with pytest.raises(OSError, match="no room") as seen:
+            RunDirectory.create(tmp_path / "run", config)
+    (tmp_path / "run" / "config.json").unlink(missing_ok=True)
+    with RunDirectory.create(tmp_path / "run", config) as files:
+        assert files.path.is_dir()
+    assert seen.tb is not None

@@ -1,5 +1,6 @@
 """The folder that a run leaves behind."""
 
+import contextlib
 import json
 import os
 import warnings
@@ -125,9 +126,12 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self.writes = writes
         self.listeners: list[Callable[[], None]] = []
-        self._lock = hold(path, what="training") if writes else None
+        self._lock: contextlib.ExitStack | None = None
         if writes:
-            clean_up(self.checkpoints)
+            # What fails here or in `create` must leave the folder free for another try.
+            with hold(path, what="training") as held:
+                clean_up(self.checkpoints)
+                self._lock = held.pop_all()
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> "RunDirectory":
@@ -140,11 +144,13 @@ class RunDirectory:
         refuse_existing(path)
         config_bytes(config)
         path.mkdir(parents=True, exist_ok=True)
-        directory = cls(path)
-        refuse_existing(path)
-        replace_bytes(path / VERSIONS, json_bytes([{"step": 0, **versions()}]))
-        directory.write_config(config)
-        sync_path(path.parent)
+        with contextlib.ExitStack() as stack:
+            directory = stack.enter_context(cls(path))
+            refuse_existing(path)
+            replace_bytes(path / VERSIONS, json_bytes([{"step": 0, **versions()}]))
+            directory.write_config(config)
+            sync_path(path.parent)
+            stack.pop_all()
         return directory
 
     def __enter__(self) -> "RunDirectory":
