@@ -6,7 +6,7 @@ import platform
 import warnings
 from pathlib import Path
 
-from floq.disk import user_path
+from floq.disk import user_cache, user_path
 
 
 def compiled_directory() -> Path:
@@ -22,8 +22,7 @@ def compiled_directory() -> Path:
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if chosen:
         return user_path(chosen)
-    cache = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return cache / "floq" / f"compiled-{_processor()}"
+    return user_cache() / f"compiled-{_processor()}"
 
 
 def check_compiled_directory(folder: Path) -> None:

@@ -41,6 +41,15 @@ def user_path(path: str | Path) -> Path:
         ) from None
 
 
+def user_cache() -> Path:
+    """The folder of what floq keeps in the user's cache and can make again.
+
+    Raises:
+        ValueError: If no variable names the cache, and the user has no home.
+    """
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "floq"
+
+
 def sync(descriptor: int) -> None:
     """Waits until the disk has what was written to an open file, or the names in an open folder.
 

@@ -130,12 +130,6 @@ class ProgressDisplay:
             self._console.print(", ".join(part for part in parts if part), highlight=False)
 
 
-def say(text: str) -> None:
-    """Says a sentence on standard error, where that can be written."""
-    with contextlib.suppress(OSError):
-        Console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
-
-
 def format_rate(rate: float) -> str:
     """A rate with about three digits."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

@@ -85,6 +85,13 @@ def test_a_fault_leaves_no_folder(source, tmp_path):
         convert(source, tmp_path / "shards", reading=VECTORS)
 
 
+def test_what_a_format_has_no_choice_of_is_refused(source, tmp_path):
+    """As where it is loaded, and before anything is written."""
+    with pytest.raises(ValueError, match="convention is 'antmaze', and data in the format robo"):
+        convert(source, tmp_path / "shards", reading=Reading(convention="antmaze"))
+    assert not (tmp_path / "shards").exists()
+
+
 def test_without_an_episode(tmp_path):
     """It is refused, and no empty folder is left."""
     with h5py.File(tmp_path / "none.hdf5", "w") as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 from floq.data.bounds import ActionBounds
 from floq.data.dataset import Dataset
 from floq.data.files import DatasetFile, read_file
-from floq.data.formats import Source, find_format, find_source, read_source
+from floq.data.formats import Source, find_source, format_for
 from floq.data.formats.episodes import Episode, Stream, together
 from floq.data.formats.ogbench import shards
 from floq.data.reading import Reading
@@ -66,13 +66,13 @@ def convert(
 
 def _groups(source: Source, reading: Reading) -> Iterator[DatasetFile]:
     """The data in parts of whole trajectories, of the size of a file where they come apart."""
-    format = find_format(source.format)
+    format = format_for(source, reading)
     if source.format == "ogbench" and source.path.is_dir():
         yield from map(read_file, shards(source.path))
     elif hasattr(format, "stream"):
         yield from _some(format.stream(source.path, reading))
     else:
-        yield read_source(source, reading)
+        yield format.read(source.path, reading)
 
 
 def _some(stream: Stream) -> Iterator[DatasetFile]:

@@ -21,15 +21,6 @@ def data_directory() -> Path:
         raise ValueError(f"{error} $FLOQ_DATA names the folder of the data.") from None
 
 
-def frames_directory() -> Path:
-    """The folder of the frames that were decoded of videos, in the user's cache.
-
-    Raises:
-        ValueError: If no variable names the cache, and the user has no home.
-    """
-    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "floq" / "frames"
-
-
 def dataset_name(name: str) -> str:
     """The dataset that a task is trained on.
 

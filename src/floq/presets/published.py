@@ -43,12 +43,6 @@ TASKS = {
 }
 """Success in percent of independent runs of floq on each of the five tasks."""
 
-INTEGRATION_STEPS = {
-    "humanoidmaze-large-navigate-v0": {1: 0, 2: 14, 4: 24, 8: 52, 16: 56},
-    "antmaze-giant-navigate-v0": {1: 0, 2: 11, 4: 86, 8: 70, 16: 55},
-}
-"""Success in percent over K on the default task, the paper's ablation."""
-
 CHUNKS = {
     "five manipulation domains, scene and puzzle sparse": {
         "FQL": (37, 58), "BFN": (52, 63), "QC-FQL": (39, 86), "QC": (51, 86),

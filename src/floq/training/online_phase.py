@@ -17,10 +17,10 @@ from floq.algorithms.common import data_chunk, frames_of
 from floq.data.dataset import Dataset
 from floq.data.experience import Rows
 from floq.data.replay import ReplayBuffer
-from floq.progress import say
 from floq.runs.checkpoint import Checkpoint, rows_folder
 from floq.runs.directory import EPISODES, EVENTS, RunConfig, RunDirectory
 from floq.runs.row_log import RowLog
+from floq.streams import complain
 from floq.training.checks import buffer_size, chunk_setting, lookahead
 from floq.training.collector import Collector, Outcome
 from floq.training.learner import Learner
@@ -306,7 +306,7 @@ class OnlinePhase:
         """Episodes, and an empty buffer for each seed."""
         self._collector.begin()
         if words := buffer_size(self._config, self._collector.action_dim):
-            say(words)
+            complain(words)
         return [
             ReplayBuffer.create(
                 self._collector.observations[part],

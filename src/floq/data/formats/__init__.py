@@ -142,14 +142,23 @@ def read_source(source: str | Path | Source, reading: Reading) -> DatasetFile:
         MissingExtraError: A package is missing that reads it.
     """
     found = find_source(source)
-    format = find_format(found.format)
+    return format_for(found, reading).read(found.path, reading)
+
+
+def format_for(source: Source, reading: Reading) -> Any:
+    """The format of a source, which has every choice that the reading makes.
+
+    Raises:
+        ValueError: If it lacks one.
+    """
+    format = find_format(source.format)
     for name, value in reading.said.items():
         if name not in format.OPTIONS:
             raise ValueError(
-                f"{found.path}: {name} is {value!r}, and data in the format {found.format} has no "
-                "such choice: leave it out"
+                f"{source.path}: {name} is {value!r}, and data in the format {source.format} has "
+                "no such choice: leave it out"
             )
-    return format.read(found.path, reading)
+    return format
 
 
 def source_arguments(

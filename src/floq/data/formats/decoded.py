@@ -17,8 +17,9 @@ import numpy as np
 from floq.data.files import Pieces, write_arrays
 from floq.data.formats import video
 from floq.data.npz import Member, find_members
-from floq.data.paths import frames_directory
-from floq.progress import ProgressDisplay, say
+from floq.disk import user_cache
+from floq.progress import ProgressDisplay
+from floq.streams import complain
 
 _VERSION = 1
 """Of how frames are made of a video."""
@@ -38,7 +39,7 @@ def decoded(videos: Sequence[video.Video], *, source: str) -> list[Member]:
         OSError: The disk has no room for the frames.
         MissingExtraError: PyAV is not installed.
     """
-    folder = frames_directory()
+    folder = user_cache() / "frames"
     files = [folder / f"{_key(one)}.npz" for one in videos]
     missing = {file: one for file, one in zip(files, videos, strict=True) if not file.exists()}
     if missing:
@@ -86,7 +87,7 @@ def _say_size(videos: Collection[video.Video], folder: Path, source: str) -> Non
             f"{words}, would be decoded into {folder}, where {free / 1e6:,.1f} MB are free: give "
             "them a smaller size by resize (--resize 96 96), make room, or set $XDG_CACHE_HOME"
         )
-    say(f"{words}, are decoded once, into {folder}")
+    complain(f"{words}, are decoded once, into {folder}")
 
 
 def _verified(file: Path, one: video.Video) -> Member:
