@@ -27,7 +27,7 @@ test-all: $(READY)
 # What ONNX, other formats, loggers, the hub and MP4 need: not everybody's tests should install it.
 test-extras: $(READY)
 	$(BIN)/python $(INSTALL) -e ".[export,formats,hub,tensorboard,video,wandb]" minari
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "extras and not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m extras
 
 test-faults: $(READY)
 	$(BIN)/python -m tests.faults --trials full --workers 2 --output docs/faults.json --page docs/log/faults.md

@@ -13,6 +13,7 @@ Example:
 import contextlib
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ class PolicyClient:
     """A session with a policy server, which keeps the session's plan and noise.
 
     Attributes:
-        metadata: What the server says of its policy: sizes, bounds, chunk.
+        metadata: What the server says of its policy: observations, bounds, chunk.
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 30.0):
@@ -48,9 +49,12 @@ class PolicyClient:
         self.infer({"reset": True} if seed is None else {"reset": True, "seed": seed})
 
     def act(self, observation: Any) -> np.ndarray:
-        """The next action, in the environment's own units."""
-        request = {"observation": np.asarray(observation, np.float32), "step": True}
-        return self.infer(request)["action"]
+        """The next action, in the environment's own units.
+
+        Args:
+            observation: What the environment shows: a vector, an image of bytes, or a dictionary.
+        """
+        return self.infer({"observation": _arrays(observation), "step": True})["action"]
 
     def infer(self, request: dict[str, Any]) -> dict[str, Any]:
         """What the server answers; {"observation": …} gives the actions of a whole chunk.
@@ -100,6 +104,12 @@ def unpack(content: bytes) -> Any:
         return msgpack.unpackb(content, object_hook=_unpacked)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"no message: {type(error).__name__}: {error}") from error
+
+
+def _arrays(observation: Any) -> Any:
+    if isinstance(observation, Mapping):
+        return {name: _arrays(value) for name, value in observation.items()}
+    return np.asarray(observation)
 
 
 def _packed(value: Any) -> Any:

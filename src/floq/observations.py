@@ -74,9 +74,14 @@ class Part(NamedTuple):
         return len(self.shape) == 3
 
     @property
+    def dtype(self) -> str:
+        """uint8 of an image, float32 of a vector."""
+        return "uint8" if self.is_image else "float32"
+
+    @property
     def nbytes(self) -> int:
         """Bytes of it in a row."""
-        return math.prod(self.shape) * (1 if self.is_image else 4)
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class ObservationForm(NamedTuple):
@@ -128,8 +133,7 @@ class ObservationForm(NamedTuple):
         edges = np.cumsum([part.nbytes for part in self.parts])[:-1]
         found: dict[str, Any] = {}
         for part, own in zip(self.parts, np.split(rows, edges, axis=-1), strict=True):
-            dtype = np.uint8 if part.is_image else np.float32
-            array = np.ascontiguousarray(own).view(dtype)
+            array = np.ascontiguousarray(own).view(part.dtype)
             found[part.name] = array.reshape(*rows.shape[:-1], *part.shape)
         return nested(found)
 

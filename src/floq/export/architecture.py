@@ -2,25 +2,38 @@
 
 from typing import Any
 
+import jax
+
 from floq.critics.categorical import CategoricalCritic
 from floq.critics.flow import FlowCritic
 from floq.critics.quantile import QuantileCritic
 from floq.critics.scalar import ScalarCritic
 from floq.export.decision import Decision
-from floq.networks.mlp import MLP
+from floq.networks import MLP, Encoder
 
 
 def architecture(decision: Decision) -> dict[str, Any]:
     """The networks of a decision, JSON-able.
 
     Raises:
-        ValueError: If its critic is none that numpy's program knows, or its policy a diffusion.
+        ValueError: If its critic is none that numpy's program knows, its policy a diffusion, or if
+            it reads more than a vector.
     """
+    nodes = jax.tree.leaves(decision.modules, is_leaf=_is_encoder)
+    if any(map(_is_encoder, nodes)):
+        raise ValueError(
+            "numpy's program reads a vector, no image and no dictionary: export it with --format "
+            "jax or onnx."
+        )
     policy = decision.modules["policy"]
     found: dict[str, Any] = {"kind": decision.kind, "policy": _policy(policy)}
     if "critic" in decision.modules:
         found["critic"] = _critic(decision.modules["critic"])
     return found
+
+
+def _is_encoder(node: Any) -> bool:
+    return isinstance(node, Encoder)
 
 
 def _policy(policy: Any) -> dict[str, Any]:

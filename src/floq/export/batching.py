@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from floq.export.floq_policy import Policy, draw_noise
+from floq.export.floq_policy import Policy, blank, draw_noise
 
 LARGEST = 32
 """Most observations of one call."""
 
 
 class _Waiting(NamedTuple):
-    observation: np.ndarray
+    observation: list[np.ndarray]
     noise: list[np.ndarray]
     plan: asyncio.Future[np.ndarray]
 
@@ -31,12 +31,15 @@ class Batcher:
         """Lets the program see every size of batch, so that none has to be compiled later."""
         record, size = self._policy.record, 1
         while size <= LARGEST:
-            observations = np.zeros((size, *record["observations"]["shape"]), np.float32)
-            self._policy.plan(observations, draw_noise(record, size, [0]))
+            self._policy.plan(blank(record, size), draw_noise(record, size, [0]))
             size *= 2
 
-    async def plan(self, observation: np.ndarray, noise: list[np.ndarray]) -> np.ndarray:
+    async def plan(self, observation: list[np.ndarray], noise: list[np.ndarray]) -> np.ndarray:
         """The next actions at one observation, [chunk, act].
+
+        Args:
+            observation: Its arrays as the program reads them, of one row each.
+            noise: The program's other inputs, of one row each.
 
         Raises:
             ValueError: If they are not finite.
@@ -85,7 +88,8 @@ class Batcher:
     def _together(self, batch: list[_Waiting]) -> np.ndarray:
         # Sizes are powers of two, since a program is compiled for each.
         rows = batch + batch[:1] * ((1 << (len(batch) - 1).bit_length()) - len(batch))
-        observations = np.stack([waiting.observation for waiting in rows])
-        arrays = zip(*(waiting.noise for waiting in rows), strict=True)
-        noise = [np.concatenate(one) for one in arrays]
+        observations, noise = (
+            [np.concatenate(one) for one in zip(*arrays, strict=True)]
+            for arrays in ([one.observation for one in rows], [one.noise for one in rows])
+        )
         return self._policy.plan(observations, noise)[: len(batch)]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from floq.export.floq_policy import parts
+
 _NEEDS = {
     "jax": "jax, flatbuffers and numpy",
     "onnx": "onnxruntime and numpy",
@@ -9,7 +11,7 @@ _NEEDS = {
 }
 _PROGRAMS = {
     "jax": "`program.jaxexport` is a program of `jax.export` for CPUs and CUDA, `jax.export."
-    "deserialize(bytes).call(weights, observations, *noise)`; the weights are in "
+    "deserialize(bytes).call(weights, *observations, *noise)`; the weights are in "
     "`weights.safetensors`.",
     "onnx": "`policy.onnx` holds program and weights, and takes any batch.",
     "numpy": "`floq_network.py` is the program, the weights are in `weights.safetensors`.",
@@ -18,7 +20,7 @@ _PROGRAMS = {
 
 def card(record: dict[str, Any]) -> str:
     """The text of README.md, in Markdown."""
-    (observations,), (actions,) = record["observations"]["shape"], record["actions"]["shape"]
+    (actions,) = record["actions"]["shape"]
     kind, run = record["program"], record.get("run", {})
     noise = [
         f"`{one['name']}` [batch, {', '.join(map(str, one['shape']))}], {one['distribution']}"
@@ -33,7 +35,7 @@ def card(record: dict[str, Any]) -> str:
         + f". Task: {run.get('task') or 'not named'}. Environment: "
         f"{run.get('environment') or 'not named'}. {run.get('step', 0):,} steps of training.",
         "",
-        f"- Observations: {observations} numbers, {record['observations']['units']}.",
+        f"- Observations: {_observations(record)}, {record['observations']['units']}.",
         f"- Actions: {actions} numbers between {_numbers(record['actions']['low'])} and "
         f"{_numbers(record['actions']['high'])}, in the environment's own units; the program gives "
         f"{record['chunk']} of them at once, in [-1, 1].",
@@ -59,6 +61,18 @@ def card(record: dict[str, Any]) -> str:
         lines += ["", "| evaluation | |", "|---|---|"]
         lines += [f"| {name} | {value} |" for name, value in figures.items()]
     return "\n".join(lines) + "\n"
+
+
+def _observations(record: dict[str, Any]) -> str:
+    """What they are, in words."""
+    frames = record["observations"].get("frames", 1)
+    described = [
+        (f"`{name}`, " if name else "")
+        + (f"{part['shape'][0]} numbers" if len(part["shape"]) == 1 else f"bytes {part['shape']}")
+        for name, part in parts(record).items()
+    ]
+    last = f"; the last {frames}, side by side along the last axis" if frames > 1 else ""
+    return " and ".join(described) + last
 
 
 def _numbers(values: list[float]) -> str:

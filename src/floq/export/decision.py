@@ -1,6 +1,7 @@
 """A trained policy as a function of observations and noise, with what it reads alone."""
 
 import copy
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from floq.algorithms.normalization import Normalization
 from floq.critics.flow import FlowCritic
 from floq.critics.network import NetworkCritic
 from floq.critics.quantile import QuantileCritic
+from floq.networks import Encoder, encode
 from floq.networks.mlp import Dense
 from floq.policies.deterministic import DeterministicPolicy
 from floq.policies.flow import BehaviourFlow, FlowPolicy
@@ -28,7 +30,8 @@ class Decision(NamedTuple):
         modules: The networks that it reads, by name.
         noise: The random numbers of an observation: for each array its name, shape and
             distribution, as `policy.json` has them.
-        actions: Actions in [−1, 1] of (modules, observations, *noise).
+        actions: Actions in [−1, 1] of (modules, observations, *noise). Observations are one array,
+            or several, as the policy exported reads them.
         draw: The noise that the policy in training draws from keys.
     """
 
@@ -58,11 +61,9 @@ def decision_of(config: Any, parameters: Any) -> Decision | None:
         case FlowPolicy():
             return Decision(
                 "one step",
-                {"policy": policy.one_step},
+                {"policy": policy.one_step, "encoder": policy.encoder},
                 (_normal(policy.action_dim),),
-                lambda modules, observations, noise: jnp.clip(
-                    modules["policy"](jnp.concatenate([observations, noise], axis=-1)), -1, 1
-                ),
+                _one_step,
                 lambda keys: (policy.behaviour.action_noise(keys),),
             )
         case BehaviourFlow():
@@ -100,6 +101,35 @@ def normalizing(decision: Decision, normalization: Normalization) -> Decision:
         return decision.actions(modules, normal, *noise)
 
     return decision._replace(modules={**decision.modules, "observations": own}, actions=actions)
+
+
+def reading_arrays(decision: Decision) -> Decision:
+    """The decision of an algorithm that reads rows of bytes, of the arrays that these hold.
+
+    Each network's encoder reads them once; in its place, the network takes its own of all features.
+    """
+
+    def actions(modules: Any, *inputs: Any) -> Any:
+        count = len(inputs) - len(decision.noise)
+        features: list[Any] = []
+
+        def read(node: Any) -> Any:
+            if not isinstance(node, Encoder):
+                return node
+            first = sum(one.shape[-1] for one in features)
+            features.append(node.features(inputs[:count]))
+            return operator.itemgetter((..., slice(first, first + node.size)))
+
+        bare = jax.tree.map(read, modules, is_leaf=lambda node: isinstance(node, Encoder))
+        observations = jnp.concatenate(features, axis=-1)
+        return decision.actions(bare, observations, *inputs[count:])
+
+    return decision._replace(actions=actions)
+
+
+def _one_step(modules: Any, observations: Any, noise: Any) -> Any:
+    states = encode(modules["encoder"], observations)
+    return jnp.clip(modules["policy"](jnp.concatenate([states, noise], axis=-1)), -1, 1)
 
 
 def _best_of(critic: Any, behaviour: BehaviourFlow, candidates: int) -> Decision | None:
@@ -161,11 +191,11 @@ def named_weights(modules: Any) -> dict[str, Array]:
 
 
 def program_of(decision: Decision) -> Callable[..., Float[Array, "batch act"]]:
-    """Actions of (named weights, observations, *noise)."""
+    """Actions of (named weights, *observations, *noise)."""
     names, structure = list(named_weights(decision.modules)), jax.tree.structure(decision.modules)
 
-    def program(weights: dict[str, Any], observations: Any, *noise: Any) -> Any:
+    def program(weights: dict[str, Any], *inputs: Any) -> Any:
         modules = structure.unflatten([weights[name] for name in names])
-        return decision.actions(modules, observations, *noise)
+        return decision.actions(modules, *inputs)
 
     return program

@@ -20,7 +20,8 @@ class Policy:
 
     Attributes:
         record: What `policy.json` says.
-        program: Actions in [-1, 1], [batch, chunk * act], of (observations, *noise).
+        program: Actions in [-1, 1], [batch, chunk * act], of (*observations, *noise): of each array
+            of an observation, as `policy.json` has them, and of noise.
     """
 
     def __init__(self, record, program, seed=0):
@@ -33,34 +34,110 @@ class Policy:
     def reset(self):
         """Begins an episode: the plan is dropped, and the noise is that of the next episode."""
         self._episode, self._step, self._plan = self._episode + 1, 0, np.zeros((0, 0, 0))
+        self._seen = None
 
     def act(self, observation):
-        """The next action of an observation [obs], or of each of a batch [batch, obs]."""
-        given, (size,) = np.asarray(observation, np.float32), self.record["observations"]["shape"]
-        rows = given if given.ndim == 2 else given[None]
-        if given.ndim not in (1, 2) or rows.shape[1] != size or not len(rows):
-            raise ValueError(f"the observation has the shape {given.shape}: give [{size}], or "
-                             f"a batch, [batch, {size}].")  # fmt: skip
-        if not np.isfinite(rows).all():
-            raise ValueError(f"the observation is not finite: {given}.")
-        if self._step and len(rows) != len(self._plan):
-            raise ValueError(f"{len(rows)} observations are given, in an episode that began with "
+        """The next action of an observation, or of each of a batch.
+
+        An observation is what the environment shows at this step: a vector [obs], an image
+        [height, width, channels], or a dictionary of these. A batch has one axis more, the first.
+        Where the policy reads the last observations, they are kept here.
+        """
+        arrays, is_batch = read(self.record, observation)
+        rows = len(arrays[0])
+        if self._step and rows != len(self._plan):
+            raise ValueError(f"{rows} observations are given, in an episode that began with "
                              f"{len(self._plan)}: call reset() first.")  # fmt: skip
+        self._seen = stacked(self.record, arrays, self._seen)
         turn = self._step % self.record["chunk"]
         if turn == 0:
-            noise = draw_noise(self.record, len(rows), [self.seed, self._episode, self._step])
-            self._plan = self.plan(rows, noise)
+            noise = draw_noise(self.record, rows, [self.seed, self._episode, self._step])
+            self._plan = self.plan(self._seen, noise)
         self._step += 1
-        return self._plan[:, turn] if given.ndim == 2 else self._plan[0, turn]
+        return self._plan[:, turn] if is_batch else self._plan[0, turn]
 
     def plan(self, observations, noise):
-        """The next actions in the environment's units, float32 [batch, chunk, act]."""
-        actions = np.asarray(self.program(observations, *noise), np.float32)
-        shape = len(observations), self.record["chunk"], len(self._low)
+        """The next actions in the environment's units, float32 [batch, chunk, act].
+
+        `observations` are arrays as the program reads them, [batch, *shape], `noise` its others.
+        """
+        actions = np.asarray(self.program(*observations, *noise), np.float32)
+        shape = len(observations[0]), self.record["chunk"], len(self._low)
         if actions.shape != (shape[0], shape[1] * shape[2]) or not np.isfinite(actions).all():
             raise ValueError(f"the program gives actions of shape {actions.shape} in place of "
                              f"{(shape[0], shape[1] * shape[2])}, or not finite.")  # fmt: skip
         return self._low + (np.clip(actions, -1, 1).reshape(shape) + 1) * self._range
+
+
+def parts(record):
+    """Shape and dtype of each array of an observation by its place, such as robot/arm.
+
+    A vector or an image by itself has the place "".
+    """
+    return record["observations"].get("parts") or {"": record["observations"]}
+
+
+def read(record, observation):
+    """The arrays of observations, each [batch, *shape], and whether a batch was given.
+
+    A ValueError names the array that is missing, of another shape or type, or not finite.
+    """
+    arrays, leading = [], set()
+    for name, part in parts(record).items():
+        what = f"part {name!r} of the observation" if name else "the observation"
+        array, due = _array(observation, name, what), tuple(part["shape"])
+        own = array.shape[: array.ndim - len(due)]
+        if array.ndim < len(due) or len(own) > 1 or array.shape != own + due or 0 in own:
+            raise ValueError(f"{what} has the shape {array.shape}: give {list(due)}, or a batch, "
+                             f"[batch, {', '.join(map(str, due))}].")  # fmt: skip
+        if part["dtype"] == "uint8" and array.dtype != np.uint8:
+            raise ValueError(f"{what} has the dtype {array.dtype}: give bytes, uint8.")
+        with np.errstate(over="ignore"):
+            array = array.astype(part["dtype"], copy=False)
+        if array.dtype != np.uint8 and not np.isfinite(array).all():
+            raise ValueError(f"{what} is not finite: {array}.")
+        arrays.append(array if own else array[None])
+        leading.add(own)
+    if len(leading) > 1:
+        raise ValueError("some arrays of the observation are a batch, and others are none, or one "
+                         "of another size.")  # fmt: skip
+    return arrays, leading != {()}
+
+
+def _array(observation, name, what):
+    value, keys = observation, name.split("/") if name else []
+    if isinstance(value, dict) and name in value:
+        keys = [name]
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            raise ValueError(f"{what} is missing: give a dictionary that has it.")
+        value = value[key]
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.array(None)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what} is no array of numbers.")
+    return array
+
+
+def stacked(record, arrays, before=None):
+    """What the program reads at a step: the latest observations side by side, the newest last.
+
+    `before` is what it read at the step before; None where the episode begins, whose first
+    observation stands for those before it.
+    """
+    if before is None:
+        frames = record["observations"].get("frames", 1)
+        return [np.concatenate([one] * frames, axis=-1) for one in arrays]
+    pairs = zip(before, arrays, strict=True)
+    return [np.concatenate([old[..., one.shape[-1] :], one], axis=-1) for old, one in pairs]
+
+
+def blank(record, rows):
+    """Arrays as the program reads them, of zeros."""
+    seen = parts(record).values()
+    return stacked(record, [np.zeros((rows, *part["shape"]), part["dtype"]) for part in seen])
 
 
 def draw_noise(record, rows, seed):
@@ -91,8 +168,7 @@ def load_policy(folder, *, seed=0, threads=1):
         record = check_record(json.loads(contents["policy.json"]))
         program = _PROGRAMS[record["program"]](record, contents, threads)
         policy = Policy(record, program, seed)
-        policy.plan(np.zeros((1, *record["observations"]["shape"]), np.float32),
-                    draw_noise(record, 1, [0]))  # fmt: skip
+        policy.plan(blank(record, 1), draw_noise(record, 1, [0]))
     except (ImportError, MemoryError):
         raise
     except Exception as error:
@@ -140,14 +216,18 @@ def _read(path, limit):
 def check_record(record):
     """What `policy.json` says, if a policy can act by it."""
     low, high = record["actions"]["low"], record["actions"]["high"]
-    sizes = [*record["observations"]["shape"], record["chunk"]]
-    parts = [part for part in record.get("network", {}).values() if isinstance(part, dict)]
-    counts = [value for part in parts for value in part.values() if isinstance(value, int)]
+    frames, sizes = record["observations"].get("frames", 1), [record["chunk"]]
+    networks = [part for part in record.get("network", {}).values() if isinstance(part, dict)]
+    counts = [value for part in networks for value in part.values() if isinstance(value, int)]
+    good = record["format"] == 1 and record["program"] in FILES
+    for part in parts(record).values():
+        sizes += [frames, *part["shape"]]
+        good = good and part["dtype"] == {1: "float32", 3: "uint8"}[len(part["shape"])]
+        good = good and math.prod([frames, *part["shape"]]) < 2**28
     for spec in record["noise"]:
         sizes += [*spec["shape"], math.prod(spec["shape"])]
         if spec["distribution"] not in ("normal", "uniform", "strata"):
             raise ValueError(f"noise of the distribution {spec['distribution']!r} is unknown")
-    good = record["format"] == 1 and record["program"] in FILES and len(sizes) >= 2
     good = good and all(type(size) is int and 0 < size < 2**20 for size in sizes)
     good = good and all(value < 10_000 for value in counts)
     good = good and 0 < len(low) == len(high) and all(map(math.isfinite, [*low, *high]))

@@ -20,9 +20,19 @@ from floq.export.decision import (
     named_weights,
     normalizing,
     program_of,
+    reading_arrays,
 )
-from floq.export.floq_policy import Policy, draw_noise, fingerprint, load_policy, manifest
+from floq.export.floq_policy import (
+    Policy,
+    blank,
+    draw_noise,
+    fingerprint,
+    load_policy,
+    manifest,
+    parts,
+)
 from floq.export.formats import FORMATS, WRITERS, Format
+from floq.observations import ObservationForm, nested
 from floq.types import Algorithm, Statistics
 
 _CHECKED, _TOLERANCE = 256, 1e-5
@@ -75,16 +85,12 @@ def export_policy(trained: Trained, directory: str | Path, *, format: Format = "
     folder = user_path(directory)
     if format not in FORMATS:
         raise ValueError(f"format is {format!r}: give {', '.join(FORMATS)}.")
-    if trained.statistics.observations is not None:
-        raise ValueError(
-            f"the policy reads {trained.statistics.observations}: only policies that read vectors "
-            "can be exported so far. It acts with floq installed, by floq.load_run(...).actor()."
-        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: give another folder, or remove it.")
     decision, precision = _decision(trained)
-    program = WRITERS[format](decision, trained.statistics.observation_dim)
-    record = {**_record(trained, decision), "program": format, **precision, **program.record}
+    described = _record(trained, decision)
+    program = WRITERS[format](decision, described)
+    record = {**described, "program": format, **precision, **program.record}
     code = Path(__file__).with_name("floq_policy.py").read_bytes()
     files = {**program.files, "floq_policy.py": code}
     partial = folder.with_name(f".{folder.name}.tmp")
@@ -94,7 +100,8 @@ def export_policy(trained: Trained, directory: str | Path, *, format: Format = "
             partial.mkdir(parents=True)
         _write(partial, files, record)
         record["check"] = {"observations": _CHECKED, "tolerance": _TOLERANCE}
-        record["check"]["largest_difference"] = _difference(partial, decision, record)
+        _, arrays = _like_data(record, trained.statistics.observations, seed=1)
+        record["check"]["largest_difference"] = _difference(partial, decision, arrays)
         _write(partial, files, record)
         sync_path(partial)
         with writing(folder):
@@ -120,9 +127,7 @@ def _decision(trained: Trained) -> tuple[Decision, dict[str, Any]]:
         ValueError: If it does not act by one of the library's policies.
     """
     parameters = getattr(trained.state, "parameters", None)
-    decision = decision_of(trained.config, parameters)
-    if decision is not None and trained.normalization is not None:
-        decision = normalizing(decision, trained.normalization)
+    decision, form = decision_of(trained.config, parameters), trained.statistics.observations
     refusal = (
         f"algorithm {trained.name!r} acts in a way of its own, which cannot be exported: its state "
         "needs `parameters` with a `policy` of floq's, by which alone, or with `candidates` and a "
@@ -130,7 +135,12 @@ def _decision(trained: Trained) -> tuple[Decision, dict[str, Any]]:
     )
     if decision is None:
         raise ValueError(refusal)
-    observations = jnp.asarray(_like_data(_record(trained, decision), seed=0))
+    if trained.normalization is not None:
+        decision = normalizing(decision, trained.normalization)
+    if form is not None:
+        decision = reading_arrays(decision)
+    rows, arrays = _like_data(_record(trained, decision), form, seed=0)
+    observations = jnp.asarray(rows)
     keys = jax.random.split(jax.random.key(0), _CHECKED)
     noise = decision.draw(keys)
     act, config = trained.algorithm.act, trained.config
@@ -138,7 +148,7 @@ def _decision(trained: Trained) -> tuple[Decision, dict[str, Any]]:
     weights = named_weights(decision.modules)
 
     def decided(one: Decision) -> np.ndarray:
-        return np.asarray(jax.jit(program_of(one))(weights, observations, *noise))
+        return np.asarray(jax.jit(program_of(one))(weights, *arrays, *noise))
 
     if not _close(decided(decision), np.asarray(acted)):
         raise ValueError(refusal)
@@ -157,51 +167,69 @@ def _close(one: np.ndarray, other: np.ndarray) -> bool:
     return float(np.mean(np.abs(one - other).max(axis=-1) <= _TOLERANCE)) >= 0.99
 
 
-def _difference(folder: Path, decision: Decision, record: dict[str, Any]) -> float:
+def _difference(folder: Path, decision: Decision, arrays: list[np.ndarray]) -> float:
     """The largest difference of the folder's program from the policy, batch by batch and alone.
 
     Raises:
         ValueError: If it is too large.
     """
     policy = load_policy(folder)
-    observations = _like_data(record, seed=1)
-    noise = draw_noise(record, _CHECKED, [0, 0, 0])
+    inputs = [*arrays, *draw_noise(policy.record, _CHECKED, [0, 0, 0])]
     program, weights = jax.jit(program_of(decision)), named_weights(decision.modules)
-    wanted = np.asarray(program(weights, observations, *noise))
-    found = np.asarray(policy.program(observations, *noise))
-    first = np.asarray(policy.program(observations[:1], *(one[:1] for one in noise)))
+    wanted = np.asarray(program(weights, *inputs))
+    found = np.asarray(policy.program(*inputs))
+    first = np.asarray(policy.program(*(one[:1] for one in inputs)))
     difference = max(float(np.abs(found - wanted).max()), float(np.abs(first - wanted[:1]).max()))
     if not difference <= _TOLERANCE:
         raise ValueError(
-            f"the {record['program']} program differs from the policy by {difference:.2g} on "
-            f"{_CHECKED} observations, more than {_TOLERANCE:g}: it was not written. Export with "
-            "--format jax, and please report this."
+            f"the {policy.record['program']} program differs from the policy by {difference:.2g} "
+            f"on {_CHECKED} observations, more than {_TOLERANCE:g}: it was not written. Export "
+            "with --format jax, and please report this."
         )
     return difference
 
 
-def _like_data(record: dict[str, Any], *, seed: int) -> np.ndarray:
-    """Normal observations to check a program on, as far apart as the data's if that is known."""
-    seen = record["observations"]
-    drawn = np.random.default_rng(seed).normal(size=(_CHECKED, *seen["shape"]))
-    if seen["normalization"] is not None:
-        mean, deviation = (np.array(seen["normalization"][name]) for name in Normalization._fields)
-        drawn = mean + deviation * drawn
-    return drawn.astype(np.float32)
+def _like_data(
+    record: dict[str, Any], form: ObservationForm | None, *, seed: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Observations to check a program on: rows as in training, and the arrays that it reads.
+
+    Vectors are normal, as far apart as the data's if that is known, and images noise.
+    """
+    random, normalization = np.random.default_rng(seed), record["observations"]["normalization"]
+
+    def drawn(like: np.ndarray) -> np.ndarray:
+        if like.dtype == np.uint8:
+            return random.integers(0, 256, like.shape, np.uint8)
+        values = random.normal(size=like.shape)
+        if normalization is not None:
+            values = normalization["mean"] + np.array(normalization["deviation"]) * values
+        return values.astype(np.float32)
+
+    arrays = [drawn(like) for like in blank(record, _CHECKED)]
+    if form is None:
+        return arrays[0], arrays
+    frames = zip(*(np.split(one, form.frames, axis=-1) for one in arrays), strict=True)
+    rows = [form.pack(nested(dict(zip(parts(record), one, strict=True))), axes=1) for one in frames]
+    return np.concatenate(rows, axis=1), arrays
 
 
 def _record(trained: Trained, decision: Decision) -> dict[str, Any]:
     """What `policy.json` says of any program."""
     chunk = trained.config.action_chunk
     candidates = getattr(trained.config, "candidates", 0)
-    normalization = trained.normalization
+    normalization, form = trained.normalization, trained.statistics.observations
+    if form is None:
+        seen: dict[str, Any] = {"shape": [trained.statistics.observation_dim], "dtype": "float32"}
+    else:
+        found = {part.name: {"shape": list(part.shape), "dtype": part.dtype} for part in form.parts}
+        seen = {**found.get("", {"parts": found}), "frames": form.frames}
     return {
         "format": 1,
         "algorithm": trained.name,
         "policy": decision.kind,
         "observations": {
-            "shape": [trained.statistics.observation_dim],
-            "dtype": "float32",
+            **seen,
             "low": None,
             "high": None,
             "units": f"those of the environment and the data; {_SCALES[normalization is not None]}",

@@ -13,6 +13,7 @@ import safetensors.numpy
 
 from floq.export.architecture import architecture
 from floq.export.decision import Decision, named_weights, program_of
+from floq.export.floq_policy import blank, parts
 from floq.extras import require_extra
 
 Format = Literal["jax", "onnx", "numpy"]
@@ -31,24 +32,23 @@ class Program(NamedTuple):
     record: dict[str, Any]
 
 
-def to_jax(decision: Decision, observation_dim: int) -> Program:
+def to_jax(decision: Decision, record: dict[str, Any]) -> Program:
     """A serialised program of jax for CPUs and CUDA and any batch, beside its weights."""
     weights = named_weights(decision.modules)
     (batch,) = jax.export.symbolic_shape("batch")
-    shapes = [(batch, observation_dim), *((batch, *one["shape"]) for one in decision.noise)]
-    specs = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
+    specs = [jax.ShapeDtypeStruct((batch, *shape), dtype) for _, shape, dtype in _inputs(record)]
     shaped = {name: jax.ShapeDtypeStruct(one.shape, one.dtype) for name, one in weights.items()}
     exporting = jax.export.export(jax.jit(program_of(decision)), platforms=("cpu", "cuda"))
     exported = exporting(shaped, *specs)
     files = {"program.jaxexport": bytes(exported.serialize()), **_weights(weights)}
-    record = {
+    described = {
         "platforms": list(exported.platforms),
         "calling_convention": exported.calling_convention_version,
     }
-    return Program(files, record)
+    return Program(files, described)
 
 
-def to_onnx(decision: Decision, observation_dim: int) -> Program:
+def to_onnx(decision: Decision, record: dict[str, Any]) -> Program:
     """An ONNX file with its weights, for any batch.
 
     Raises:
@@ -58,27 +58,38 @@ def to_onnx(decision: Decision, observation_dim: int) -> Program:
     import jax2onnx  # pyright: ignore[reportMissingImports]
 
     weights, program = named_weights(decision.modules), program_of(decision)
-    shapes = [("batch", observation_dim), *(("batch", *one["shape"]) for one in decision.noise)]
+    inputs = _inputs(record)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # jax2onnx's own, about jax.
         model: Any = jax2onnx.to_onnx(
             lambda *inputs: program(weights, *inputs),
-            shapes,
+            [jax.ShapeDtypeStruct(("batch", *shape), dtype) for _, shape, dtype in inputs],
             model_name="floq policy",
             opset=_OPSET,
-            input_names=["observations", *(one["name"] for one in decision.noise)],
+            input_names=[name for name, *_ in inputs],
             output_names=["actions"],
         )
     opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
-    record = {"opset": opset, "jax2onnx": importlib.metadata.version("jax2onnx")}
-    return Program({"policy.onnx": model.SerializeToString()}, record)
+    described = {"opset": opset, "jax2onnx": importlib.metadata.version("jax2onnx")}
+    return Program({"policy.onnx": model.SerializeToString()}, described)
 
 
-def to_numpy(decision: Decision, observation_dim: int) -> Program:
-    """One file of Python that needs numpy alone, beside the weights."""
+def to_numpy(decision: Decision, record: dict[str, Any]) -> Program:
+    """One file of Python that needs numpy alone, beside the weights.
+
+    Raises:
+        ValueError: If it does not know one of the networks.
+    """
     code = Path(__file__).with_name("floq_network.py").read_bytes()
     files = {"floq_network.py": code, **_weights(named_weights(decision.modules))}
     return Program(files, {"network": architecture(decision)})
+
+
+def _inputs(record: dict[str, Any]) -> list[tuple[str, tuple[int, ...], Any]]:
+    """Name, shape and dtype of what a program reads of each row: an observation's arrays, noise."""
+    arrays = zip(parts(record), blank(record, 1), strict=True)
+    seen = [(f"observations/{name}".rstrip("/"), one.shape[1:], one.dtype) for name, one in arrays]
+    return seen + [(one["name"], tuple(one["shape"]), np.float32) for one in record["noise"]]
 
 
 def _weights(weights: dict[str, Any]) -> dict[str, bytes]:
@@ -89,7 +100,7 @@ def _weights(weights: dict[str, Any]) -> dict[str, bytes]:
 _OPSET = 21
 """That of ONNX 1.16 and of onnxruntime from 1.18 on."""
 
-WRITERS: dict[str, Callable[[Decision, int], Program]] = {
+WRITERS: dict[str, Callable[[Decision, dict[str, Any]], Program]] = {
     "jax": to_jax,
     "onnx": to_onnx,
     "numpy": to_numpy,

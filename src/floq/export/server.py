@@ -6,6 +6,7 @@ import hmac
 import http
 import ipaddress
 import logging
+import math
 import secrets
 import threading
 import time
@@ -13,10 +14,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 import floq
 from floq.client import pack, unpack
 from floq.export.batching import Batcher
-from floq.export.floq_policy import Policy
+from floq.export.floq_policy import Policy, parts
 from floq.export.session import Session
 from floq.extras import require_extra
 from floq.workers import stop_signals
@@ -24,8 +27,8 @@ from floq.workers import stop_signals
 # What clients do wrong is told to them. Who wants to read it here, too, adds a handler.
 _LOGGER = logging.getLogger(__name__)
 _LOGGER.addHandler(logging.NullHandler())
-_LARGEST = 2**20
-"""Bytes of a request: an observation has some kilobytes."""
+_BESIDE = 2**20
+"""Bytes of a request beside those of an observation, which may be of float64."""
 _GRACE = 10.0
 """Seconds that a stop waits for what is being answered."""
 
@@ -117,7 +120,7 @@ class PolicyServer:
                 self._handle,
                 *self.address,
                 compression=None,
-                max_size=_LARGEST,
+                max_size=_BESIDE + 2 * observation_bytes(self._policy.record),
                 max_queue=4,
                 process_request=self._gate,
                 server_header=None,
@@ -222,14 +225,24 @@ def serving(policy: Policy, **options: Any) -> Iterator[PolicyServer]:
 
 def metadata(record: dict[str, Any]) -> dict[str, Any]:
     """What clients are told first."""
+    seen = record["observations"]
+    told = {name: seen[name] for name in ("shape", "dtype", "parts", "frames") if name in seen}
+    vector = {} if "frames" in seen else {"observation_dim": seen["shape"][0]}
     return {
         "floq": floq.__version__,
-        "observation_dim": record["observations"]["shape"][0],
+        "observations": told,
+        **vector,
         "action_dim": record["actions"]["shape"][0],
         "action_low": record["actions"]["low"],
         "action_high": record["actions"]["high"],
         **{name: record[name] for name in ("algorithm", "policy", "chunk", "candidates")},
     }
+
+
+def observation_bytes(record: dict[str, Any]) -> int:
+    """Bytes of what an environment shows at a step."""
+    shown = parts(record).values()
+    return sum(math.prod(one["shape"]) * np.dtype(one["dtype"]).itemsize for one in shown)
 
 
 async def _closed(connection: Any, code: int = 1001) -> None:

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from floq.export.floq_policy import Policy, draw_noise
+from floq.export.floq_policy import Policy, draw_noise, parts, read, stacked
 
-_OBSERVATIONS = ("observation", "observation/state", "state")
-"""What clients call an observation; OpenPI's have names of their own."""
+_VECTORS = ("observation/state", "state")
+"""What OpenPI's clients call an observation that is one array."""
 _OTHERS = ("prompt", "step", "reset", "seed")
 
 
@@ -15,13 +15,13 @@ class Request(NamedTuple):
     """What a client wants.
 
     Attributes:
-        observation: What a new plan is made of, [obs]; None where the old one goes on.
+        observation: What a new plan is made of, arrays of one row; None where the old one goes on.
         noise: The plan's noise, arrays of one row.
         step: Whether the next action is wanted, and not the whole plan.
         reset: Whether an episode begins.
     """
 
-    observation: np.ndarray | None
+    observation: list[np.ndarray] | None
     noise: list[np.ndarray]
     step: bool
     reset: bool
@@ -44,6 +44,10 @@ class Session:
         self._record, self._seed, self._rate = policy.record, policy.seed, rate
         self._episode, self._step = 0, 0
         self._plan = np.zeros((0, 0), np.float32)
+        self._seen: list[np.ndarray] | None = None
+        # OpenPI's clients have the arrays of an observation side by side.
+        self._beside = {name: f"observation/{name}" for name in parts(policy.record) if name}
+        self._names = ("observation", *(() if self._beside else _VECTORS))
         self._free_at = 0.0
         self.is_asking = False
 
@@ -60,23 +64,22 @@ class Session:
         """
         if not isinstance(message, dict):
             raise ValueError(f"a request is a dictionary, not a {type(message).__name__}")
-        known = [name for name in _OBSERVATIONS if name in message]
-        unknown = set(message) - {*_OBSERVATIONS, *_OTHERS}
+        unknown = set(message) - {*self._names, *self._beside.values(), *_OTHERS}
         if unknown:
             raise ValueError(f"unknown: {sorted(map(repr, unknown))[:5]}; give 'observation'")
         if message.get("reset"):
             self._begin(message.get("seed"))
             return Request(None, [], step=False, reset=True)
-        if len(known) != 1:
-            raise ValueError("give one 'observation', or 'reset': True")
-        observation, step = self._checked(message[known[0]]), bool(message.get("step"))
-        chunk = self._record["chunk"]
+        step, chunk = bool(message.get("step")), self._record["chunk"]
+        if not step and chunk > 1 and self._record["observations"].get("frames", 1) > 1:
+            raise ValueError("the policy reads the observations of every step: give 'step': True")
+        self._seen = stacked(self._record, self._shown(message), self._seen)
         if step and self._step % chunk:
             return Request(None, [], step=True, reset=False)
         # A client that takes whole plans is at the beginning of one.
         self._step = -(-self._step // chunk) * chunk
         noise = draw_noise(self._record, 1, [self._seed, self._episode, self._step])
-        return Request(observation, noise, step, reset=False)
+        return Request(self._seen, noise, step, reset=False)
 
     def take(self, plan: np.ndarray) -> None:
         """Keeps a new plan, [chunk, act]."""
@@ -91,6 +94,7 @@ class Session:
         return {"action": self._plan[turn]} if request.step else {"actions": self._plan}
 
     def _begin(self, seed: Any) -> None:
+        self._seen = None
         if seed is None:
             self._episode, self._step = self._episode + bool(self._step), 0
             return
@@ -98,18 +102,13 @@ class Session:
             raise ValueError(f"seed is {seed!r}: give a whole number from 0 on")
         self._seed, self._episode, self._step = seed, 0, 0
 
-    def _checked(self, given: Any) -> np.ndarray:
-        try:
-            observation = np.asarray(given)
-        except ValueError:
-            observation = np.array(None)
-        if observation.dtype.kind not in "biuf":
-            raise ValueError("the observation is no array of numbers")
-        shape = tuple(self._record["observations"]["shape"])
-        with np.errstate(over="ignore"):
-            observation = observation.astype(np.float32)
-        if observation.shape != shape:
-            raise ValueError(f"the observation has the shape {observation.shape}: give {shape}")
-        if not np.isfinite(observation).all():
-            raise ValueError("the observation is not finite")
-        return observation
+    def _shown(self, message: dict[Any, Any]) -> list[np.ndarray]:
+        """The arrays of a message's one observation, each of one row."""
+        given = [message[name] for name in self._names if name in message]
+        beside = {name: message[key] for name, key in self._beside.items() if key in message}
+        if len(given) + bool(beside) != 1:
+            raise ValueError("give one 'observation', or 'reset': True")
+        arrays, is_batch = read(self._record, beside or given[0])
+        if is_batch:
+            raise ValueError("the observation has the shape of a batch: give one at a time")
+        return arrays

@@ -1,11 +1,12 @@
 """Encoders: networks from images, and dictionaries with images, to the features others read."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Key, Real, UInt8
 
 from floq.networks.mlp import MLP, Dense, NetworkConfig
 from floq.observations import EncoderConfig, ObservationForm, Part
@@ -112,7 +113,7 @@ class ImageEncoder(eqx.Module):
         hidden = images.astype(jnp.float32) / 255
         for stack in self.stacks:
             hidden = stack(hidden)
-        hidden = jax.nn.relu(hidden).reshape(len(hidden), -1)
+        hidden = jax.nn.relu(hidden).reshape(hidden.shape[0], -1)
         return jax.nn.gelu(self.dense(hidden), approximate=True)
 
 
@@ -147,12 +148,24 @@ class Encoder(eqx.Module):
     def __call__(self, observations: UInt8[Array, "*shape obs"]) -> Float[Array, "*shape features"]:
         """The features of each row."""
         rows = observations.reshape(-1, observations.shape[-1])
-        encoders, features = iter(self.images), []
-        for part, values in unpack(self.form, rows):
-            # The frames of a part go side by side along its last axis.
-            values = jnp.moveaxis(values, 1, -2).reshape(len(rows), *part.shape[:-1], -1)
-            features.append(next(encoders)(values) if part.is_image else values)
-        return jnp.concatenate(features, axis=-1).reshape(*observations.shape[:-1], -1)
+        arrays = [
+            jnp.moveaxis(values, 1, -2).reshape(len(rows), *part.shape[:-1], -1)
+            for part, values in unpack(self.form, rows)
+        ]
+        return self.features(arrays).reshape(*observations.shape[:-1], -1)
+
+    def features(self, arrays: Sequence[Array]) -> Float[Array, "batch features"]:
+        """The features of observations whose parts are arrays, as rows of bytes hold them.
+
+        Args:
+            arrays: Each part, [batch, *shape], its frames side by side along the last axis.
+        """
+        encoders, parts = iter(self.images), self.form.parts
+        features = [
+            next(encoders)(values) if part.is_image else values
+            for part, values in zip(parts, arrays, strict=True)
+        ]
+        return jnp.concatenate(features, axis=-1)
 
 
 class Encoded(eqx.Module):
@@ -166,7 +179,7 @@ class Encoded(eqx.Module):
         """The network's last layer."""
         return self.network.head
 
-    def __call__(self, observations: UInt8[Array, "*shape obs"]) -> Float[Array, "*shape outputs"]:
+    def __call__(self, observations: Real[Array, "*shape obs"]) -> Float[Array, "*shape outputs"]:
         """The network's outputs for each row."""
         return self.network(self.encoder(observations))
 
@@ -198,7 +211,9 @@ def observation_network(
     return network if encoder is None else Encoded(encoder, network)
 
 
-def encode(encoder: Encoder | None, observations: Array) -> Float[Array, "*shape features"]:
+def encode(
+    encoder: Callable[[Array], Array] | None, observations: Array
+) -> Float[Array, "*shape features"]:
     """What a network behind `encoder` reads of observations."""
     return observations if encoder is None else encoder(observations)
 
