@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from floq.algorithms.normalization import Normalization
@@ -140,11 +139,11 @@ def _decision(trained: Trained) -> tuple[Decision, dict[str, Any]]:
     if form is not None:
         decision = reading_arrays(decision)
     rows, arrays = _like_data(_record(trained, decision), form, seed=0)
-    observations = jnp.asarray(rows)
     keys = jax.random.split(jax.random.key(0), _CHECKED)
     noise = decision.draw(keys)
     act, config = trained.algorithm.act, trained.config
-    acted = jax.jit(lambda state: act(config, state, observations, keys=keys))(trained.state)
+    # Rows are an input: of constants XLA would compute what it can while it compiles.
+    acted = jax.jit(lambda state, seen: act(config, state, seen, keys=keys))(trained.state, rows)
     weights = named_weights(decision.modules)
 
     def decided(one: Decision) -> np.ndarray:
