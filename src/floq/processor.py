@@ -5,6 +5,8 @@ numbers are added up and how they round, so every choice follows from the kind o
 the program, never from a timing: a run that is resumed computes what it would have computed.
 """
 
+import contextlib
+import contextvars
 import functools
 import platform
 from collections.abc import Iterator, Mapping
@@ -13,6 +15,7 @@ from typing import Any
 
 import jax
 
+_IS_FOR_CPUS = contextvars.ContextVar("programs are for CPUs", default=False)
 _WRITTEN_OUT = 8
 """Steps of a flow that are written out: more of them gain little and compile for longer."""
 
@@ -22,7 +25,17 @@ _LIBRARY_PRODUCT = 3e8
 
 def batches_products() -> bool:
     """Whether one batched matrix product is as fast as several: not on a CPU."""
-    return jax.default_backend() != "cpu"
+    return jax.default_backend() != "cpu" and not _IS_FOR_CPUS.get()
+
+
+@contextlib.contextmanager
+def for_cpus() -> Iterator[None]:
+    """Programs that are traced meanwhile are those of a CPU, whatever processor is here."""
+    token = _IS_FOR_CPUS.set(True)
+    try:
+        yield
+    finally:
+        _IS_FOR_CPUS.reset(token)
 
 
 def writes_out(steps: int) -> bool:

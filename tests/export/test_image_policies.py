@@ -98,6 +98,14 @@ def test_an_image_alone(kind, tmp_path, shapes_unchecked):
     np.testing.assert_allclose(policies[1].act(images[0]), actions[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_it_leaves_from_an_accelerator(kind, tmp_path, shapes_unchecked, monkeypatch):
+    """Where networks are traced as for a GPU, with convolutions and pooling of its own."""
+    monkeypatch.setattr("floq.processor.jax.default_backend", lambda: "gpu")
+    trained = seeing("best by a flow")
+    hold_as_trained(load_policy(export_policy(trained, tmp_path / "out", format=kind)), trained)
+
+
 def test_an_observation_is_encoded_once(monkeypatch):
     """By each network that reads it, whatever the number of candidates, steps and samples."""
     policy, rows = in_memory(seeing("best by a flow")), []

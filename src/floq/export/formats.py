@@ -15,6 +15,7 @@ from floq.export.architecture import architecture
 from floq.export.decision import Decision, named_weights, program_of
 from floq.export.floq_policy import blank, parts
 from floq.extras import require_extra
+from floq.processor import for_cpus
 
 Format = Literal["jax", "onnx", "numpy"]
 FORMATS: tuple[Format, ...] = ("jax", "onnx", "numpy")
@@ -59,8 +60,9 @@ def to_onnx(decision: Decision, record: dict[str, Any]) -> Program:
 
     weights, program = named_weights(decision.modules), program_of(decision)
     inputs = _inputs(record)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # jax2onnx's own, about jax.
+    # It has no form that runs of the pooling of accelerators; its warnings are about jax.
+    with warnings.catch_warnings(), for_cpus():
+        warnings.simplefilter("ignore")
         model: Any = jax2onnx.to_onnx(
             lambda *inputs: program(weights, *inputs),
             [jax.ShapeDtypeStruct(("batch", *shape), dtype) for _, shape, dtype in inputs],
