@@ -30,7 +30,7 @@ class Normalization(NamedTuple):
     @classmethod
     def of(cls, pieces: Iterable[np.ndarray]) -> "Normalization":
         """That of data, [rows, obs], of which some rows come at a time (Chan et al., 1979)."""
-        count, mean, squares = 0, np.zeros(()), np.zeros(())
+        count, mean, squares = 0, np.zeros(1), np.zeros(1)
         for piece in pieces:
             own, total = piece.mean(axis=0, dtype=np.float64), count + len(piece)
             away = own - mean

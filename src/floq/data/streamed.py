@@ -320,8 +320,8 @@ class StreamedDataset:
     def placed(self, parts: Parts, rows: dict[str, np.ndarray]) -> Part:
         """A part on the device, from the arrays that `read` gave, which it takes over."""
         arrays = {field: on_device(values) for field, values in rows.items()}
-        steps = {"chunk": self.chunk, "lookahead": self.lookahead}
-        return Part(Dataset(**arrays, **steps, form=self.form), parts.block_size)
+        found = Dataset(**arrays, chunk=self.chunk, lookahead=self.lookahead, form=self.form)
+        return Part(found, parts.block_size)
 
     def _values(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Rewards and masks over the lookahead, and whether a transition starts, piece by piece."""
