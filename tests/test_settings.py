@@ -156,6 +156,8 @@ class Derived(FlowCriticConfig):
         (lambda: made(floq.Config, learning_rate=math.inf), "Config.learning_rate is inf.* finite"),
         (lambda: made(floq.Config, learning_rate=10**400), "Config.learning_rate is 1000.* finite"),
         (lambda: made(floq.Config, normalize_q=1), "Config.normalize_q is 1.* bool"),
+        (lambda: made(floq.Config, batch_size=2**63), r"Config.batch_size is 92.* below 2\*\*63"),
+        (lambda: made(Online, steps=1e300), r"Online.steps is 1e\+300.* below 2\*\*63"),
         (lambda: made(Online, steps=True), "Online.steps is True.* int"),
         (lambda: made(Online, steps=2000.5), "Online.steps is 2000.5.* whole number"),
         (lambda: made(NetworkConfig, (64, "64")), r"NetworkConfig.hidden_sizes\[1\] is '64'.* int"),

@@ -228,6 +228,24 @@ def packed(observations: Any, *, source: str) -> tuple[Any, ObservationForm | No
         raise ValueError(f"{source}: of observations, {error}") from error
 
 
+def stacked(form: ObservationForm | None, count: int) -> ObservationForm:
+    """The form of observations that hold the frames of several steps.
+
+    Args:
+        form: That of the data, whose observations are single frames; None of vectors.
+        count: Frames of an observation, 1 or more.
+
+    Raises:
+        ValueError: If observations are vectors, or hold several frames already.
+    """
+    if form is None or form.frames != 1 or count < 1:
+        held = "vectors" if form is None else f"{form.frames} frames"
+        raise ValueError(
+            f"frames is {count} and observations are {held}: stack 1 or more images, once."
+        )
+    return form._replace(frames=count)
+
+
 class Frames:
     """The last observations of several rows, as policies that stack frames read them.
 

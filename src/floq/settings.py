@@ -24,6 +24,7 @@ Result = TypeVar("Result")
 
 _WORDS = {int: "int: a whole number", float: "float: a finite number", type(None): "NoneType"}
 _LONGEST_VALUE = 200
+_TOO_LARGE = 2**63  # For the compiled program, and for the arrays of numpy.
 _KIND = "kind"
 _KINDS: dict[type, dict[str, type]] = {}
 """Open types: the classes that a setting of such a type may have, by their names in files."""
@@ -199,7 +200,9 @@ def _parse(kind: Any, data: Any, name: str) -> Any:
     if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(data, Mapping):
         return {key: _parse(arguments[1], item, f"{name}.{key}") for key, item in data.items()}
     if kind is int and type(value) is float and value.is_integer():
-        return int(value)
+        value = int(value)
+    if kind is int and type(value) is int and abs(value) >= _TOO_LARGE:
+        raise ValueError(f"{name} is {_shown(data)}: it must be below 2**63 in size.")
     if kind is float and type(value) in (int, float) and _is_finite(value):
         return float(value)
     if type(value) is kind and kind is not float:

@@ -50,12 +50,13 @@ def test_folders_hold_the_same_data(source, tmp_path, reading):
     assert facts["transitions"] == whole.size
 
 
-def test_folders_are_streamed(source, tmp_path):
+@pytest.mark.parametrize("reading", [VECTORS, Reading()], ids=["vectors", "dictionaries"])
+def test_folders_are_streamed(source, tmp_path, reading):
     """What is streamed from one is the same data."""
-    convert(source, tmp_path / "shards", reading=VECTORS)
+    convert(source, tmp_path / "shards", reading=reading)
     streamed = streamed_source(as_sources(tmp_path / "shards"), "4kB", None)
     assert streamed is not None
-    assert streamed.fingerprint() == Dataset.load(source, reading=VECTORS).fingerprint()
+    assert streamed.fingerprint() == Dataset.load(source, reading=reading).fingerprint()
 
 
 def test_few_episodes_are_held_at_once(source, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from floq.data.formats import as_sources
 from floq.data.loading import load_rows, streamed_source
 from floq.data.replay import ReplayBuffer
 from floq.data.sharded import ShardedRows
+from floq.data.streamed import StreamedDataset
 
 
 def images(count):
@@ -158,17 +159,51 @@ def test_dictionaries_in_files_that_contradict(tmp_path, change, words):
     assert str(tmp_path / "other.npz") in str(caught.value)
 
 
-def test_images_are_not_streamed(tmp_path, monkeypatch):
-    """A size that they do not fit into is refused by both names; by itself nothing streams them."""
-    data, _ = seen_data()
+@pytest.mark.parametrize("show", ["image", "both"])
+def test_images_that_do_not_fit_are_streamed(tmp_path, monkeypatch, show):
+    """Where they take more than they may, and by themselves more than half of what is free."""
+    data, _ = seen_data(show)
     data.save(tmp_path / "seen.npz")
     sources = as_sources(tmp_path / "seen.npz")
-    with pytest.raises(ValueError, match=r"device_memory is 1kB.*an image .*are not streamed"):
-        streamed_source(sources, "1kB", None)
-    monkeypatch.setattr("floq.data.loading._free_memory", lambda: 1000)
     assert streamed_source(sources, "auto", None) is None
+    assert streamed_source(sources, "1MB", None) is None
+    monkeypatch.setattr("floq.data.loading._free_memory", lambda: 2 * data.nbytes // 3)
     rows = ShardedRows.open(tmp_path / "seen.npz")
-    assert load_rows(rows, "auto").fingerprint() == data.fingerprint()
+    found = streamed_source(sources, "1kB", None), streamed_source(sources, "auto", None)
+    for streamed in (*found, load_rows(rows, "auto")):
+        assert isinstance(streamed, StreamedDataset)
+        assert streamed.fingerprint() == data.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("byte", r"b\.npz: observations/camera\.npy cannot be read.*CRC"),
+        ("nan", r"b\.npz: of observations, part 'place' .*not finite"),
+        ("shape", r"b\.npz: observations/camera has rows of shape \(8, 4, 1\)"),
+        ("float", r"b\.npz: of observations, part 'camera' .*must be .*bytes"),
+    ],
+)
+def test_faults_in_files_of_images_are_found_before_they_are_streamed(tmp_path, damage, words):
+    """In any file of a folder, which is named: flipped bytes, NaN, other shapes and types."""
+    data, _ = seen_data("both")
+    for name in ("a", "b"):
+        data.save(tmp_path / f"{name}.npz")
+    with np.load(tmp_path / "b.npz") as file:
+        arrays = dict(file)
+    camera = arrays["observations/camera"]
+    if damage == "nan":
+        arrays["observations/place"][7, 1] = np.nan
+    elif damage != "byte":
+        changed = {"shape": camera[:, :, :4], "float": camera.astype(np.float32)}
+        arrays["observations/camera"] = changed[damage]
+    np.savez(tmp_path / "b.npz", **arrays)
+    if damage == "byte":
+        content = bytearray((tmp_path / "b.npz").read_bytes())
+        content[content.index(camera.tobytes()) + 5] ^= 1
+        (tmp_path / "b.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        streamed_source(as_sources(f"ogbench:{tmp_path}"), "1kB", None)
 
 
 def test_unsound_images_are_refused():

@@ -22,8 +22,12 @@ def small_pieces(monkeypatch):
         monkeypatch.setattr(f"floq.data.{module}.PIECE", 16)
 
 
+SHOWN = pytest.mark.parametrize("whole", ["vector", "image", "both"], indirect=True)
+"""Observations of data: vectors, and images and dictionaries, of which three frames are stacked."""
+
+
 @pytest.fixture
-def whole():
+def whole(request):
     """Nine trajectories of 5 to 21 rows, some of which end truly; an observation says its row."""
     random = np.random.default_rng(0)
     lengths = random.integers(5, 22, 9)
@@ -31,8 +35,15 @@ def whole():
     ends = np.cumsum(lengths) - 1
     masks = np.ones(rows)
     masks[ends[:4] - 1] = 0
+    numbers, others = np.arange(rows)[:, None], random.normal(size=(rows, 1))
+    image = np.tile(numbers.astype(np.uint8)[:, None, None], (1, 2, 2, 1))
+    shown = {
+        "vector": np.concatenate([numbers, others], axis=1),
+        "image": image,
+        "both": {"camera": image, "place": others},
+    }
     return Dataset.from_trajectories(
-        observations=np.stack([np.arange(rows), random.normal(size=rows)], axis=1),
+        observations=shown[getattr(request, "param", "vector")],
         actions=random.uniform(-1, 1, (rows, 2)),
         rewards=random.normal(size=rows),
         masks=masks,
@@ -58,7 +69,18 @@ def streamed(tmp_path, whole):
     return StreamedDataset.of(ShardedRows.open(folder), 1_000)
 
 
+def stacked(dataset):
+    return dataset if dataset.form is None else dataset.with_frames(3)
+
+
+def rows_of(dataset, observations):
+    """The rows that observations say, by their newest frames."""
+    newest = 0 if dataset.form is None else -dataset.form.nbytes
+    return np.asarray(observations[:, newest]).astype(int)
+
+
 def decided(dataset, chunk, n_step):
+    dataset = stacked(dataset)
     if chunk * n_step == 1:
         return dataset
     return dataset.with_decisions(action_chunk=chunk, n_step=n_step, discount=0.9)
@@ -72,35 +94,34 @@ def parts_of(dataset, blocks, block_size):
     return Parts(blocks, block_size, dataset._most_rows(block_size), 1)
 
 
+@SHOWN
 @pytest.mark.filterwarnings("ignore:action_chunk", "ignore:n_step")
 @pytest.mark.parametrize(("chunk", "n_step"), DECISIONS)
-def test_transitions_are_those_of_the_data_in_memory(whole, streamed, chunk, n_step):
-    """Every transition of a part is bit for bit the one of the same row in memory."""
+def test_transitions_are_those_of_the_data_in_memory(whole, streamed, chunk, n_step, monkeypatch):
+    """Wherever a block begins, each of its transitions is bit for bit the one in memory."""
     one, other = decided(whole, chunk, n_step), decided(streamed, chunk, n_step)
-    assert (other.size, other.statistics) == (one.size, one.statistics)
+    assert (other.size, other.statistics, other.shown) == (one.size, one.statistics, one.shown)
+    monkeypatch.setattr(StreamedDataset, "first_starts", lambda *_: np.arange(other.size))
+    part = part_of(other, parts_of(other, other.size, 7), 0, 0)
+    assert part.form == one.form
+    batch = part.take(jnp.arange(part.size))
+    own = (np.arange(one.size)[:, None] + np.arange(7)).ravel() % one.size
+    np.testing.assert_array_equal(rows_of(one, batch.observations), one.transitions[own])
     all_rows = one.take(jnp.arange(one.size))
-    places = {int(row): place for place, row in enumerate(np.asarray(one.transitions))}
-    parts = parts_of(other, 3, 7)
-    seen = set()
-    for number in range(12):
-        part = part_of(other, parts, number, 5)
-        assert part.size == 21
-        batch = part.take(jnp.arange(part.size))
-        own = np.array([places[int(row)] for row in batch.observations[:, 0]])
-        seen |= set(own)
-        for field in batch._fields:
-            found, due = getattr(batch, field), getattr(all_rows, field)
-            if due is None:  # Data has no observations for the policy alone.
-                assert found is None
-                continue
-            due = due[own]
-            if field == "next_observations":  # Where a mask is 0, nobody reads it.
-                is_read = batch.masks != 0
-                found, due = found[is_read], due[is_read]
-            np.testing.assert_array_equal(found, due, err_msg=field)
-    assert seen == set(range(one.size))
+    for field in batch._fields:
+        found, due = getattr(batch, field), getattr(all_rows, field)
+        if due is None:  # Data has no observations for the policy alone.
+            assert found is None
+            continue
+        due = due[own]
+        assert found.dtype == due.dtype
+        if field == "next_observations":  # Where a mask is 0, nobody reads it.
+            is_read = batch.masks != 0
+            found, due = found[is_read], due[is_read]
+        np.testing.assert_array_equal(found, due, err_msg=field)
 
 
+@SHOWN
 def test_fingerprint_is_that_of_the_data_in_memory(whole, streamed):
     """The same data has one fingerprint, streamed or not, bounds included."""
     assert streamed.fingerprint() == whole.fingerprint()
@@ -135,13 +156,15 @@ def test_parts_follow_passes(streamed):
     assert not np.array_equal(firsts[:4], streamed.first_starts(parts, 0, 4))
 
 
+@SHOWN
 def test_batches_draw_all_transitions_alike(whole, streamed):
     """Over many parts, each of which stays as long, transitions are drawn equally often."""
+    streamed = stacked(streamed)
     parts, counts = parts_of(streamed, 3, 7), np.zeros(len(whole.rewards), int)
-    sample = jax.jit(lambda part, key: part.sample(84, key=key).observations[:, 0])
+    sample = jax.jit(lambda part, key: part.sample(84, key=key).observations)
     for number in range(150):
         part = part_of(streamed, parts, number, 0)
-        rows = np.asarray(sample(part, jax.random.key(number))).astype(int)
+        rows = rows_of(streamed, sample(part, jax.random.key(number)))
         counts += np.bincount(rows, minlength=len(counts))
     counts = counts[np.asarray(whole.transitions)]
     assert sample._cache_size() == 1
@@ -151,12 +174,15 @@ def test_batches_draw_all_transitions_alike(whole, streamed):
     assert np.abs(counts - expected).max() < 0.3 * expected
 
 
+@SHOWN
 @pytest.mark.parametrize("memory_bytes", [600, 1_000, 2_000])
-def test_a_part_takes_no_more_than_it_may(streamed, memory_bytes):
+def test_a_part_takes_no_more_than_it_may(whole, streamed, memory_bytes):
     """A part fits into the device's memory that it is given, and uses most of it."""
-    dataset = dataclasses.replace(streamed, device_memory=memory_bytes)
+    dataset = dataclasses.replace(stacked(streamed), device_memory=memory_bytes)
     parts = dataset.parts(batch_size=5)
     part = part_of(dataset, parts, 0, 0)
+    assert part.rows.observations.shape == (parts.blocks * parts.rows, whole.sizes[0])
+    assert part.rows.observations.dtype == whole.observations.dtype
     taken = sum(leaf.nbytes for leaf in jax.tree.leaves(part))
     assert 0.5 * memory_bytes < taken <= memory_bytes
     assert parts.updates == round(part.size / 5)

@@ -70,12 +70,22 @@ def pair(tmp_path_factory):
 
 def test_a_constant_entry_keeps_its_scale():
     """Mean and deviation are the data's, and the deviation of a constant is 1."""
-    found = Normalization.of(OBSERVATIONS)
+    found = Normalization.of([OBSERVATIONS])
     np.testing.assert_allclose(found.mean, MEAN, rtol=1e-5)
     np.testing.assert_allclose(found.deviation, DEVIATION, rtol=1e-5)
     assert found.deviation[3] == 1
     of_rounding = OBSERVATIONS + np.array([0, 0, 0, 1e-6], np.float32) * OBSERVATIONS[:, :1]
-    assert Normalization.of(of_rounding).deviation[3] == 1
+    assert Normalization.of([of_rounding]).deviation[3] == 1
+
+
+def test_rows_may_come_some_at_a_time():
+    """Mean and deviation are numpy's to a last place of float32, beside means that are large."""
+    generator = np.random.default_rng(0)
+    rows = generator.normal([0, 10_000, -3], [1e-3, 0.1, 50], (1_000, 3)).astype(np.float32)
+    found = Normalization.of(np.split(rows, [1, 300, 301, 990]))
+    due = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    for one, other in zip(found, due, strict=True):
+        np.testing.assert_array_max_ulp(np.float32(one), other.astype(np.float32), maxulp=1)
 
 
 def test_a_run_equals_one_on_data_normalised_by_hand(pair):
@@ -114,7 +124,7 @@ def test_whoever_calls_the_policy_gives_raw_observations(pair):
 @pytest.mark.parametrize("algorithm", ["floq", "fql", "fql-iqn", "fql-categorical", "iql"])
 def test_every_critic_reads_raw_observations(algorithm):
     """As the critic that was trained reads normalised ones, K steps of a flow and all."""
-    rule, normalization = find_algorithm(algorithm.split("-")[0]), Normalization.of(OBSERVATIONS)
+    rule, normalization = find_algorithm(algorithm.split("-")[0]), Normalization.of([OBSERVATIONS])
     state = rule.init(config(algorithm), Statistics(4, 1, -1.0, 0.0), key=jax.random.key(0))
     critic = state.parameters.critic
     raw = reading_raw(critic, normalization)
@@ -133,7 +143,7 @@ def test_a_resumed_run_equals_the_uncut_one(tmp_path):
     cut = resume(tmp_path / "cut", dataset=data(OBSERVATIONS), steps=6, processes=0)
     for left, right in zip(jax.tree.leaves(whole.state), jax.tree.leaves(cut.state), strict=True):
         np.testing.assert_array_equal(left, right)
-    assert load_run(tmp_path / "cut").config.normalization == Normalization.of(OBSERVATIONS)
+    assert load_run(tmp_path / "cut").config.normalization == Normalization.of([OBSERVATIONS])
 
 
 @pytest.mark.slow
@@ -160,7 +170,7 @@ def test_fine_tuning_keeps_it(pair, tmp_path):
 def test_an_exported_policy_normalises(format, candidates, tmp_path):
     """Its program reads raw observations as another's normalised ones, as the record says."""
     own, sizes = dataclasses.replace(config(), candidates=candidates), Statistics(4, 1, -1.0, 0.0)
-    algorithm, found = find_algorithm("floq"), Normalization.of(OBSERVATIONS)
+    algorithm, found = find_algorithm("floq"), Normalization.of([OBSERVATIONS])
     facts = {"run": {}, "figures": {}, "versions": {}}
     policies = []
     for normalization in (found, None):

@@ -1,12 +1,14 @@
 """Runs on data that is streamed: their order, and that they go on to the same bits."""
 
 import contextlib
+import dataclasses
 import itertools
 
 import jax
 import numpy as np
 import pytest
 import tiny_algorithm
+from seen import seen_data
 from tiny_algorithm import Config
 
 import floq
@@ -36,9 +38,23 @@ def leaves(run):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(run.state)]
 
 
-def test_a_resumed_run_equals_the_uncut_one(data, tmp_path):
+@pytest.fixture
+def images(tmp_path):
+    """A file of images and vectors, of whose transitions a part holds about 30."""
+    seen_data("both", episodes=20)[0].save(tmp_path / "seen.npz")
+    return floq.DataFile(tmp_path / "seen.npz", device_memory="3kB")
+
+
+ENCODER = floq.EncoderConfig((2,), residual_blocks=0, features=4, frames=2, crop_padding=1)
+SEEING = dataclasses.replace(
+    floq.small(floq.preset("bc"), width=8, depth=1), batch_size=4, encoder=ENCODER
+)
+
+
+@pytest.mark.parametrize(("kind", "config"), [("data", Config(batch_size=4)), ("images", SEEING)])
+def test_a_resumed_run_equals_the_uncut_one(request, tmp_path, kind, config):
     """Cut within a part and between two, it ends with the same bits and the same rows."""
-    config = Config(batch_size=4)
+    data = request.getfixturevalue(kind)
     whole = floq.train(config, data, seeds=(0, 1), steps=70, directory=tmp_path / "a", **OPTIONS)
     parts = whole.config.parts
     assert parts is not None
@@ -96,6 +112,18 @@ def test_what_is_learned_does_not_depend_on_streaming(data, tmp_path):
     np.testing.assert_allclose(one.state.average, other.state.average, atol=0.1)
 
 
+def test_observations_are_normalised_as_in_memory(data, tmp_path, monkeypatch):
+    """By mean and deviation of all rows, to a last place of float32, however they are read."""
+    options = OPTIONS | {"normalize_observations": True, "steps": 2}
+    all_of_it = data._replace(device_memory=None)
+    due = floq.train(Config(batch_size=4), all_of_it, directory=tmp_path / "a", **options)
+    monkeypatch.setattr("floq.data.memory._PIECE_BYTES", 200)
+    found = floq.train(Config(batch_size=4), data, directory=tmp_path / "b", **options)
+    assert found.config.parts is not None
+    for one, other in zip(found.config.normalization, due.config.normalization, strict=True):
+        np.testing.assert_array_max_ulp(np.float32(one), np.float32(other), maxulp=1)
+
+
 def test_a_part_that_cannot_be_read_loses_nothing(data, tmp_path, monkeypatch):
     """The error names the file, everything before is saved, and the run goes on later."""
     read = StreamedDataset.read
@@ -131,8 +159,7 @@ def test_what_needs_all_of_the_data_says_so(data, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"goals": floq.Goals()}, "goals are drawn from all of it"),
-        ({"normalize_observations": True}, "normalize_observations is set"),
+        ({"goals": floq.Goals()}, "goals are drawn from the rest of a trajectory"),
         (
             {"online": floq.Online(steps=200, buffer="merged"), "env": "Pendulum-v1"},
             'buffer "merged" draws',

@@ -1,7 +1,7 @@
 """Observations on one scale: an algorithm whose networks see them less a mean, over a deviation."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -28,10 +28,16 @@ class Normalization(NamedTuple):
     deviation: tuple[float, ...]
 
     @classmethod
-    def of(cls, observations: np.ndarray) -> "Normalization":
-        """That of data, [rows, obs]."""
-        mean = observations.mean(axis=0, dtype=np.float64)
-        deviation = observations.std(axis=0, dtype=np.float64)
+    def of(cls, pieces: Iterable[np.ndarray]) -> "Normalization":
+        """That of data, [rows, obs], of which some rows come at a time (Chan et al., 1979)."""
+        count, mean, squares = 0, np.zeros(1), np.zeros(1)
+        for piece in pieces:
+            own, total = piece.mean(axis=0, dtype=np.float64), count + len(piece)
+            away = own - mean
+            squares = squares + np.square(piece - own).sum(axis=0)
+            squares += np.square(away) * count * len(piece) / total
+            count, mean = total, mean + away * len(piece) / total
+        deviation = np.sqrt(squares / count)
         is_constant = deviation <= _CONSTANT * np.abs(mean)
         deviation = np.where(is_constant, 1.0, deviation)
         return cls(*(tuple(one.astype(np.float32).tolist()) for one in (mean, deviation)))

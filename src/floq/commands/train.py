@@ -115,7 +115,7 @@ class Train:
         online = online_settings(self.online, self.online_steps) if self.online_steps else None
         with self.together.joined():
             memory = self.device_memory
-            in_memory = why_in_memory(online, goals, is_normalized=self.normalize_observations)
+            in_memory = why_in_memory(online, goals)
             dataset = data_file(self.data, self.reading, self.where.bounds, device_memory=memory)
             needs_data = self.steps or online is None or online.buffer != "online"
             if needs_data and dataset is None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from floq.observations import ObservationForm
+
 Field = tuple[str, np.dtype, tuple[int, ...], Iterable[Any]]
 """Name, type and shape of an array, and its rows in order, some at a time."""
 
@@ -14,6 +16,11 @@ def whole_field(name: str, values: Any) -> Field:
     """An array that is there as a whole."""
     array = np.ascontiguousarray(values)
     return name, array.dtype, array.shape, [array]
+
+
+def form_field(form: ObservationForm) -> str:
+    """What the bytes of observations are."""
+    return f"form {form};"
 
 
 def fingerprint(parts: Iterable[Field | str]) -> str:

@@ -19,7 +19,10 @@ from floq.data.streamed import Data, StreamedDataset
 
 STREAMED = 1
 """A memory that no data fits into, for what is cut into parts already."""
-GOALS_IN_MEMORY = "goals are drawn from all of it, so it must be in memory"
+GOALS_IN_MEMORY = (
+    "goals are drawn from the rest of a trajectory and from all of the data, which no part holds: "
+    "give data that fits into memory, or leave the goals out"
+)
 _FLOAT = 4
 _UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
@@ -36,7 +39,7 @@ def load_rows(rows: ShardedRows, device_memory: str | int | None, *, in_memory: 
         ValueError: A fault of the data, with its field and first row, or of the size.
     """
     memory = _part_memory(rows, device_memory, in_memory)
-    return whole(rows) if memory is None else StreamedDataset.of(rows, memory)
+    return whole(rows, in_memory) if memory is None else StreamedDataset.of(rows, memory)
 
 
 def streamed_source(
@@ -81,17 +84,11 @@ def streamed_source(
 
 
 def _is_large(path: Path) -> bool:
-    """Whether vectors of a file, or of those of a folder, would take more than half of memory."""
+    """Whether what a file holds, or those of a folder, would take more than half of memory."""
     files = shards(path) if path.is_dir() else [path]
-    if parts_of(files[0])["observations"]:
-        return False
-    members = [
-        member
-        for file in files
-        for member in find_members(file, required=("observations", "actions")).values()
-    ]
-    has_images = any(len(member.shape) > 2 for member in members)
-    return not has_images and sum(member.nbytes for member in members) > _free_memory() // 2
+    fields = (*(parts_of(files[0])["observations"] or ["observations"]), "actions")
+    members = [one for file in files for one in find_members(file, required=fields).values()]
+    return sum(member.nbytes for member in members) > _free_memory() // 2
 
 
 def _part_memory(rows: ShardedRows, device_memory: str | int | None, in_memory: str) -> int | None:
@@ -100,7 +97,6 @@ def _part_memory(rows: ShardedRows, device_memory: str | int | None, in_memory: 
     Raises:
         ValueError: If it must be in memory and is larger than it may be there.
     """
-    in_memory = in_memory or _images_in_memory(rows)
     if device_memory is None or (device_memory == "auto" and in_memory):
         return None
     if device_memory == "auto":
@@ -118,10 +114,6 @@ def _part_memory(rows: ShardedRows, device_memory: str | int | None, in_memory: 
     return limit
 
 
-def _images_in_memory(rows: ShardedRows) -> str:
-    return f"observations are {rows.form}, which are not streamed" if rows.form else ""
-
-
 def _free_memory() -> int:
     """Bytes that both the host and the device have free."""
     found = jax.local_devices()[0].memory_stats() or {}
@@ -129,8 +121,12 @@ def _free_memory() -> int:
     return int(min(available_memory(), limit))
 
 
-def whole(rows: ShardedRows) -> Dataset:
+def whole(rows: ShardedRows, in_memory: str = "") -> Dataset:
     """All data of files, in memory.
+
+    Args:
+        rows: The files.
+        in_memory: Why all of it must be in memory, if it must.
 
     Raises:
         ValueError: A fault of the data, with its field and first row, no transition at all, or more
@@ -140,11 +136,7 @@ def whole(rows: ShardedRows) -> Dataset:
         raise ValueError(
             f"{rows.path}: its data takes {nbytes(rows) / 1e9:.1f} GB, and this machine has "
             f"{available_memory() / 1e9:.1f} GB of memory free: "
-            + (
-                f"{_images_in_memory(rows)}, so give fewer of them"
-                if rows.form
-                else "stream it, by --device-memory or device_memory=, such as 1GB"
-            )
+            + (in_memory or "stream it, by --device-memory or device_memory=, such as 1GB")
         )
     count = rows.count
     observation_dim, action_dim = rows.widths

@@ -91,6 +91,11 @@ class Flags:
         bits = np.unpackbits(self._bytes[first // 8 : -(-last // 8)])
         return bits[first % 8 : first % 8 + last - first].astype(bool)
 
+    def around(self, first: int, last: int) -> np.ndarray:
+        """Likewise, where after the last row comes the first one again, and before it the last."""
+        rows = np.arange(first, last) % self.rows
+        return (self._bytes[rows // 8] >> (7 - rows % 8) & 1).astype(bool)
+
     def write(self, first: int, values: np.ndarray) -> None:
         """Sets those from a row on."""
         touched = slice(first // 8, -(-(first + len(values)) // 8))

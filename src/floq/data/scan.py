@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from floq.data.fingerprint import Field, fingerprint, whole_field
-from floq.data.memory import Flags, edges
+from floq.data.fingerprint import Field, fingerprint, form_field, whole_field
+from floq.data.memory import Flags, edges, observation_dtype
 from floq.data.sharded import ShardedRows
 from floq.progress import ProgressDisplay
 
@@ -51,11 +51,12 @@ def _scanned(rows: ShardedRows, progress: ProgressDisplay) -> Scan:
             yield first + np.flatnonzero(~is_end.read(first, last))
 
     single, whole = np.dtype(np.float32), np.dtype(np.int32)
+    shown = observation_dtype(rows.form)
     count, (observation_dim, action_dim) = rows.count, rows.widths
-    fields: list[Field] = [
+    fields: list[Field | str] = [
         (
             "observations",
-            single,
+            shown,
             (count, observation_dim),
             progress.through(rows.pieces("observations")),
         ),
@@ -67,4 +68,6 @@ def _scanned(rows: ShardedRows, progress: ProgressDisplay) -> Scan:
     constants: Mapping[str, object] = {"chunk": 1, "lookahead": 1, **rows.recorded}
     for name, value in constants.items():
         fields.append(whole_field(name, value))
+    if rows.form is not None:
+        fields.append(form_field(rows.form))
     return Scan(is_end, masks, fingerprint(fields))

@@ -147,10 +147,12 @@ class ShardedRows:
         count = rows_of_piece((rows, width), np.dtype(np.uint8))
         pieces = {part: members[part].pieces(count) for part in self.parts}
         for _ in range(0, rows, count):
-            yield self._packed({part: next(some) for part, some in pieces.items()})
+            yield self._packed(members, {part: next(some) for part, some in pieces.items()})
 
-    def _packed(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        return packed(_observed(arrays), source=str(self.path))[0]
+    def _packed(
+        self, members: Mapping[str, Member], arrays: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        return packed(_observed(arrays), source=str(members[self.parts[0]].path))[0]
 
     def labels(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rewards and masks of all rows, float32, some at a time, checked.
@@ -162,9 +164,10 @@ class ShardedRows:
             yield self._labelled(dict(zip(self.fields, found, strict=True)))
 
     def read(self, first: int, last: int) -> dict[str, np.ndarray]:
-        """Observations, actions, rewards and masks, float32, from one row up to another.
+        """Observations, actions, rewards and masks, from one row up to another.
 
-        After the last row comes the first one again.
+        Images are bytes, all else is float32. After the last row comes the first one again, and
+        before it the last.
         """
         parts = [self._read(*edges) for edges in self._edges(first, last)]
         return {field: np.concatenate([one[field] for one in parts]) for field in parts[0]}
@@ -185,7 +188,7 @@ class ShardedRows:
         rows = {field: self._finished(field, members[field].rows(first, last)) for field in fields}
         if self.form:
             shown = {part: members[part].rows(first, last) for part in self.parts}
-            rows["observations"] = self._packed(shown)
+            rows["observations"] = self._packed(members, shown)
         rewards, masks = self._labelled({field: rows[field] for field in self.fields})
         kept = {field: rows[field] for field in ("observations", "actions")}
         return kept | {"rewards": rewards, "masks": masks}

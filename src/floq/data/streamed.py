@@ -10,11 +10,13 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from floq.data.dataset import Dataset
-from floq.data.memory import PIECE, Flags, edges, on_device, zeros
+from floq.data.memory import PIECE, Flags, edges, observation_dtype, on_device, zeros
 from floq.data.reading import Parts
 from floq.data.scan import Scan, scanned
 from floq.data.sharded import ShardedRows
-from floq.data.trajectories import decisions
+from floq.data.trajectories import decisions, first_rows
+from floq.observations import ObservationForm, stacked
+from floq.progress import ProgressDisplay
 from floq.types import Batch, Statistics
 
 _BLOCKS = 64
@@ -31,7 +33,8 @@ class Part:
 
     Attributes:
         rows: The blocks, one after the other; after the starts of each block come as many more as
-            a transition looks ahead, which no batch starts from.
+            a transition looks ahead, which no batch starts from, and before its rows those of the
+            frames that its first observations are stacked of.
         block_size: Transitions of a block.
     """
 
@@ -44,9 +47,9 @@ class Part:
         return self.rows.size // (self.block_size + self.rows.lookahead) * self.block_size
 
     @property
-    def form(self) -> None:
-        """Observations are vectors: images are not streamed."""
-        return None
+    def form(self) -> ObservationForm | None:
+        """What the bytes of an observation are; None of vectors."""
+        return self.rows.form
 
     def take(self, positions: Int[Array, " batch"]) -> Batch:
         """The transitions at `positions`, each in [0, `size`), as `Dataset.take` has them."""
@@ -72,6 +75,7 @@ class StreamedDataset:
         scan: What was found in them.
         starts: Rows from which a transition starts.
         device_memory: Bytes that a part may take.
+        form: What the bytes of an observation are, of images and dictionaries; None of vectors.
         chunk: As a dataset has it.
         lookahead: As a dataset has it.
         discount: γ of a single step, by which rewards are summed over the lookahead.
@@ -81,6 +85,7 @@ class StreamedDataset:
     scan: Scan
     starts: Flags
     device_memory: int
+    form: ObservationForm | None
     chunk: int = 1
     lookahead: int = 1
     discount: float = 1.0
@@ -96,7 +101,7 @@ class StreamedDataset:
         starts = Flags(rows.count)
         for first, last in edges(rows.count):
             starts.write(first, ~scan.is_end.read(first, last))
-        return cls(rows, scan, starts, device_memory)._checked()
+        return cls(rows, scan, starts, device_memory, rows.form)._checked()
 
     def _checked(self) -> "StreamedDataset":
         if self.size == 0:
@@ -117,13 +122,13 @@ class StreamedDataset:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Entries of an observation, and of an action of a single step."""
+        """Entries of an observation, or its bytes, and of an action of a single step."""
         return self.rows.widths
 
     @property
-    def shown(self) -> tuple[int, int]:
+    def shown(self) -> tuple[int | ObservationForm, int]:
         """What an environment that it comes from shows and takes."""
-        return self.sizes
+        return self.rows.form or self.sizes[0], self.sizes[1]
 
     @property
     def action_low(self) -> tuple[float, ...] | None:
@@ -135,6 +140,12 @@ class StreamedDataset:
         """What 1 stands for, likewise."""
         return self.rows.recorded.get("action_high")
 
+    def observations(self) -> Iterator[np.ndarray]:
+        """Those of all rows, some at a time, which reads them once more."""
+        with ProgressDisplay(self.rows.count, bar=True, unit="rows") as display:
+            display.note(f"reading {self.rows.path.name}")
+            yield from display.through(self.rows.pieces("observations"))
+
     @functools.cached_property
     def statistics(self) -> Statistics:
         """Dimensions and the range of the rewards of the transitions: reads all rewards."""
@@ -143,7 +154,8 @@ class StreamedDataset:
             least = min(least, rewards[is_start].min(initial=np.inf))
             most = max(most, rewards[is_start].max(initial=-np.inf))
         observation_dim, action_dim = self.sizes
-        return Statistics(observation_dim, action_dim * self.chunk, float(least), float(most))
+        sizes = observation_dim * (self._lookback + 1), action_dim * self.chunk
+        return Statistics(*sizes, float(least), float(most), self.form)
 
     @property
     def has_ends(self) -> bool:
@@ -152,6 +164,16 @@ class StreamedDataset:
             (~self.scan.masks.read(*edges) & ~self.scan.is_end.read(*edges)).any()
             for edges in edges(self.rows.count)
         )
+
+    def with_frames(self, count: int) -> "StreamedDataset":
+        """The same data, whose observations hold several frames, as `Dataset.with_frames`.
+
+        Raises:
+            ValueError: If observations are vectors, or hold several frames already.
+        """
+        if count == 1:
+            return self
+        return dataclasses.replace(self, form=stacked(self.form, count))
 
     def with_decisions(
         self,
@@ -196,7 +218,7 @@ class StreamedDataset:
         Raises:
             ValueError: If it takes none.
         """
-        row = self.rows.count / self.size * _FLOAT * (sum(self.sizes) + 2) + _FLOAT
+        row = self.rows.count / self.size * self._row_bytes + _FLOAT
         most = min(int(self.device_memory / row), self.size)
         blocks = max(1, min(_BLOCKS, most // _LEAST))
         size = most // blocks
@@ -211,8 +233,25 @@ class StreamedDataset:
 
     def _bytes(self, blocks: int, size: int) -> int:
         """Bytes on the device of a part."""
-        rows = self._most_rows(size) * (sum(self.sizes) + 2)
-        return _FLOAT * blocks * (rows + size + self.lookahead)
+        listed = _FLOAT * (size + self.lookahead)
+        return blocks * (self._most_rows(size) * self._row_bytes + listed)
+
+    @property
+    def _row_bytes(self) -> int:
+        """Bytes on the device of a row."""
+        observation_dim, action_dim = self.sizes
+        numbers = action_dim + 2 + (self._lookback > 0)
+        return observation_dim * observation_dtype(self.form).itemsize + _FLOAT * numbers
+
+    @property
+    def _lookback(self) -> int:
+        """Rows before its own that an observation is stacked of."""
+        return self.form.frames - 1 if self.form else 0
+
+    @property
+    def _margins(self) -> tuple[int, int]:
+        """Rows of a block before that of its first start, and from that of its last one on."""
+        return self._lookback, self.lookahead + self.chunk
 
     def _most_rows(self, size: int) -> int:
         """Rows of the block that has most."""
@@ -221,7 +260,7 @@ class StreamedDataset:
             for first, last in edges(self.size)
             for count in [last - first]
         ]
-        return int(max(spans)) + self.lookahead + self.chunk
+        return int(max(spans)) + sum(self._margins)
 
     def first_starts(self, parts: Parts, number: int, seed: int) -> Int[np.ndarray, " blocks"]:
         """The first transition of each block of a part.
@@ -255,24 +294,34 @@ class StreamedDataset:
         """
         size, slot = parts.block_size, parts.rows
         total = parts.blocks * slot
-        observations, actions = (zeros((total, width)) for width in self.sizes)
-        rewards, masks = zeros((total,)), zeros((total,))
+        observation_dim, action_dim = self.sizes
+        rows = {
+            "observations": zeros((total, observation_dim), observation_dtype(self.form)),
+            "actions": zeros((total, action_dim)),
+            "rewards": zeros((total,)),
+            "masks": zeros((total,)),
+        }
+        if self._lookback:
+            rows["first_rows"] = zeros((total,), np.int32)
         listed = np.zeros((parts.blocks, size + self.lookahead), np.int32)
         for block, start in enumerate(self.first_starts(parts, number, seed)):
             starts = self._rows_of(int(start), size + self.lookahead)
-            first, last = int(starts[0]), int(starts[size - 1]) + self.lookahead + self.chunk
+            before, after = self._margins
+            first, last = int(starts[0]) - before, int(starts[size - 1]) + after
             found = self.rows.read(first, last)
-            own = slice(block * slot, block * slot + last - first)
-            observations[own], actions[own] = found["observations"], found["actions"]
-            rewards[own], masks[own], _ = self._decided(first, found["rewards"], found["masks"])
+            decided = self._decided(first, found["rewards"], found["masks"])
+            found["rewards"], found["masks"], _ = decided
+            found["first_rows"] = first_rows(self.scan.is_end.around(first, last)) + block * slot
+            for field, values in rows.items():
+                values[block * slot : block * slot + last - first] = found[field]
             listed[block] = starts - first + block * slot
-        rows = {"observations": observations, "actions": actions, "rewards": rewards}
-        return rows | {"masks": masks, "transitions": listed.reshape(-1)}
+        return rows | {"transitions": listed.reshape(-1)}
 
     def placed(self, parts: Parts, rows: dict[str, np.ndarray]) -> Part:
         """A part on the device, from the arrays that `read` gave, which it takes over."""
         arrays = {field: on_device(values) for field, values in rows.items()}
-        return Part(Dataset(**arrays, chunk=self.chunk, lookahead=self.lookahead), parts.block_size)
+        found = Dataset(**arrays, chunk=self.chunk, lookahead=self.lookahead, form=self.form)
+        return Part(found, parts.block_size)
 
     def _values(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Rewards and masks over the lookahead, and whether a transition starts, piece by piece."""
@@ -297,10 +346,7 @@ class StreamedDataset:
 
         What the last rows look ahead to is not there, so that theirs is not right.
         """
-        last, count = first + len(masks), self.rows.count
-        # After the last row comes the first one again.
-        edges = [(first, min(last, count)), (0, max(0, last - count))]
-        is_end = np.concatenate([self.scan.is_end.read(*one) for one in edges])
+        is_end = self.scan.is_end.around(first, first + len(masks))
         if self.lookahead == 1:
             return rewards, masks, ~is_end
         total, going_on, starts = decisions(

@@ -138,6 +138,13 @@ def starts_of(is_end: np.ndarray, *, source: str) -> np.ndarray:
     return starts
 
 
+def first_rows(is_end: np.ndarray) -> np.ndarray:
+    """The first row of each row's trajectory, or the first one that is there, int32 (rows,)."""
+    is_first = np.append(True, is_end[:-1])
+    first = np.maximum.accumulate(np.where(is_first, np.arange(len(is_first)), 0))
+    return first.astype(np.int32)
+
+
 def warn_of_masks(masks: np.ndarray, starts: np.ndarray, *, source: str) -> None:
     """Says where masks seem to be flags of ends: each transition that goes on has the mask 0.
 

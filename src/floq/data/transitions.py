@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Real
 
-from floq.data.fingerprint import fingerprint, whole_field
-from floq.data.trajectories import check_decisions, decisions
-from floq.observations import ObservationForm
+from floq.data.fingerprint import fingerprint, form_field, whole_field
+from floq.data.trajectories import check_decisions, decisions, first_rows
+from floq.observations import ObservationForm, stacked
 from floq.types import Batch, Statistics
 
 Kind = TypeVar("Kind", bound="Transitions")
@@ -127,16 +127,10 @@ class Transitions:
         """
         if count == 1:
             return self
-        if self.form is None or self.form.frames != 1 or count < 1:
-            held = "vectors" if self.form is None else f"{self.form.frames} frames"
-            raise ValueError(
-                f"frames is {count} and observations are {held}: stack 1 or more images, once."
-            )
+        form = stacked(self.form, count)
         # Every row from which no transition starts is the last of its trajectory.
-        is_first = np.append(True, ~self._is_start()[:-1])
-        first = np.maximum.accumulate(np.where(is_first, np.arange(len(is_first)), 0))
-        form = self.form._replace(frames=count)
-        return dataclasses.replace(self, form=form, first_rows=jnp.asarray(first, jnp.int32))
+        first = jnp.asarray(first_rows(~self._is_start()))
+        return dataclasses.replace(self, form=form, first_rows=first)
 
     @property
     def size(self) -> int:
@@ -178,7 +172,7 @@ class Transitions:
         # Bounds that nobody gave, and the form of vectors, are no part of the data.
         found = {name: value for name, value in vars(self).items() if value is not None}
         return fingerprint(
-            f"form {value};" if name == "form" else whole_field(name, value)
+            form_field(value) if name == "form" else whole_field(name, value)
             for name, value in found.items()
         )
 

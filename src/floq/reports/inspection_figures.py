@@ -37,7 +37,7 @@ def deviation_over_time(shape: FlowShape) -> Figure:
     handles = _member_bands(axes, shape.times, shape.deviations)
     _time_axis(axes)
     axes.set_ylabel("z(t) − straight line (units of return)")
-    add_legend(figure, handles, _members(handles), columns=4)
+    add_legend(figure, handles, _members(handles), columns=3)
     return figure
 
 

@@ -13,6 +13,7 @@ from floq.algorithms.normalization import Normalization
 from floq.data.dataset import Dataset
 from floq.data.goal_dataset import GoalDataset, last_rows, without_ends
 from floq.data.goals import Goals
+from floq.data.memory import pieces
 from floq.data.streamed import Data, StreamedDataset
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
@@ -39,14 +40,15 @@ def normalization_of(dataset: Data | None, goals: Goals | None) -> Normalization
             "normalize_observations is set and dataset is None: mean and deviation are the data's. "
             "Give data, or unset it."
         )
-    assert not isinstance(dataset, StreamedDataset)
     if goals is not None or dataset.form is not None:
         beside = "goals are given" if goals is not None else f"observations are {dataset.form}"
         raise ValueError(
             f"normalize_observations is set and {beside}: only vectors without goals are "
             "normalised. Unset it."
         )
-    return Normalization.of(np.asarray(dataset.observations))
+    if isinstance(dataset, StreamedDataset):
+        return Normalization.of(dataset.observations())
+    return Normalization.of(pieces(np.asarray(dataset.observations)))
 
 
 def statistics_of(
@@ -148,14 +150,7 @@ def as_goals(dataset: Data, config: Any, goals: Goals | None) -> Data | GoalData
 
 def as_decisions(dataset: Set, config: Any) -> Set:
     """The dataset with one transition for each decision of the algorithm."""
-    chunk, frames = data_chunk(config), frames_of(config)
-    if not isinstance(dataset, StreamedDataset):
-        dataset = dataset.with_frames(frames)
-    elif frames != 1:
-        raise ValueError(
-            f"encoder.frames is {frames}, and data is streamed, whose observations are vectors: "
-            "set it to 1."
-        )
+    chunk, dataset = data_chunk(config), dataset.with_frames(frames_of(config))
     if chunk > 1 or config.n_step > 1:
         dataset = dataset.with_decisions(
             action_chunk=chunk,

@@ -97,15 +97,10 @@ def read_dataset(
     return found, noted
 
 
-def why_in_memory(online: Online | None, goals: Goals | None, *, is_normalized: bool) -> str:
+def why_in_memory(online: Online | None, goals: Goals | None) -> str:
     """Why a run's data must all be in memory; empty where it may be streamed."""
     if goals is not None:
         return GOALS_IN_MEMORY
-    if is_normalized:
-        return (
-            "normalize_observations is set, and mean and deviation are taken of data in memory: "
-            "unset it to stream"
-        )
     if online is not None and online.buffer != "online":
         return (
             f"the buffer {online.buffer!r} draws offline and online transitions together, from "
