@@ -13,11 +13,14 @@ from jaxtyping import install_import_hook
 
 # Most of a test's time is XLA's compilation. `make test-all` compiles as users do.
 _FEWER = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
-# XLA's former emitters compile faster. A flag that it does not know would end the process.
-_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+# XLA's former emitters compile faster, and one module faster than several. A flag that it does not
+# know would end the process.
 _flags = os.environ.get("XLA_FLAGS", "")
-if _FEWER and _EMITTERS not in _flags and importlib.metadata.version("jaxlib").startswith("0.10."):
-    os.environ["XLA_FLAGS"] = f"{_flags} {_EMITTERS}".strip()
+_known = importlib.metadata.version("jaxlib").startswith("0.10.")
+for _flag in ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"):
+    if _FEWER and _known and _flag not in _flags:
+        _flags = f"{_flags} {_flag}".strip()
+        os.environ["XLA_FLAGS"] = _flags
 
 # Each program is compiled once for all workers and processes of a session, and nothing is left in
 # the user's cache.

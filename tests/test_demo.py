@@ -3,9 +3,12 @@
 import dataclasses
 import json
 
+import gymnasium
+import ogbench  # noqa: F401 - registers its environments
 import pytest
 
 from floq.demo import demo
+from floq.presets.changes import small
 from floq.presets.demo import CONFIG
 from floq.training import Schedule
 
@@ -14,9 +17,14 @@ from floq.training import Schedule
 def test_the_demo_runs_and_says_what_it_found(tmp_path, monkeypatch):
     """A demo of four updates leaves a report and a summary; called again, it is finished."""
     monkeypatch.chdir(tmp_path)
-    # Most of what the demo computes is values of candidates, in its episodes and in its report.
-    few = dataclasses.replace(CONFIG, candidates=2, target_candidates=2)
-    monkeypatch.setattr("floq.demo.CONFIG", few)
+    critic = dataclasses.replace(CONFIG.critic, integration_steps=2, members=2)
+    few = dataclasses.replace(CONFIG, critic=critic, candidates=2, target_candidates=2)
+    monkeypatch.setattr("floq.demo.CONFIG", small(few, width=8, depth=1))
+    # Episodes are short in this process alone, which so steps them itself.
+    for name, spec in gymnasium.registry.items():
+        if name.startswith("pointmaze-medium"):
+            monkeypatch.setattr(spec, "max_episode_steps", 20)
+    monkeypatch.setattr("floq.evaluation.available_cores", lambda: 0)
     schedule = Schedule(
         log_interval=2, evaluation_interval=4, evaluation_episodes=1, evaluate_bc=True
     )
