@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -95,16 +96,20 @@ def test_a_resumed_run_from_images_equals_the_uncut_one(name, show, tmp_path):
 )
 def test_every_algorithm_and_critic_learns_from_images(name):
     """An update moves each network's encoder, and actions come of the same bytes."""
-    config = tiny(CONFIGS[name])
+    config = tiny(CONFIGS[name], channels=(2,), features=8)
     _, algorithm = algorithm_of(config)
     data = seen_data()[0]
-    with jax.disable_jit():
+    batch = data.take(jax.numpy.arange(4))
+    assert batch.observations.dtype == np.uint8
+
+    @eqx.filter_jit
+    def learn(batch):
         state = algorithm.init(config, data.statistics, key=jax.random.key(0))
-        batch = data.take(jax.numpy.arange(4))
-        assert batch.observations.dtype == np.uint8
         after, metrics = algorithm.update(config, state, batch, key=jax.random.key(1))
         keys = jax.random.split(jax.random.key(2), 4)
-        actions = algorithm.act(config, after, batch.observations, keys=keys)
+        return state, after, metrics, algorithm.act(config, after, batch.observations, keys=keys)
+
+    state, after, metrics, actions = learn(batch)
     assert all(np.isfinite(value) for value in metrics.values())
     assert actions.shape == (4, 1)
     before, later = named_leaves(state.parameters), named_leaves(after.parameters)
