@@ -22,7 +22,7 @@ from tests.faults.trials import Row, Trial, hold
 
 _TRAINING = [
     *"--steps 60 --log-interval 20 --evaluation-interval 60 --evaluation-episodes 1".split(),
-    *"--checkpoint-interval 20 --seeds 3".split(),
+    *"--checkpoint-interval 20 --seeds 3 --max-episode-steps 50".split(),
 ]
 _ENDLESS = [
     *"--steps 100000000 --log-interval 100 --evaluation-interval 100000000".split(),
