@@ -51,6 +51,20 @@ def no_plugins_of_other_tests(monkeypatch):
     monkeypatch.setattr("floq.plugins._imported", [])
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_shadows():
+    """A picture of a maze takes a quarter of a second without a GPU, nine tenths of it shadows."""
+    with pytest.MonkeyPatch.context() as patch:
+        import mujoco
+
+        def create(renderer, model, *sizes, own=mujoco.Renderer.__init__, **options):
+            model.vis.quality.shadowsize = 0
+            own(renderer, model, *sizes, **options)
+
+        patch.setattr(mujoco.Renderer, "__init__", create)
+        yield
+
+
 @pytest.fixture
 def optimised():
     """Optimises as users' programs are, for tests that compute for longer than they compile."""
