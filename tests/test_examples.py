@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import floq
+from tests.registrations import forget_registrations
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 STUDY = "offline_to_online.py"
@@ -19,9 +20,10 @@ STUDY = "offline_to_online.py"
 
 @pytest.fixture(scope="module")
 def example():
-    """Imports an example, with networks that take no time."""
+    """Imports an example, with networks that take no time; what it registers is then forgotten."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(EXAMPLES[0].parent)
+        forget_registrations(patch)
 
         def load(name):
             module = importlib.import_module(name)
@@ -30,6 +32,8 @@ def example():
             return module
 
         yield load
+        for path in EXAMPLES:
+            sys.modules.pop(path.stem, None)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import floq
-from floq import algorithms, settings, training
+from floq import algorithms, training
 from floq.cli import main
 from floq.evaluation import evaluate as evaluate_fully
 from floq.presets import methods
@@ -30,6 +30,7 @@ from floq.studies import value_benchmark
 from floq.studies.value_benchmark import benchmark
 from floq.studies.value_program import Training
 from tests.docs.pages import PAGES, ROOT, blocks, file_name, inline_commands, lines
+from tests.registrations import forget_registrations
 
 SCHEDULE = floq.Schedule(log_interval=2, evaluation_interval=4, evaluation_episodes=1)
 GOALS = 5
@@ -225,10 +226,7 @@ def desk(begun, tmp_path, monkeypatch):
     for name, stand_in in small.items():
         monkeypatch.setattr(floq, name, stand_in, raising=False)
     monkeypatch.setattr(value_benchmark, "benchmark", short_benchmark)
-    monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
-    monkeypatch.setattr(algorithms, "REGISTERED", dict(algorithms.REGISTERED))
-    kinds = {base: dict(known) for base, known in settings._KINDS.items()}
-    monkeypatch.setattr(settings, "_KINDS", kinds)
+    forget_registrations(monkeypatch)
     modules, environments = set(sys.modules), set(gymnasium.registry)
     handler = functools.partial(Quiet, directory=str(tmp_path / "mirror"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
