@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             status = 141
         except Interrupted as interrupted:
             status = _say_interrupted(interrupted)
-        except (ValueError, TypeError, OSError, RuntimeError) as error:
+        except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
             complain(f"floq {name}: {error}")
             status = 2
         except KeyboardInterrupt:

@@ -25,12 +25,19 @@ _CANNOT_SYNC = {
 """What a file system answers that cannot wait for its disk; others are a disk's failures."""
 
 
-def user_path(path: str | Path) -> Path:
+def user_path(path: str | Path, name: str = "the path") -> Path:
     """A path as users write it, in which ~ is their home.
 
+    Args:
+        path: The path.
+        name: What errors call it.
+
     Raises:
-        ValueError: If they have none.
+        TypeError: If it is something else.
+        ValueError: If they have no home.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} is of type {type(path).__name__}: give a str or a pathlib.Path.")
     try:
         return Path(path).expanduser()
     except RuntimeError:

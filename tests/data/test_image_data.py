@@ -167,7 +167,7 @@ def test_images_that_do_not_fit_are_streamed(tmp_path, monkeypatch, show):
     sources = as_sources(tmp_path / "seen.npz")
     assert streamed_source(sources, "auto", None) is None
     assert streamed_source(sources, "1MB", None) is None
-    monkeypatch.setattr("floq.data.loading._free_memory", lambda: 2 * data.nbytes // 3)
+    monkeypatch.setattr("floq.data.loading.free_memory", lambda: 2 * data.nbytes // 3)
     rows = ShardedRows.open(tmp_path / "seen.npz")
     found = streamed_source(sources, "1kB", None), streamed_source(sources, "auto", None)
     for streamed in (*found, load_rows(rows, "auto")):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -103,6 +105,8 @@ def test_parameters_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
     [
         ({"seeds": (1, 1)}, "all of them different"),
         ({"seeds": ()}, "one or more"),
+        ({"seed": 1, "seeds": (2,)}, r"seed is 1 and seeds are \(2,\): give one"),
+        ({"config": tiny.Config(batch_size=2**40)}, "batch_size is 1,099,511,627,776.* GB"),
         ({"seeds": (-1,)}, "whole numbers from 0"),
         ({"steps": 0}, "steps is 0"),
         ({"task": "no-such-task"}, "task is 'no-such-task'"),
@@ -123,6 +127,42 @@ def test_wrong_settings_are_refused_before_anything_is_written(tmp_path, setting
     with pytest.raises(ValueError, match=message):
         run_tiny(tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_arguments_of_another_kind_are_named(tmp_path):
+    """In place of an error of what they are passed on to; without the tests' own check of types."""
+    program = """
+import floq
+good = dict(config=floq.FQLConfig(), dataset=None, directory="run")
+for wrong in [{"directory": None}, {"dataset": {}}, {"dataset": [{}]}, {"env": 3}]:
+    try:
+        floq.train(**(good | wrong), steps=1)
+    except TypeError as error:
+        print(error)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert said.stdout.splitlines() == [
+        "directory is of type NoneType: give a str or a pathlib.Path.",
+        "dataset is of type dict: give a floq.Dataset, such as floq.Dataset.from_transitions(...) "
+        "makes of arrays, or the path of its file.",
+        "the path is of type dict: give a str or a pathlib.Path.",
+        "env is of type int: give an environment, its name, or a function that returns it.",
+    ], said.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_update_that_takes_too_much_memory_is_named(tmp_path, monkeypatch):
+    """The size is known once the update is compiled, and its error has no word of a setting."""
+
+    def update(config, state, batch, *, key):
+        many = jax.random.normal(key, (2**20, 2**20))
+        return state, {"loss": jax.numpy.sort(many)[0, 0]}
+
+    monkeypatch.setattr(tiny, "update", update)
+    with pytest.raises(MemoryError, match=r"2 seeds with a batch_size of .*Out of memory"):
+        run_tiny(tmp_path / "run", env=None)
 
 
 @pytest.mark.parametrize("name", ["log_interval", "checkpoint_interval", "evaluation_episodes"])

@@ -88,7 +88,7 @@ def _is_large(path: Path) -> bool:
     files = shards(path) if path.is_dir() else [path]
     fields = (*(parts_of(files[0])["observations"] or ["observations"]), "actions")
     members = [one for file in files for one in find_members(file, required=fields).values()]
-    return sum(member.nbytes for member in members) > _free_memory() // 2
+    return sum(member.nbytes for member in members) > free_memory() // 2
 
 
 def _part_memory(rows: ShardedRows, device_memory: str | int | None, in_memory: str) -> int | None:
@@ -100,7 +100,7 @@ def _part_memory(rows: ShardedRows, device_memory: str | int | None, in_memory: 
     if device_memory is None or (device_memory == "auto" and in_memory):
         return None
     if device_memory == "auto":
-        free = _free_memory()
+        free = free_memory()
         return None if nbytes(rows) <= free // 2 else free // 4
     limit = as_bytes(device_memory)
     if nbytes(rows) <= limit:
@@ -114,7 +114,7 @@ def _part_memory(rows: ShardedRows, device_memory: str | int | None, in_memory: 
     return limit
 
 
-def _free_memory() -> int:
+def free_memory() -> int:
     """Bytes that both the host and the device have free."""
     found = jax.local_devices()[0].memory_stats() or {}
     limit = found.get("bytes_limit", np.inf) - found.get("bytes_in_use", 0)

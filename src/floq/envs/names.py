@@ -138,8 +138,14 @@ def name_of_function(function: Callable[..., Any]) -> str:
     """The name under which other processes find a function or a class.
 
     Raises:
+        TypeError: If it is neither.
         ValueError: If they cannot.
     """
+    if not callable(function):
+        raise TypeError(
+            f"env is of type {type(function).__name__}: give an environment, its name, or a "
+            "function that returns it."
+        )
     module, path = (getattr(function, part, "") for part in ("__module__", "__qualname__"))
     name = f"{module}:{path}"
     try:

@@ -197,7 +197,7 @@ def load_run(directory: str | Path) -> Run:
         RuntimeError: If all its checkpoints are damaged.
         ValueError: If a file does not say what it should.
     """
-    path = fetch(directory) if is_shared(directory) else user_path(directory)
+    path = fetch(directory) if is_shared(directory) else user_path(directory, "directory")
     config = read_config(path)
     template = states_template(config.rule, config.config, config.statistics, config.seeds)
     checkpoint = newest_checkpoint(path / "checkpoints", template)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from floq.algorithms import find_algorithm
 from floq.algorithms.common import data_chunk
+from floq.data.loading import free_memory
 from floq.envs.make import EnvironmentSpec
 from floq.plugins import command
 from floq.runs.checkpoint import Checkpoint
@@ -16,8 +18,20 @@ from floq.runs.directory import RunConfig
 from floq.runs.settings import Online, Schedule
 from floq.tasks import goal_task_names, task_names
 from floq.training.devices import device_grid
+from floq.types import Statistics
 
 _LIMIT = 2**31
+
+
+def all_seeds(seed: int | None, seeds: Sequence[int] | None) -> tuple[int, ...]:
+    """A run's seeds, from the one or the several that it was given; 0 by default.
+
+    Raises:
+        ValueError: If it was given both.
+    """
+    if seed is not None and seeds is not None:
+        raise ValueError(f"seed is {seed} and seeds are {tuple(seeds)}: give one of the two.")
+    return (seed or 0,) if seeds is None else tuple(seeds)
 
 
 def check_phases(
@@ -90,6 +104,23 @@ def check_devices(
         )
     if offline_steps:
         device_grid(len(seeds), config.batch_size)
+
+
+def check_batch(batch_size: int, seeds: Sequence[int], statistics: Statistics) -> None:
+    """Refuses batches that alone take more memory than there is.
+
+    Raises:
+        ValueError: If they do.
+    """
+    observation = statistics.observation_dim * np.dtype(statistics.observation_dtype).itemsize
+    row = 2 * observation + 4 * statistics.action_dim
+    due, free = len(seeds) * batch_size * row, free_memory()
+    if due > free:
+        raise ValueError(
+            f"batch_size is {batch_size:,}: the batches of {len(seeds)} seeds take "
+            f"{due / 1e9:,.3g} GB, and {free / 1e9:,.3g} GB of memory are free. Give fewer rows; "
+            "256 are usual."
+        )
 
 
 def check_online(

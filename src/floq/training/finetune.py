@@ -86,7 +86,7 @@ def finetune(
         floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
     """
-    source = run.directory if isinstance(run, Run) else user_path(run)
+    source = run.directory if isinstance(run, Run) else user_path(run, "run")
     loggers = find_loggers(loggers)
     former = read_config(source)
     _refuse_other_ways(source, former)

@@ -76,6 +76,7 @@ class Loop:
             WorkerError: If an environment failed; everything before is saved.
             OSError: If data cannot be read any more; likewise.
             NothingToLearn: If no update can come of the steps; everything before is saved.
+            MemoryError: If an update takes more than there is.
         """
         phase = self._phase
         while True:
@@ -89,6 +90,10 @@ class Loop:
             except (WorkerError, NothingToLearn, OSError):
                 self._save()
                 raise
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                raise self._too_large(error) from error
             self._check_metrics()
             display.update(phase.step, phase.rate)
 
@@ -148,6 +153,14 @@ class Loop:
         return Diverged(
             f"{fact}. Last good checkpoint: {saved[-1] if saved else 'none'}. Going on from there "
             "leads here again: train anew with a smaller learning rate, or check the data's scale."
+        )
+
+    def _too_large(self, error: RuntimeError) -> MemoryError:
+        seeds = len(self._config.seeds)
+        return MemoryError(
+            f"The updates of {seeds} seeds with a batch_size of {self._config.config.batch_size} "
+            f"take more memory than there is ({str(error).splitlines()[0]}). Train anew with a "
+            "smaller batch, fewer seeds side by side, or smaller networks."
         )
 
     def _log(self) -> None:

@@ -1,5 +1,6 @@
 """Where a run's data comes from, and that it is found again."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,6 +66,7 @@ def read_dataset(
         in_memory: Why all of it must be in memory, if it must.
 
     Raises:
+        TypeError: If it is neither.
         ValueError: If that cannot be.
     """
     if dataset is None or isinstance(dataset, Dataset | StreamedDataset):
@@ -78,6 +80,11 @@ def read_dataset(
             reason = in_memory or "the run was trained on data in memory"
             raise ValueError(f"this data is streamed, but {reason}. Give its files, or a Dataset.")
         return dataset, Noted()
+    if not isinstance(dataset, DataFile | str | os.PathLike | list | tuple):
+        raise TypeError(
+            f"dataset is of type {type(dataset).__name__}: give a floq.Dataset, such as "
+            "floq.Dataset.from_transitions(...) makes of arrays, or the path of its file."
+        )
     file = dataset if isinstance(dataset, DataFile) else DataFile(dataset)
     sources = [Source(one.format, one.path.resolve()) for one in as_sources(file.path)]
     names = [one.noted for one in sources]

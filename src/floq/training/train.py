@@ -29,6 +29,8 @@ from floq.runs.states import initial_states, states_template
 from floq.settings import takes_settings
 from floq.training.callbacks import Callback
 from floq.training.checks import (
+    all_seeds,
+    check_batch,
     check_devices,
     check_extension,
     check_numbers,
@@ -65,7 +67,7 @@ def train(
     directory: str | Path,
     env: Environment | None = None,
     task: str | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     seeds: Sequence[int] | None = None,
     steps: int = 2_000_000,
     online: Online | None = None,
@@ -97,7 +99,7 @@ def train(
             `floq.DataFile` is read with `rewards="success"`, it is rewarded by success too.
         task: The floq task that the data belongs to, from which `resume` loads it again. Taken
             from `env` if that is a task's name.
-        seed: Seed of the run.
+        seed: Seed of the run; 0 by default.
         seeds: Several seeds, which train side by side in one program, in place of `seed`.
         steps: Updates on the dataset alone; 0 starts in the environment at once.
         online: What follows in the environment; None ends with the dataset.
@@ -122,18 +124,19 @@ def train(
     Raises:
         ValueError: If a setting is out of its range, dataset and environment do not match, or
             devices cannot share a batch evenly.
-        TypeError: If `config` belongs to no algorithm.
+        TypeError: If `config` belongs to no algorithm, or an argument is of another kind.
         FileExistsError: If the directory already holds a run.
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
+        MemoryError: If an update takes more memory than there is.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
         floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
     """
-    loggers, path = find_loggers(loggers), user_path(directory)
+    loggers, path = find_loggers(loggers), user_path(directory, "directory")
     refuse_existing(path)
     name, algorithm = algorithm_of(config)
-    seeds = (seed,) if seeds is None else tuple(seeds)
+    seeds = all_seeds(seed, seeds)
     spec = with_goals(None if env is None else spec_of(env), goals, online)
     has_data = dataset is not None
     check_phases(config, seeds, steps, online, spec, has_data=has_data, processes=processes)
@@ -146,6 +149,7 @@ def train(
     statistics = statistics_of(config, source, environment, reward_range)
     # What networks refuse, as rewards that are all equal, is refused before there is a folder.
     states_template(algorithm, config, statistics, seeds)
+    check_batch(config.batch_size, seeds, statistics)
     own_bounds = environment.bounds if source is None and environment else action_bounds(source)
     run_config = RunConfig(
         algorithm=name,
@@ -209,11 +213,12 @@ def resume(
         ValueError: If the dataset is another one, the steps lie behind, or a file is not sound.
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
+        MemoryError: If an update takes more memory than there is.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
         floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
     """
-    path = user_path(directory)
+    path = user_path(directory, "directory")
     loggers = find_loggers(loggers)
     former = read_config(path)
     config = extended(path, former, steps, online_steps)
@@ -292,6 +297,7 @@ def go_through_phases(
         ValueError: If there is neither a checkpoint nor the data to come to one.
         Interrupted: If a signal asked to stop; everything is saved.
         Diverged: If a loss or a parameter is no longer finite.
+        MemoryError: If an update takes more memory than there is.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
         floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
