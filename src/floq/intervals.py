@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.special
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
@@ -39,14 +38,18 @@ class Interval(NamedTuple):
 
 def student_half_width(values: Sequence[float] | np.ndarray) -> float:
     """Half the width of Student's 95 % interval for the mean of two or more values."""
+    from scipy.special import stdtrit  # Takes a third of a second, which no first update waits for.
+
     count = len(values)
-    quantile = float(scipy.special.stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+    quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
     return quantile * float(np.std(values, ddof=1)) / math.sqrt(count)
 
 
 def wilson_interval(rate: float, episodes: int) -> tuple[float, float]:
     """Wilson's 95 % interval for the chance of success, given the observed rate."""
-    z = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
+    from scipy.special import ndtri
+
+    z = float(ndtri((1 + CONFIDENCE) / 2))
     shrink = 1 + z**2 / episodes
     centre = (rate + z**2 / (2 * episodes)) / shrink
     half = z / shrink * math.sqrt(rate * (1 - rate) / episodes + z**2 / (4 * episodes**2))
