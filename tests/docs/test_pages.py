@@ -61,12 +61,7 @@ ALWAYS = {
 }
 PLACES = {"report": "report.html", "inspect": "inspection.html"}
 """The pages that commands leave in the folder of the run."""
-QUICK = {
-    ROOT / "README.md",
-    ROOT / "docs" / "quickstart.md",
-    ROOT / "docs" / "guides" / "export.md",
-    ROOT / "docs" / "guides" / "own-algorithm.md",
-}
+QUICK = {ROOT / "README.md", ROOT / "docs" / "quickstart.md"}
 """The pages that run in `make test`; the others do in `make test-docs`."""
 
 
