@@ -13,7 +13,7 @@ CHECK = $(PYTHON) -c "import sys; v = sys.version_info[:2]; \
 	sys.stderr.write('' if (3, 11) <= v <= (3, 13) else words); sys.exit(v < (3, 11))"
 SMOKE = .venv-$(shell $(PYTHON) -c "import sys; print('%d.%d' % sys.version_info[:2])")
 
-.PHONY: demo test test-all test-extras test-faults test-sweep smoke bench docs lint clean again
+.PHONY: demo test test-all test-docs test-extras test-faults test-sweep smoke bench docs lint clean again
 
 demo: $(READY)
 	$(BIN)/floq demo
@@ -23,6 +23,10 @@ test: $(READY)
 
 test-all: $(READY)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2 -m "not extras"
+
+# Every command and example of the pages, of which `make test` tries most up to their work only.
+test-docs: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/docs
 
 # What ONNX, other formats, loggers, the hub and MP4 need: not everybody's tests should install it.
 test-extras: $(READY)

@@ -37,7 +37,10 @@ def test_version(capsys):
     assert floq.__version__ in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", ["presets", "--help", "train --help"])
+@pytest.mark.parametrize(
+    "arguments",
+    ["--help", *(pytest.param(one, marks=pytest.mark.slow) for one in ("presets", "train --help"))],
+)
 def test_a_reader_who_has_enough_is_no_error(arguments):
     """What is written into a closed pipe, as by `floq presets | head -1`, makes no noise."""
     read_end, write_end = os.pipe()

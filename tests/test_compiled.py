@@ -12,14 +12,23 @@ from floq.compiled import compiled_directory, keep_compiled_programs
 STUDY = "study integration-steps --seeds 0 --updates 12 --variants K=1 --directory".split()
 
 
-def test_the_second_start_of_a_program_compiles_nothing(tmp_path):
+PLAIN = (
+    "from floq.compiled import keep_compiled_programs; keep_compiled_programs(); "
+    "import jax; jax.jit(lambda number: 2 * number + 1)(1.0)"
+)
+
+
+@pytest.mark.parametrize(
+    "words", [["-c", PLAIN], pytest.param(["-m", "floq.cli", *STUDY], marks=pytest.mark.slow)]
+)
+def test_the_second_start_of_a_program_compiles_nothing(words, tmp_path):
     """It finds each of its programs, so that it adds none; the folder is its owner's alone."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("JAX_COMP")
     } | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     kept = []
     for name in ("first", "second"):
-        command = [sys.executable, "-m", "floq.cli", *STUDY, str(tmp_path / name)]
+        command = [sys.executable, *words, str(tmp_path / name)]
         subprocess.run(command, check=True, env=environment, timeout=300)
         (folder,) = (tmp_path / "cache" / "floq").iterdir()
         kept.append({path.name for path in folder.glob("*-cache")})

@@ -54,6 +54,7 @@ def test_examples_are_short_and_use_public_names(path):
         assert set(re.findall(r"\bfloq\.([A-Za-z_]\w*)\b", text)) <= set(floq.__all__)
 
 
+@pytest.mark.slow
 def test_a_critic_of_ones_own(example, tmp_path, capsys):
     """It is trained, named in config.json, and found again with its values."""
     example("own_critic").main(str(tmp_path / "run"), "3")
@@ -78,6 +79,7 @@ def test_an_algorithm_of_ones_own_learns_the_better_actions(example, tmp_path):
     assert run.actor().act(states).mean() > 0.3
 
 
+@pytest.mark.slow
 def test_data_of_ones_own_in_its_own_units(example, tmp_path, capsys):
     """The policy pushes with newtons, and the run finds its data again by itself."""
     example("own_data").main(str(tmp_path), "10")

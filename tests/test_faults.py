@@ -28,8 +28,9 @@ def programs():
 
 
 def small_rows():
-    """The rows that have a small draw; those that start many trainings take a minute each."""
-    slow = ("resume-offline", "resume-online")
+    """The rows that have a small draw; some start many programs, or fail every call of a save."""
+    slow = ("resume-offline", "resume-online", "streams", "writes", "flipped-policy")
+    slow += ("environments", "settings", "clients", "signals")
     for row in ROWS:
         if row.small:
             marks = [pytest.mark.slow] if row.name in slow else []

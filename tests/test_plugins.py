@@ -51,6 +51,7 @@ def command(folder, words, *, plugins=("own_algorithm",), status=0):
     return ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_an_algorithm_of_ones_own_from_training_to_the_report(folder):
     """Trained, refused without its module, resumed to the uncut run's bits, evaluated, reported."""
     said = command(folder, TRAIN)

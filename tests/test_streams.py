@@ -23,7 +23,10 @@ def shell(arguments, redirections, **variables):
     )
 
 
-@pytest.mark.parametrize("redirections", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "redirections",
+    [*(pytest.param(one, marks=pytest.mark.slow) for one in (">&-", "2>&-")), "<&- >&- 2>&-"],
+)
 def test_closed_streams_are_no_error(redirections):
     """What nobody wants to hear is not said."""
     done = shell("presets", redirections)

@@ -68,7 +68,12 @@ def scene_goal(simulator, arrays):
             "pointmaze-medium-navigate-v0",
             maze_goal,
         ),
-        ("cube-double-play-singletask-v0", "cube-double-play-v0", cube_goal),
+        pytest.param(
+            "cube-double-play-singletask-v0",
+            "cube-double-play-v0",
+            cube_goal,
+            marks=pytest.mark.slow,
+        ),
         ("scene-play-singletask-task2-v0", "scene-play-v0", scene_goal),
     ],
 )

@@ -56,8 +56,9 @@ def known_values(level):
     return np.stack([expectile(REWARDS[0] + CONFIG.discount**2 * last.max()), last])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimised")
-@pytest.mark.parametrize("level", [pytest.param(0.5, marks=pytest.mark.slow), 0.95])
+@pytest.mark.parametrize("level", [0.5, 0.95])
 def test_the_distilled_value_of_a_first_action_is_known(level):
     """Within 6 % of the range; at .5 the mean over how it goes on, towards 1 the best of it.
 
@@ -101,6 +102,7 @@ def test_the_policy_plans_the_first_actions_and_the_flow_reads_all():
     assert floq.act_behaviour(CONFIG, state, jnp.eye(2), keys=keys).shape == (2, 1)
     draws = floq.sample_draws(parameters, len(batch.rewards), key=jax.random.key(2))
 
+    @jax.jit
     def loss(batch):
         return floq.loss(CONFIG, parameters, state.targets, batch, draws)[1]
 
@@ -124,6 +126,7 @@ def test_the_target_is_what_the_slow_distilled_critic_says_of_the_policys_action
     np.testing.assert_allclose(metrics["critic/flow_loss"], own, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_equal_lengths_are_the_plain_form_bit_for_bit():
     """A critic chunk that is as long as the policy's changes no number of an update."""
     plain = dataclasses.replace(CONFIG, action_chunk=2, critic_chunk=0)

@@ -77,6 +77,7 @@ def test_the_next_state_of_a_terminal_step_is_ignored(state, batch, draws):
     assert loss_with(batch.masks == 1) != unmoved
 
 
+@pytest.mark.slow
 def test_scanned_updates_equal_single_ones(state, batch):
     """Three updates in one compiled loop are three single ones."""
     keys = jax.random.split(jax.random.key(3), 3)

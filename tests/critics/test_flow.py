@@ -1,6 +1,7 @@
 """The flow critic: truth on small MDPs, finiteness, and what its settings change."""
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -20,15 +21,24 @@ SMALL = FlowCriticConfig(
 )
 
 
+@functools.cache
 def make_critic(config=SMALL, *, discount=0.9, obs=2, act=1, low=-1.0, high=0.0, seed=0):
     statistics = Statistics(obs, act, low, high)
     return FlowCritic(statistics, config, discount=discount, key=jax.random.key(seed))
 
 
+def test_a_short_horizon_is_learned_in_a_thousand_updates():
+    """At γ = 0.5 a single member's values are within 3 % of the exact ones, everywhere."""
+    mdp = MDP(seed=3)
+    exact = mdp.values(0.5)
+    config = dataclasses.replace(SMALL, members=1, network=NetworkConfig((32,), layer_norm=True))
+    learned = evaluate_policy(mdp, config, 0.5, steps=1000)
+    assert np.abs(learned - exact).max() <= 0.03 * np.ptp(exact)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimised")
-@pytest.mark.parametrize(
-    "discount", [0.9, *(pytest.param(one, marks=pytest.mark.slow) for one in (0.5, 0.97))]
-)
+@pytest.mark.parametrize("discount", [0.5, 0.9, 0.97])
 def test_learned_values_are_within_3_percent_of_the_exact_ones(discount):
     """Against linear algebra, with terminal states: at most 3 % of the range of Q, everywhere."""
     mdp = MDP(seed=3)
@@ -246,7 +256,7 @@ def _losses_and_values(critic, observations, actions, targets, draws):
     return gradient(critic), critic.values(observations, actions, draws.initial_noise)
 
 
-@settings(max_examples=20)
+@settings(max_examples=4)
 @given(
     observation_scale=st.sampled_from([1e-6, 1.0, 1e6]),
     reward_scale=st.sampled_from([1e-6, 1.0, 1e6]),
@@ -270,15 +280,15 @@ def test_loss_and_gradient_are_finite_at_every_scale(
         assert np.isfinite(array).all()
 
 
+velocities = jax.jit(FlowCritic.velocities)
+
+
 @given(value=st.floats(allow_nan=False, allow_infinity=False, width=32))
 @settings(max_examples=50)
 def test_velocity_is_finite_for_every_finite_value(value):
     """However far z has run away, the field has an answer."""
-    critic = make_critic()
-    velocity = critic.velocities(
-        jnp.ones((1, 2)), jnp.ones((1, 1)), jnp.full((1, 1), value), jnp.full((1, 1), 0.5)
-    )
-    assert np.isfinite(velocity).all()
+    arguments = jnp.ones((1, 2)), jnp.ones((1, 1)), jnp.full((1, 1), value), jnp.full((1, 1), 0.5)
+    assert np.isfinite(velocities(make_critic(), *arguments)).all()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What every critic must do, whatever it is made of."""
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -29,8 +30,19 @@ STATISTICS = Statistics(observation_dim=3, action_dim=2, reward_min=-1.0, reward
 every_critic = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 
+@functools.cache
 def make(config):
-    return config.create(STATISTICS, discount=0.9, key=jax.random.key(0))
+    """The critic before its first update, made by one program."""
+    create = eqx.filter_jit(lambda: config.create(STATISTICS, discount=0.9, key=jax.random.key(0)))
+    return create()
+
+
+@eqx.filter_jit
+def samples_and_values(critic, observations, actions, noise):
+    return (
+        critic.return_samples(observations, actions, noise),
+        critic.values(observations, actions, noise),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +63,8 @@ def test_values_average_samples_over_members_or_take_their_minimum(config, batch
     critic = make(config)
     assert isinstance(critic, Critic)
     noise = critic.sample_noise((6, 4), key=jax.random.key(2))
-    samples = critic.return_samples(batch.observations, batch.actions, noise)
+    samples, values = samples_and_values(critic, batch.observations, batch.actions, noise)
     assert samples.shape == (2, 6, 4)
-    values = critic.values(batch.observations, batch.actions, noise)
     np.testing.assert_allclose(values, samples.mean(axis=(0, 2)), rtol=1e-4)
 
 
@@ -62,23 +73,25 @@ def test_pessimism_takes_deviations_off_the_mean(config, batch):
     """A value is the mean over samples of mean − ρ · deviation over members; targets read it."""
     critic = make(dataclasses.replace(config, members=5, pessimism=0.5))
     noise = critic.sample_noise((6, 4), key=jax.random.key(2))
-    samples = critic.return_samples(batch.observations, batch.actions, noise)
-    expected = jnp.mean(samples.mean(axis=0) - 0.5 * np.std(samples, axis=0), axis=-1)
-    values = critic.values(batch.observations, batch.actions, noise)
+    samples, values = samples_and_values(critic, batch.observations, batch.actions, noise)
+    expected = np.mean(np.mean(samples, axis=0) - 0.5 * np.std(samples, axis=0), axis=-1)
     np.testing.assert_allclose(values, expected, rtol=1e-4)
     draws = critic.sample_draws(6, key=jax.random.key(3))
     actions = jnp.zeros((6, critic.noise_samples, 2))
     mean = make(dataclasses.replace(config, members=5))
-    targets, of_mean = (
-        critic.td_loss(slow, batch, actions, 0.9, draws)[1] for slow in (critic, mean)
-    )
+
+    @eqx.filter_jit
+    def targets_by(slow):
+        return critic.td_loss(slow, batch, actions, 0.9, draws)[1]
+
+    targets, of_mean = targets_by(critic), targets_by(mean)
     ongoing = batch.masks == 1
     assert (targets <= of_mean).all()
     assert (targets[ongoing] < of_mean[ongoing]).all()
 
 
 @every_critic
-@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("members", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_pessimism_has_a_slope_where_members_agree(config, members, batch):
     """Of one member, and of equal ones, values are the mean's and gradients are finite."""
     critic = make(dataclasses.replace(config, members=members, pessimism=0.5))
@@ -86,12 +99,17 @@ def test_pessimism_has_a_slope_where_members_agree(config, members, batch):
     critic = eqx.tree_at(lambda c: c.members, critic, first)
     noise = critic.sample_noise((6, 4), key=jax.random.key(2))
 
-    def value(actions):
-        return jnp.sum(critic.values(batch.observations, actions, noise))
+    @jax.jit
+    def found(actions):
+        def value(actions):
+            return jnp.sum(critic.values(batch.observations, actions, noise))
 
-    samples = critic.return_samples(batch.observations, batch.actions, noise)
-    np.testing.assert_allclose(value(batch.actions), samples[0].mean(axis=-1).sum(), rtol=1e-5)
-    assert np.isfinite(jax.grad(value)(batch.actions)).all()
+        samples = critic.return_samples(batch.observations, actions, noise)
+        return *jax.value_and_grad(value)(actions), samples[0].mean(axis=-1).sum()
+
+    value, slope, of_first = found(batch.actions)
+    np.testing.assert_allclose(value, of_first, rtol=1e-5)
+    assert np.isfinite(slope).all()
 
 
 @every_critic
@@ -163,14 +181,16 @@ def test_targets_get_no_gradient(config, batch):
     critic = make(config)
     draws = critic.sample_draws(6, key=jax.random.key(3))
     next_actions = jnp.zeros((6, critic.noise_samples, 2))
-    gradient = jax.grad(lambda target: critic.td_loss(target, batch, next_actions, 0.9, draws)[0])(
-        critic
-    )
+    loss = lambda target: critic.td_loss(target, batch, next_actions, 0.9, draws)[0]
+    gradient = jax.jit(jax.grad(loss))(critic)
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradient))
 
 
 @pytest.mark.usefixtures("optimised")
-@pytest.mark.parametrize("name", ["scalar", "quantile", "categorical"])
+@pytest.mark.parametrize(
+    "name",
+    ["scalar", *(pytest.param(one, marks=pytest.mark.slow) for one in ("quantile", "categorical"))],
+)
 def test_the_monolithic_critics_are_within_5_percent_of_the_exact_values(name):
     """Policy evaluation on a small MDP against linear algebra, everywhere, at γ = 0.9.
 

@@ -99,7 +99,7 @@ def chain(breaks: list[bool], *, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-@settings(max_examples=40)
+@settings(max_examples=10)
 @given(
     breaks=st.lists(st.booleans(), min_size=1, max_size=12),
     ends=st.none() | st.lists(st.booleans(), min_size=12, max_size=12),

@@ -126,6 +126,7 @@ def start_and_stop(directory: Path, stop: signal.Signals, **options) -> None:
     wait_for(lambda: not any(alive(int(pid)) for pid in workers))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_leaves_no_half_file_and_is_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

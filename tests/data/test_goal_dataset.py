@@ -75,7 +75,7 @@ def test_how_far_ahead_goals_lie():
     seed=st.integers(0, 99),
     future=st.sampled_from(["geometric", "uniform"]),
 )
-@settings(max_examples=8)
+@settings(max_examples=3)
 def test_a_future_goal_never_crosses_its_trajectorys_end(lengths, seed, future):
     """It is a later row of the same trajectory, whatever their lengths."""
     dataset = as_goals(numbered(lengths), config(), Goals())

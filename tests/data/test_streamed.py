@@ -11,7 +11,11 @@ from floq.data.reading import Parts
 from floq.data.sharded import ShardedRows
 from floq.data.streamed import StreamedDataset, pass_of
 
-DECISIONS = [(1, 1), (1, 3), (3, 1), (2, 2)]
+DECISIONS = [
+    (1, 1),
+    *(pytest.param(*one, marks=pytest.mark.slow) for one in [(1, 3), (3, 1)]),
+    (2, 2),
+]
 """Steps of a decision, and decisions over which rewards are summed."""
 
 

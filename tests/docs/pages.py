@@ -54,3 +54,20 @@ def file_name(block: Block) -> str | None:
     """The file that a block is, by its first line."""
     found = re.match(r"# file: (\S+)\n", block.text)
     return found and found.group(1)
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """Writes the blocks of a page that are files."""
+    for block in blocks(page):
+        if name := file_name(block):
+            (folder / name).write_text(block.text)
+
+
+def command_name(words: list[str]) -> str:
+    """The command's name: the first word, or two for those of `data`."""
+    return " ".join(words[1:3]) if words[1] == "data" else words[1]
+
+
+def name_of(page: Path) -> str:
+    """The page as its test is called."""
+    return str(page.relative_to(ROOT))

@@ -34,7 +34,13 @@ def observations(rows=6, size=5, seed=0):
     return np.random.default_rng(seed).normal(size=(rows, size)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+SLOW = {name for name in CONFIGS if name.startswith("best by")} | {"ifql"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CONFIGS],
+)
 def test_numpy_acts_as_every_policy(name, tmp_path):
     """Given the noise that the policy draws, numpy's program gives its actions within 1e-5."""
     trained = untrained(CONFIGS[name])
@@ -79,7 +85,9 @@ def test_numpy_refuses_a_diffusion(tmp_path):
         export_policy(untrained(floq.BCConfig(policy=policy)), tmp_path / "out", format="numpy")
 
 
-@pytest.mark.parametrize("name", ["best by a flow", "ifql", "rebrac"])
+@pytest.mark.parametrize(
+    "name", ["best by a flow", pytest.param("ifql", marks=pytest.mark.slow), "rebrac"]
+)
 def test_jax_acts_alike_in_any_batch(name, tmp_path, shapes_unchecked):
     """jax.export's program takes batches of any size, and gives the policy's actions."""
     trained = untrained(CONFIGS[name])

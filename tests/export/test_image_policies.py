@@ -22,7 +22,7 @@ from floq.types import Statistics
 
 BOTH = ObservationForm((Part("arm/place", (2,)), Part("camera", (8, 8, 1))), frames=3)
 IMAGE = ObservationForm((Part("", (7, 8, 2)),))
-ENCODER = EncoderConfig(channels=(2, 2), features=4)
+ENCODER = EncoderConfig(channels=(2,), residual_blocks=1, features=4)
 
 
 def seeing(name, form=BOTH, chunk=1):
@@ -66,12 +66,20 @@ def hold_as_trained(policy, trained, form=BOTH):
     assert np.ptp(actions, axis=0).min() > 1e-4
 
 
-KINDS = ["one step", "bc", "best by a flow", "rebrac", "iql"]
 FORMATS = ["jax", pytest.param("onnx", marks=pytest.mark.extras)]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rebrac",
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ("best by a flow", "one step", "bc", "iql")
+        ),
+    ],
+)
 def test_it_acts_as_in_training(name, kind, tmp_path, shapes_unchecked):
     """Of a dictionary, three frames of it, which the policy keeps and `reset` begins anew."""
     trained = seeing(name)
@@ -98,6 +106,7 @@ def test_an_image_alone(kind, tmp_path, shapes_unchecked):
     np.testing.assert_allclose(policies[1].act(images[0]), actions[0], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_it_leaves_from_an_accelerator(kind, tmp_path, shapes_unchecked, monkeypatch):
     """Where networks are traced as for a GPU, with convolutions and pooling of its own."""

@@ -53,7 +53,7 @@ def test_a_cpu_and_an_accelerator_encode_alike(side, monkeypatch):
     images = jnp.asarray(generator.integers(0, 256, (4, side * side * 2), np.uint8))
 
     def both():
-        return jax.value_and_grad(lambda one: jnp.sum(jnp.square(one(images))))(encoder)
+        return jax.jit(jax.value_and_grad(lambda one: jnp.sum(jnp.square(one(images)))))(encoder)
 
     monkeypatch.setattr("floq.networks.encoder.batches_products", lambda: False)
     here = both()
@@ -96,7 +96,8 @@ def test_a_critic_encodes_a_state_once_and_gives_the_values_of_doing_so_each_tim
 
         return integrate(velocity, noise, steps=4)
 
-    found = critic.return_samples(observations, actions, noise)
+    samples = jax.jit(lambda *rows: critic.return_samples(*rows))
+    found = samples(observations, actions, noise)
     np.testing.assert_allclose(found, map_members(carry, critic.members), atol=1e-6)
     calls = []
     encode = Encoder.__call__
@@ -106,7 +107,7 @@ def test_a_critic_encodes_a_state_once_and_gives_the_values_of_doing_so_each_tim
     jax.make_jaxpr(critic.return_samples)(observations, actions, noise)
     assert calls == [observations.shape]
     order = jnp.array([3, 0, 4, 1, 2])
-    permuted = critic.return_samples(observations[order], actions[order], noise[order])
+    permuted = samples(observations[order], actions[order], noise[order])
     np.testing.assert_allclose(permuted, found[:, order], atol=1e-6)
 
 

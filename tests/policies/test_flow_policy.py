@@ -97,7 +97,9 @@ def test_the_diffusion_learns_the_noise_in_its_points():
     )
 
 
-@pytest.mark.parametrize("module", [pytest.param(floq, marks=pytest.mark.slow), fql, ifql])
+@pytest.mark.parametrize(
+    "module", [*(pytest.param(one, marks=pytest.mark.slow) for one in (floq, fql)), ifql]
+)
 def test_a_diffusion_takes_the_flows_place_in_every_algorithm(module):
     """An update is finite and moves the behaviour policy, and actions are within bounds."""
     network = NetworkConfig((8,), layer_norm=True)
@@ -108,7 +110,8 @@ def test_a_diffusion_takes_the_flows_place_in_every_algorithm(module):
         critic=critic, policy=dataclasses.replace(DIFFUSION, flow_steps=3), candidates=2
     )
     state = module.init(config, STATISTICS, key=jax.random.key(0))
-    after, metrics = module.update(config, state, two_modes(8), key=jax.random.key(1))
+    update = jax.jit(module.update, static_argnums=0)
+    after, metrics = update(config, state, two_modes(8), key=jax.random.key(1))
     assert all(np.isfinite(value) for value in metrics.values())
     before, moved = (
         jax.tree.leaves(getattr(one.parameters, "behaviour", None) or one.parameters.policy)

@@ -66,6 +66,7 @@ def test_page_has_each_part(near, maze_data, tmp_path):
     assert "best of several candidates" in page.text
 
 
+@pytest.mark.slow
 def test_without_environment_the_data_is_compared(near, maze_data, tmp_path):
     """The data's own returns stand in, with the warning that they are another policy's."""
     output = tmp_path / "page.html"
@@ -76,6 +77,7 @@ def test_without_environment_the_data_is_compared(near, maze_data, tmp_path):
     assert page.text.count("success") == 1
 
 
+@pytest.mark.slow
 def test_without_data_the_episodes_are_looked_at(near, tmp_path):
     """The flow is followed on decisions of the policy, and the page says so."""
     output = tmp_path / "page.html"

@@ -110,6 +110,7 @@ def test_a_loaded_run_acts_alike(chunks):
     )
 
 
+@pytest.mark.slow
 def test_without_data_the_units_are_the_environments(tmp_path):
     """A pendulum's torques, from -2 to 2, whether its actions were rescaled for training or not."""
     for kwargs in ({}, {"rescale_actions": [-1.0, 1.0]}):

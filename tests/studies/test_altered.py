@@ -56,7 +56,13 @@ def base_update(base, state, batch, key):
     return UPDATES[type(base)](base, state, batch, key=key)
 
 
-@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+@pytest.mark.parametrize(
+    "base",
+    [
+        pytest.param(BASES["floq"], id="floq", marks=pytest.mark.slow),
+        pytest.param(BASES["fql"], id="fql"),
+    ],
+)
 def test_nothing_altered_is_the_algorithm_itself(base, batch):
     """The same state after an update with the same key, and the same actions."""
     config = altered.Config(base)

@@ -232,6 +232,7 @@ def test_a_study_that_is_interrupted_saves_and_goes_on(tmp_path):
     assert len(cells("whole")) == 2
 
 
+@pytest.mark.slow
 def test_what_is_distilled_is_read_on_the_value_ground():
     """The flow learns as it does alone; values are the distilled critic's."""
     statistics = Statistics(observation_dim=3, action_dim=2, reward_min=-1.0, reward_max=0.0)
@@ -266,6 +267,7 @@ def test_what_is_distilled_is_read_on_the_value_ground():
     assert less != loss
 
 
+@pytest.mark.slow
 def test_coarse_targets_are_those_of_a_single_step():
     """Coarse to the end, a flow of two steps learns and costs what one of a single step does."""
 

@@ -37,6 +37,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_goals_and_sparse_rewards_are_swept(folder, capsys):
     """A dataset's goals as a task; a task with sparse rewards, which is another row in the table.
 
@@ -74,7 +75,9 @@ def runs(folder):
     return [load_run(path.parent).step for path in paths]
 
 
-@pytest.mark.parametrize(("spec", "task"), [(SPEC, TASK), (OWN, "swing")])
+@pytest.mark.parametrize(
+    ("spec", "task"), [pytest.param(SPEC, TASK, marks=pytest.mark.slow), (OWN, "swing")]
+)
 def test_its_time_over_it_saves_and_the_next_call_goes_on(spec, task, folder, monkeypatch, capsys):
     """Status 75 with the first run saved halfway and the second one not begun; then 0, all done.
 
@@ -126,6 +129,7 @@ def test_a_signal_between_two_runs_stops_the_sweep(folder, monkeypatch, capsys):
     assert runs(folder) == []
 
 
+@pytest.mark.slow
 def test_plugins_are_swept_from_the_command_line(tmp_path):
     """An algorithm of one's own, with and without time, in processes that have no Ray."""
     write_data(tmp_path)

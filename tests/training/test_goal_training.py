@@ -68,21 +68,20 @@ def test_a_run_of_goals_resumes_to_the_same_bits(tmp_path):
 @pytest.mark.parametrize(
     "config",
     [
-        small(
+        pytest.param(
             floq.FloqConfig(
                 batch_size=4, action_chunk=2, n_step=2, candidates=2, target_candidates=2
             ),
-            width=8,
-            depth=1,
+            id="floq",
+            marks=pytest.mark.slow,
         ),
-        small(floq.ReBRACConfig(batch_size=4), width=8, depth=1),
+        pytest.param(floq.ReBRACConfig(batch_size=4, action_chunk=2), id="rebrac"),
     ],
-    ids=["floq", "rebrac"],
 )
 @pytest.mark.filterwarnings("ignore:.*leaves out")
 def test_other_methods_learn_to_reach_goals(tmp_path, config):
     """Algorithms are those of rewards, chunks and best of N too: observations are longer."""
-    run = train(tmp_path / "run", config=config, steps=2)
+    run = train(tmp_path / "run", config=small(config, width=8, depth=1), steps=2)
     assert run.step == 2
     action = run.actor().act(np.array([0.0, 0.0, 3.0]))
     assert action.shape == (1,)

@@ -19,7 +19,7 @@ from floq.runs.checkpoint import named_leaves
 from floq.training import Online, Schedule, resume, train
 from floq.training.checks import buffer_size
 
-ENCODER = EncoderConfig(channels=(2, 2), residual_blocks=1, features=4, crop_padding=1)
+ENCODER = EncoderConfig(channels=(2,), residual_blocks=1, features=4, crop_padding=1)
 SCHEDULE = Schedule(
     log_interval=2, evaluation_interval=4, evaluation_episodes=2, checkpoint_interval=2, keep=9
 )
@@ -70,9 +70,8 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "show"), [pytest.param("floq", "both", marks=pytest.mark.slow), ("fql", "image")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "show"), [("floq", "both"), ("fql", "image")])
 def test_a_resumed_run_from_images_equals_the_uncut_one(name, show, tmp_path):
     """Offline and evaluated in workers' bytes; the parameters are the same to the bit."""
     config = tiny(CONFIGS[name], frames=2)
@@ -90,7 +89,7 @@ def test_a_resumed_run_from_images_equals_the_uncut_one(name, show, tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name.startswith("floq") else name
+        name if name in ("fql-flow", "rebrac", "bc") else pytest.param(name, marks=pytest.mark.slow)
         for name in CONFIGS
     ],
 )

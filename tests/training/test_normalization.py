@@ -65,7 +65,8 @@ def assert_close(ours, theirs, tolerance=1e-5):
 def pair(tmp_path_factory):
     """A run that normalises, and one on data and environment that were normalised by hand."""
     folder = tmp_path_factory.mktemp("pair")
-    return trained(folder / "ours"), trained(folder / "by-hand", by_hand=True)
+    options = {"config": config("fql")}
+    return trained(folder / "ours", **options), trained(folder / "hand", by_hand=True, **options)
 
 
 def test_a_constant_entry_keeps_its_scale():
@@ -94,7 +95,7 @@ def test_a_run_equals_one_on_data_normalised_by_hand(pair):
     assert_close(ours.state.parameters, theirs.state.parameters)
     for mine, other in ((ours.metrics, theirs.metrics), (ours.evaluations, theirs.evaluations)):
         assert len(mine) == len(other) > 0
-        rows = [[value for value in row.values() if value != "floq"] for row in (*mine, *other)]
+        rows = [[value for value in row.values() if value != "fql"] for row in (*mine, *other)]
         assert_close(rows[: len(mine)], rows[len(mine) :], 1e-4)
 
 
@@ -138,8 +139,8 @@ def test_every_critic_reads_raw_observations(algorithm):
 
 def test_a_resumed_run_equals_the_uncut_one(tmp_path):
     """To the bit, and it goes on normalising by what the run notes."""
-    whole = trained(tmp_path / "whole")
-    trained(tmp_path / "cut", steps=4)
+    whole = trained(tmp_path / "whole", config=config("bc"))
+    trained(tmp_path / "cut", steps=4, config=config("bc"))
     cut = resume(tmp_path / "cut", dataset=data(OBSERVATIONS), steps=6, processes=0)
     for left, right in zip(jax.tree.leaves(whole.state), jax.tree.leaves(cut.state), strict=True):
         np.testing.assert_array_equal(left, right)
@@ -166,7 +167,10 @@ def test_fine_tuning_keeps_it(pair, tmp_path):
     assert_close(ours.state.parameters, theirs.state.parameters, 1e-4)
 
 
-@pytest.mark.parametrize(("format", "candidates"), [("jax", 0), ("numpy", 0), ("numpy", 3)])
+@pytest.mark.parametrize(
+    ("format", "candidates"),
+    [("jax", 0), ("numpy", 0), pytest.param("numpy", 3, marks=pytest.mark.slow)],
+)
 def test_an_exported_policy_normalises(format, candidates, tmp_path):
     """Its program reads raw observations as another's normalised ones, as the record says."""
     own, sizes = dataclasses.replace(config(), candidates=candidates), Statistics(4, 1, -1.0, 0.0)

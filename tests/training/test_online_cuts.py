@@ -24,7 +24,7 @@ from floq.training import online_phase as online_module
 from floq.training.collector import Collector
 
 
-@pytest.mark.parametrize("in_ticks", [False, True])
+@pytest.mark.parametrize("in_ticks", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_cut_anywhere_it_ends_as_if_never_cut(uncut_online, tmp_path, monkeypatch, in_ticks):
     """Signals between steps, and in the middle of the updates of a step, leave no trace."""
     if in_ticks:
@@ -53,6 +53,7 @@ def test_cut_anywhere_it_ends_as_if_never_cut(uncut_online, tmp_path, monkeypatc
     assert waiting == ([0, 4, 4] if in_ticks else [0, 0, 0])
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_and_a_damaged_shard_leave_no_trace(uncut_online, tmp_path):
     """The checkpoint before is used; a shard has a second copy, which mends the first."""
     run_tiny(tmp_path / "run", online=dataclasses.replace(ONLINE, steps=320))

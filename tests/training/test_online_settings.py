@@ -82,7 +82,9 @@ def test_updates_are_due_in_their_ratio():
 
 
 @pytest.mark.filterwarnings("ignore:.*leaves out")
-@pytest.mark.parametrize("phases", [(0, None, "online"), (20, DATASET, "merged")])
+@pytest.mark.parametrize(
+    "phases", [(0, None, "online"), pytest.param((20, DATASET, "merged"), marks=pytest.mark.slow)]
+)
 def test_episodes_shorter_than_a_decision_end_the_run(tmp_path, phases):
     """After a hundred of them, not after all of the steps; steps, episodes and state are saved."""
     offline, dataset, buffer = phases

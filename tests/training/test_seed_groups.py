@@ -57,7 +57,7 @@ def twenty_single_steps():
     return bits
 
 
-@settings(max_examples=50)
+@settings(max_examples=10)
 @given(stops=st.sets(st.integers(1, 20), min_size=1))
 def test_the_scan_is_single_steps_wherever_it_is_cut(stops, twenty_single_steps):
     """After any sequence of dispatches the bits are those of as many updates one by one."""
