@@ -15,6 +15,7 @@ from mdp import MDP, evaluate_policy
 from floq.critics import FlowCritic, FlowCriticConfig
 from floq.networks import NetworkConfig
 from floq.types import Batch, Statistics
+from tests.draws import draws
 
 SMALL = FlowCriticConfig(
     integration_steps=4, noise_samples=8, network=NetworkConfig((32, 32), layer_norm=True)
@@ -256,7 +257,7 @@ def _losses_and_values(critic, observations, actions, targets, draws):
     return gradient(critic), critic.values(observations, actions, draws.initial_noise)
 
 
-@settings(max_examples=4)
+@settings(max_examples=draws(4, 20))
 @given(
     observation_scale=st.sampled_from([1e-6, 1.0, 1e6]),
     reward_scale=st.sampled_from([1e-6, 1.0, 1e6]),

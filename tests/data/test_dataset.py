@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from floq.data.dataset import ACTION_LIMIT, Dataset
 from floq.types import Statistics
+from tests.draws import draws
 
 
 def assert_batches_equal(batch, **expected):
@@ -99,7 +100,7 @@ def chain(breaks: list[bool], *, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-@settings(max_examples=10)
+@settings(max_examples=draws(10, 40))
 @given(
     breaks=st.lists(st.booleans(), min_size=1, max_size=12),
     ends=st.none() | st.lists(st.booleans(), min_size=12, max_size=12),

@@ -12,6 +12,7 @@ from floq.data.goals import Goals
 from floq.presets.changes import small
 from floq.training.preparation import as_goals
 from tests.data import mazes
+from tests.draws import draws
 
 GAMMA = 0.9
 PLACES = Goals(goal_entries=(0, 1))
@@ -75,7 +76,7 @@ def test_how_far_ahead_goals_lie():
     seed=st.integers(0, 99),
     future=st.sampled_from(["geometric", "uniform"]),
 )
-@settings(max_examples=3)
+@settings(max_examples=draws(3, 8))
 def test_a_future_goal_never_crosses_its_trajectorys_end(lengths, seed, future):
     """It is a later row of the same trajectory, whatever their lengths."""
     dataset = as_goals(numbered(lengths), config(), Goals())

@@ -10,6 +10,7 @@ from floq.algorithms import floq
 from floq.runs.states import initial_states, states_template
 from floq.training.learner import Learner
 from floq.training.seed_groups import SeedGroups
+from tests.draws import draws
 
 DATASET = tiny.make_dataset()
 CASES = [
@@ -57,7 +58,7 @@ def twenty_single_steps():
     return bits
 
 
-@settings(max_examples=10)
+@settings(max_examples=draws(10, 50))
 @given(stops=st.sets(st.integers(1, 20), min_size=1))
 def test_the_scan_is_single_steps_wherever_it_is_cut(stops, twenty_single_steps):
     """After any sequence of dispatches the bits are those of as many updates one by one."""
