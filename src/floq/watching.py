@@ -193,7 +193,9 @@ def live_page(directory: Path, *, interval: float = 5.0) -> bytes:
     state = look(directory)
     name = directory.resolve().name
     runs = {name: state.run}
-    parts = [page.heading(f"{task_title(state.run)}: {name}")]
+    task = task_title(state.run)
+    # A sweep's runs are called by their task already.
+    parts = [page.heading(name if name.startswith(task) else f"{task}: {name}")]
     if state.curve:
         last = page.figure([*state.curve.values()][-1], state.figure)
         parts.append(page.paragraph(f"{state.figure} {last}", kind="lead"))

@@ -221,6 +221,22 @@ def test_sessions_and_their_pace_are_limited(folder):
         assert time.monotonic() - started >= 0.3
 
 
+def test_who_leaves_without_reading_keeps_no_session(folder):
+    """Requests whose answers nobody waits for hold neither the session nor the server's end."""
+    with serving(load_policy(folder), sessions=1, rate=1e6) as server:
+        for _ in range(3):
+            with raw(server) as client:
+                client.close_timeout = 0.1
+                for _ in range(200):
+                    client.send(pack({"observation": STATES[0]}))
+            left = time.monotonic()
+            while True:
+                with contextlib.suppress(InvalidStatus), PolicyClient(url(server), server.token):
+                    break
+                time.sleep(0.05)
+            assert time.monotonic() - left < 5
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -27,6 +27,8 @@ from tests.faults.programs import ROOT
 from tests.faults.trials import Row, Trial, hold
 
 _SECONDS = 20.0
+_END = 5.0
+"""Seconds in which a server ends whom nobody asks anything: less than it gives an answer."""
 
 
 class Served:
@@ -109,7 +111,7 @@ class Served:
         """Asks for the end, which must be a good one."""
         self._process.send_signal(signal.SIGTERM)
         try:
-            said = self._process.communicate(timeout=_SECONDS)
+            said = self._process.communicate(timeout=_END)
         finally:
             self._process.kill()
         hold(self._process.returncode == 0, f"it ended with {self._process.returncode}: {said}")

@@ -9,7 +9,10 @@ import pytest
 from html_pages import Page, assert_stands_alone, read
 
 from floq.inspection import probe
+from floq.inspection.probe import FlowView
 from floq.recording import record
+from floq.reports.figures import flow_trajectories
+from floq.reports.page import table
 from floq.reports.report import report
 from floq.runs.results import hours_at, metrics, results, summary
 from floq.training import load_run
@@ -272,3 +275,19 @@ def test_flow_view_ends_where_the_critic_does(finished):
         *map(jnp.asarray, (observations, actions[:, 0], view.paths[:, 0, 0]))
     )
     np.testing.assert_allclose(view.paths[:, :, -1], np.moveaxis(ends, 0, 1), rtol=1e-4)
+
+
+def test_rounding_is_drawn_as_no_curve():
+    """Straight paths, but for the last bit, differ from straight lines by nothing to be seen."""
+    times = np.linspace(0, 1, 9)
+    paths = -200 * times[:, None] + 1e-13 * np.random.default_rng(0).normal(size=(1, 1, 9, 3))
+    figure = flow_trajectories(FlowView(["here"], times, paths, (-1.0, 0.0)))
+    low, high = figure.axes[1].get_ylim()
+    assert -1 < low <= -1e-3
+    assert 1e-3 <= high < 1
+
+
+def test_long_names_of_a_table_may_have_several_lines():
+    """So that the figures beside them are seen; a figure itself stays on its line."""
+    written = table(["run", "result"], [["a" * 40, "success 17 %"]])
+    assert f'<td class="long">{"a" * 40}</td><td>success 17 %</td>' in written

@@ -1,6 +1,7 @@
 """`floq export`: a run's policy as a folder that acts without floq."""
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,6 +34,8 @@ class Export:
 
         output = self.output or self.directory / f"export-{self.format}"
         run = load_run(self.directory)
+        # Compilers take their time, a minute or two for images and the best of many.
+        print("Writing the program, and comparing it with the policy.", file=sys.stderr)
         folder = run.export(output, format=self.format, policy_seed=self.policy_seed)
         print(f"Wrote {folder}; its README.md says how to use it.")
         return 0

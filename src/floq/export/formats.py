@@ -1,6 +1,7 @@
 """The programs of an exported policy: jax.export, ONNX and numpy."""
 
 import importlib.metadata
+import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,9 @@ def to_onnx(decision: Decision, record: dict[str, Any]) -> Program:
 
     weights, program = named_weights(decision.modules), program_of(decision)
     inputs = _inputs(record)
-    # It has no form that runs of the pooling of accelerators; its warnings are about jax.
+    # It has no form that runs of the pooling of accelerators; its warnings are about jax, and
+    # about shapes of its own that have no type.
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     with warnings.catch_warnings(), for_cpus():
         warnings.simplefilter("ignore")
         model: Any = jax2onnx.to_onnx(

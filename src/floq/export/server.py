@@ -122,6 +122,8 @@ class PolicyServer:
                 compression=None,
                 max_size=_BESIDE + 2 * observation_bytes(self._policy.record),
                 max_queue=4,
+                # Who does not answer a goodbye, or has left with requests unread, keeps no session.
+                close_timeout=1.0,
                 process_request=self._gate,
                 server_header=None,
                 logger=_LOGGER,
@@ -133,7 +135,7 @@ class PolicyServer:
             server.close(close_connections=False)
             for connection, session in list(self._sessions.items()):
                 if not session.is_asking:
-                    await _closed(connection)
+                    await connection.close(1001)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(server.wait_closed(), _GRACE)
 
@@ -164,7 +166,7 @@ class PolicyServer:
                 await connection.send(reply)
                 session.is_asking = False
                 if isinstance(reply, str) or self._stopping:
-                    return await _closed(connection, 1008 if isinstance(reply, str) else 1001)
+                    return await connection.close(1008 if isinstance(reply, str) else 1001)
         except ConnectionClosed:
             pass
         finally:
@@ -243,12 +245,6 @@ def observation_bytes(record: dict[str, Any]) -> int:
     """Bytes of what an environment shows at a step."""
     shown = parts(record).values()
     return sum(math.prod(one["shape"]) * np.dtype(one["dtype"]).itemsize for one in shown)
-
-
-async def _closed(connection: Any, code: int = 1001) -> None:
-    # A client that does not answer is not waited for.
-    connection.close_timeout = 1.0
-    await connection.close(code)
 
 
 def _is_loopback(host: str) -> bool:

@@ -177,6 +177,10 @@ def flow_trajectories(view: FlowView) -> Figure:
             if column == 0:
                 axes.set_ylabel("z − straight line" if part else "z (units of return)")
             if part:
+                # Rounding is no curve.
+                least = 1e-5 * float(np.abs(view.paths).max())
+                low, high = axes.get_ylim()
+                axes.set_ylim(min(low, -least), max(high, least))
                 axes.axhline(0, color=PALE, linewidth=1, zorder=1)
                 axes.set_xlabel("time t of the flow")
                 continue

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 _PERCENT = "\N{NO-BREAK SPACE}%"
+_LONG = 31
+"""Letters of a table's cell from which on it may have several lines."""
 _STYLE = """
 :root { color-scheme: light dark; }
 * { box-sizing: border-box; }
@@ -39,11 +41,11 @@ table { border-collapse: collapse; width: 100%; font-size: 14px; margin-top: 8px
 th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid #e9ecef;
   vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
-details td { overflow-wrap: anywhere; min-width: 8em; }
+details td { white-space: normal; overflow-wrap: anywhere; min-width: 8em; }
 details td:first-child { white-space: nowrap; }
 td { white-space: nowrap; }
+td.long { white-space: normal; overflow-wrap: anywhere; min-width: 13em; }
 th { color: #59636e; font-weight: 600; }
-details td { white-space: normal; }
 tr.differs td { font-weight: 600; }
 details { margin-top: 10px; }
 summary { cursor: pointer; font-weight: 600; font-size: 15px; }
@@ -53,7 +55,8 @@ summary { cursor: pointer; font-weight: 600; font-size: 15px; }
   h1 { font-size: 25px; }
   .lead { font-size: 17px; }
   .figures > .figure { min-width: 640px; max-width: none; }
-  td:first-child, td:last-child { white-space: normal; }
+  td:first-child { white-space: normal; }
+  td.long { min-width: 11em; }
   .pair { grid-template-columns: minmax(0, 1fr); }
   .strip { grid-template-columns: repeat(2, 1fr); }
 }
@@ -168,13 +171,19 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, mark: bool = 
     lines = []
     for row in rows:
         differs = ' class="differs"' if mark and len(set(row[1:])) > 1 else ""
-        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        cells = "".join(_cell(cell) for cell in row)
         lines.append(f"<tr{differs}>{cells}</tr>")
     names = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     return (
         f'<div class="scroll"><table><thead><tr>{names}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def _cell(text: str) -> str:
+    # Names of runs and tasks would push the figures beside them out of sight.
+    long = ' class="long"' if len(text) > _LONG else ""
+    return f"<td{long}>{html.escape(text)}</td>"
 
 
 def details(title: str, *parts: str) -> str:
