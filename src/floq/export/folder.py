@@ -33,9 +33,9 @@ from floq.export.formats import FORMATS, WRITERS, Format
 from floq.observations import ObservationForm, nested
 from floq.types import Algorithm, Statistics
 
-_CHECKED, _LEAST, _TOLERANCE = 256, 16, 1e-5
-"""Actions that a program is compared on, the best of 32 being 32; observations at least; how far
-apart they may be."""
+_CHECKED, _SERVED, _TOLERANCE = 256, 16, 1e-5
+"""Observations that an exported program is compared on, and one that is served at once, which is
+not written down; how far apart actions may be."""
 _SCALES = "nothing is normalised", "the program subtracts the mean and divides by the deviation"
 
 
@@ -96,14 +96,14 @@ def export_policy(trained: Trained, directory: str | Path, *, format: Format = "
         FileExistsError: If there is something in the folder.
         MissingExtraError: If the format needs an extra that is not installed.
         ValueError: If the policy cannot be exported, or its program differs from it by more than
-            1e-5 on 256 observations; on fewer where it chooses among many actions.
+            1e-5 on 256 observations.
     """
     folder = user_path(directory)
     if format not in FORMATS:
         raise ValueError(f"format is {format!r}: give {', '.join(FORMATS)}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: give another folder, or remove it.")
-    checked = _checked(trained)
+    checked = _checked(trained, _CHECKED)
     described = _record(trained, checked.decision)
     program = WRITERS[format](checked.decision, described)
     record = {**described, "program": format, **checked.precision, **program.record}
@@ -129,14 +129,14 @@ def export_policy(trained: Trained, directory: str | Path, *, format: Format = "
 
 def in_memory(trained: Trained, *, seed: int = 0) -> Policy:
     """The policy as an exported one of jax acts, without a folder."""
-    decision, precision, *_ = _checked(trained)
+    decision, precision, *_ = _checked(trained, _SERVED)
     program, weights = jax.jit(program_of(decision)), named_weights(decision.modules)
     record = {**_record(trained, decision), "program": "jax", **precision}
     return Policy(record, lambda *inputs: program(weights, *inputs), seed)
 
 
-def _checked(trained: Trained) -> _Checked:
-    """How the policy decides, which is held against how it acts.
+def _checked(trained: Trained, count: int) -> _Checked:
+    """How the policy decides, which is held against how it acts on `count` observations.
 
     Raises:
         ValueError: If it does not act by one of the library's policies.
@@ -154,8 +154,6 @@ def _checked(trained: Trained) -> _Checked:
         decision = normalizing(decision, trained.normalization)
     if form is not None:
         decision = reading_arrays(decision)
-    # Many observations of many candidates take minutes, and tell no more of a program.
-    count = max(_CHECKED // max(getattr(trained.config, "candidates", 0), 1), _LEAST)
     rows, arrays = _like_data(_record(trained, decision), form, count)
     keys = jax.random.split(jax.random.key(0), count)
     inputs = [*arrays, *decision.draw(keys)]
