@@ -1,6 +1,9 @@
 """W&B, offline, gets what a run's files hold, under one id."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -29,3 +32,20 @@ def test_every_start_has_the_id_of_the_first(copy, monkeypatch):
         content = file.read_bytes()
         for figure in (b"policy/value", b"seed_5/policy/value", b"evaluation/return"):
             assert figure in content
+
+
+def test_without_a_login_a_sentence_says_so(copy, tmp_path):
+    """Nobody is asked where nobody can answer, nothing is sent, and the status tells."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    command = [sys.executable, "-m", "floq.cli", "log", str(copy()), "--to", "wandb"]
+    said = subprocess.run(
+        command,
+        env={**known, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode == 2
+    assert "The logger Wandb failed" in said.stderr
+    assert "wandb login" in said.stderr
+    assert "has all of it" not in said.stdout
