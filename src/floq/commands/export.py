@@ -34,7 +34,7 @@ class Export:
 
         output = self.output or self.directory / f"export-{self.format}"
         run = load_run(self.directory)
-        # Compilers take their time, a minute or two for images and the best of many.
+        # Takes minutes for images, and for the best of many actions.
         print("Writing the program, and comparing it with the policy.", file=sys.stderr)
         folder = run.export(output, format=self.format, policy_seed=self.policy_seed)
         print(f"Wrote {folder}; its README.md says how to use it.")
