@@ -33,13 +33,28 @@ class PolicyClient:
             url: As `floq serve` prints it, such as ws://127.0.0.1:8000.
             token: The server's.
             timeout: Seconds to wait for an answer.
+
+        Raises:
+            ValueError: If the token is no line of text.
+            RuntimeError: If it is not the server's.
+            OSError: If there is no server.
         """
+        from websockets.exceptions import InvalidStatus
         from websockets.sync.client import connect
 
+        if not isinstance(token, str) or not token.isprintable() or token != token.strip():
+            raise ValueError("the token is no line of text without blanks around it: strip it")
         headers = {"Authorization": f"Api-Key {token}"}
         self._timeout = timeout
         options: Any = {"compression": None, "max_size": 2**26, "proxy": None}
-        connection = connect(url, additional_headers=headers, open_timeout=timeout, **options)
+        try:
+            connection = connect(url, additional_headers=headers, open_timeout=timeout, **options)
+        except InvalidStatus as error:
+            if error.response.status_code != 401:
+                raise
+            raise RuntimeError(f"{url} does not take this token: give the server's") from None
+        except OSError as error:
+            raise type(error)(f"{url}: {error}: is the server there?") from error
         self._end = contextlib.ExitStack()
         self._socket = self._end.enter_context(connection)
         self.metadata = self._received()

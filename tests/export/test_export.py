@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from kinds import CONFIGS, POLICY, STATISTICS, flow, untrained
 import floq
 from floq.cli import main
 from floq.export import export_policy, in_memory, load_policy
+from floq.export import folder as written
 from floq.export.decision import decision_of
 from floq.export.floq_policy import draw_noise, fingerprint, manifest
 from floq.networks.mlp import NetworkConfig
@@ -326,3 +328,23 @@ def test_an_actor_of_the_wrong_size_is_told(exported):
     policy.act(np.zeros((2, 2)))
     with pytest.raises(ValueError, match="reset"):
         policy.act(np.zeros(2))
+
+
+@pytest.mark.parametrize(("candidates", "rows"), [(0, 1), (16, 3)])
+def test_choices_that_rounding_decides_are_no_difference(candidates, rows, tmp_path, monkeypatch):
+    """Two rows of 256 where the policy chooses among candidates; none where it does not."""
+    actions = np.zeros((256, 2), np.float32)
+    checked = written._Checked(None, {}, [actions], actions)
+
+    def differing(count):
+        found = actions + 1e-7
+        found[100 : 100 + count] = 0.5
+        record = {"candidates": candidates, "program": "numpy"}
+        policy = types.SimpleNamespace(record=record, program=lambda one: found[: len(one)])
+        monkeypatch.setattr(written, "load_policy", lambda _: policy)
+
+    differing(rows - 1)
+    assert written._difference(tmp_path, checked) == pytest.approx(1e-7)
+    differing(rows)
+    with pytest.raises(ValueError, match=r"differs from the policy by 0\.5 on 256"):
+        written._difference(tmp_path, checked)

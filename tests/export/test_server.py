@@ -137,6 +137,24 @@ def test_strangers_are_refused(server, headers, status):
     assert refused.value.response.status_code == status
 
 
+def test_a_client_is_told_what_to_give(server):
+    """Of a token that is not the server's, or no line, which is not repeated; of a wrong place."""
+    with pytest.raises(RuntimeError, match="does not take this token"):
+        PolicyClient(url(server), "x" * 20)
+    with pytest.raises(ValueError, match="the token is no line of text") as refused:
+        PolicyClient(url(server), f"{server.token}\n")
+    assert server.token not in str(refused.value)
+    with pytest.raises(OSError, match=r"ws://127.0.0.1:1: .*is the server there"):
+        PolicyClient("ws://127.0.0.1:1", server.token)
+
+
+def test_a_place_that_is_taken_is_named(server, folder):
+    """With the way out, in place of the system's words alone."""
+    second = PolicyServer(load_policy(folder), port=server.address[1])
+    with pytest.raises(OSError, match=rf"127.0.0.1:{server.address[1]} cannot be .*--port \(0"):
+        second.run(listening=lambda: None)
+
+
 def test_health_needs_no_token(server):
     """A supervisor asks /healthz; other pages are nobody's."""
     address = url(server).replace("ws", "http")

@@ -273,7 +273,12 @@ def _jax_program(record, contents, threads):
 
 
 def _onnx_program(record, contents, threads):
-    import onnxruntime  # pyright: ignore[reportMissingImports]
+    try:
+        import onnxruntime  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise RuntimeError(
+            "policy.onnx needs onnxruntime, which is not installed: pip install onnxruntime"
+        ) from None
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads

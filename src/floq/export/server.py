@@ -111,23 +111,33 @@ class PolicyServer:
         Args:
             stop: Asks for the end.
             listening: Is called once clients can connect.
+
+        Raises:
+            OSError: If the place is taken, or not this machine's.
         """
         from websockets.asyncio.server import serve
 
         self._batcher.warm_up()
         async with self._batcher.running():
-            server = await serve(
-                self._handle,
-                *self.address,
-                compression=None,
-                max_size=_BESIDE + 2 * observation_bytes(self._policy.record),
-                max_queue=4,
-                # Who does not answer a goodbye, or has left with requests unread, keeps no session.
-                close_timeout=1.0,
-                process_request=self._gate,
-                server_header=None,
-                logger=_LOGGER,
-            )
+            try:
+                server = await serve(
+                    self._handle,
+                    *self.address,
+                    compression=None,
+                    max_size=_BESIDE + 2 * observation_bytes(self._policy.record),
+                    max_queue=4,
+                    # Who does not answer a goodbye, or left with requests unread, keeps no session.
+                    close_timeout=1.0,
+                    process_request=self._gate,
+                    server_header=None,
+                    logger=_LOGGER,
+                )
+            except OSError as error:
+                place = ":".join(map(str, self.address))
+                raise OSError(
+                    f"{place} cannot be listened on ({error.strerror or error}): give another "
+                    "--port (0 takes a free one), or the --host of this machine."
+                ) from error
             self.address = next(iter(server.sockets)).getsockname()[:2]
             listening()
             await stop.wait()
