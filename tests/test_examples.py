@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import floq
+from tests.docs.pages import ROOT, blocks
 from tests.registrations import forget_registrations
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
@@ -142,3 +144,20 @@ def test_the_study_of_both_phases_writes_a_curve_for_each_algorithm(tmp_path):
     found = {tuple(cell.strip() for cell in row.split("|")[1:3]) for row in rows}
     assert {("floq", "4"), ("floq", "34"), ("FQL", "4"), ("FQL", "34")} <= found
     assert (tmp_path / "figure.svg").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_example_of_the_readme_learns(tmp_path):
+    """As it stands, in about a minute: far above the −1,200 of one that is never swung up."""
+    (block,) = (block for block in blocks(ROOT / "README.md") if block.language == "python")
+    ours = {"JAX_DISABLE_MOST_OPTIMIZATIONS", "XLA_FLAGS"}
+    done = subprocess.run(
+        [sys.executable, "-c", block.text],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name not in ours},
+        capture_output=True,
+        text=True,
+        timeout=1_200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(re.search(r"return (\S+)", done.stdout)[1]) > -600

@@ -7,7 +7,6 @@ import http.server
 import io
 import itertools
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -261,16 +260,6 @@ def test_what_a_page_shows_runs(page, desk):
             for line in lines(block):
                 if not line.startswith("make "):
                     run_command(line, desk)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*")
-def test_the_example_of_the_readme_learns(tmp_path, monkeypatch, capsys, optimised):
-    """As it stands, in about a minute: far above the −1,200 of one that is never swung up."""
-    (block,) = (block for block in blocks(ROOT / "README.md") if block.language == "python")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(block.text, "README.md", "exec"), {})
-    assert float(re.search(r"return (\S+)", capsys.readouterr().out)[1]) > -600
 
 
 @pytest.mark.slow
