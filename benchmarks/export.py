@@ -45,13 +45,15 @@ def main() -> None:
         trained = _untrained(_CONFIGS[name])
         with tempfile.TemporaryDirectory() as place:
             policies: list[Any] = []
-            times = []
+            exports = []
             for kind in formats:
                 started = time.perf_counter()
                 folder = export_policy(trained, Path(place) / kind, format=kind)
-                times.append(time.perf_counter() - started)
+                exports.append(time.perf_counter() - started)
                 policies.append(load_policy(folder))
-        print(f"| {name} | export, s | | {' | '.join(f'{one:.3g}' for one in times)} |", flush=True)
+        print(
+            f"| {name} | export, s | | {' | '.join(f'{one:.3g}' for one in exports)} |", flush=True
+        )
         for batch in (1, 256):
             rows = np.random.default_rng(0).normal(size=(batch, 37)).astype(np.float32)
             times = [_training(trained, rows, seconds)]

@@ -16,7 +16,7 @@ from kinds import CONFIGS, POLICY, STATISTICS, flow, untrained
 
 import floq
 from floq.cli import main
-from floq.export import export_policy, in_memory, load_policy
+from floq.export import export_policy, floq_policy, in_memory, load_policy
 from floq.export import folder as written
 from floq.export.decision import decision_of
 from floq.export.floq_policy import draw_noise, fingerprint, manifest
@@ -335,6 +335,7 @@ def test_choices_that_rounding_decides_are_no_difference(candidates, rows, tmp_p
     """Two rows of 256 where the policy chooses among candidates; none where it does not."""
     actions = np.zeros((256, 2), np.float32)
     checked = written._Checked(None, {}, [actions], actions)
+    monkeypatch.setattr(written, "draw_noise", lambda *_: [])
 
     def differing(count):
         found = actions + 1e-7
@@ -348,3 +349,10 @@ def test_choices_that_rounding_decides_are_no_difference(candidates, rows, tmp_p
     differing(rows)
     with pytest.raises(ValueError, match=r"differs from the policy by 0\.5 on 256"):
         written._difference(tmp_path, checked)
+
+
+def test_a_missing_onnxruntime_is_named(monkeypatch):
+    """On the machine that a folder was copied to, where it is the likeliest package to miss."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(RuntimeError, match=r"needs onnxruntime.*pip install onnxruntime"):
+        floq_policy._onnx_program({}, {}, 1)

@@ -24,6 +24,7 @@ from floq.export.decision import (
 from floq.export.floq_policy import (
     Policy,
     blank,
+    draw_noise,
     fingerprint,
     load_policy,
     manifest,
@@ -196,6 +197,9 @@ def _difference(folder: Path, checked: _Checked) -> float:
     """
     policy, wanted = load_policy(folder), checked.actions
     inputs = [np.asarray(one) for one in checked.inputs]
+    drawn = draw_noise(policy.record, len(wanted), [0, 0, 0])
+    # Who acts by the folder alone draws what its record says.
+    assert [one.shape for one in drawn] == [one.shape for one in inputs[len(inputs) - len(drawn) :]]
     found = np.asarray(policy.program(*inputs))
     first = np.asarray(policy.program(*(one[:1] for one in inputs)))
     apart = np.abs(np.concatenate([found, first]) - np.concatenate([wanted, wanted[:1]])).max(-1)

@@ -82,6 +82,7 @@ def finetune(
         ValueError: If the run is online already, or settings do not go together.
         Interrupted: If a signal asked to stop; everything is saved, and `resume` goes on.
         Diverged: If a loss or a parameter is no longer finite.
+        MemoryError: If an update takes more memory than there is.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
         floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
