@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,28 +11,14 @@ from floq.data.files import DatasetFile
 from floq.data.formats import tables
 from floq.data.formats.cameras import Cameras
 from floq.data.formats.episodes import Episode, Stream, chosen_parts, observed, together
+from floq.data.formats.lerobot_info import Feature, features_of, frame_count, read_info
 from floq.data.npz import check_memory
 from floq.data.reading import Reading
-from floq.disk import read_json
 
 OPTIONS = ("observation_keys", "rewards", "resize")
 _OBSERVATION = "observation."
 _NEEDED = {"next.reward": ["next.reward"], "success": ["next.success"], "demonstrations": []}
 _MOST_EPISODES = 1_000_000
-
-
-class _Feature(NamedTuple):
-    """What meta/info.json says of a feature.
-
-    Attributes:
-        shape: Of a row; of a video height, width and channels.
-        dtype: Of its entries.
-        kind: What it calls that: a type of numbers, video or image.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    kind: str
 
 
 def recognises(path: Path) -> bool:
@@ -48,11 +34,11 @@ def read(path: Path, reading: Reading) -> DatasetFile:
         OSError: The disk has no room for decoded frames.
         MissingExtraError: pyarrow or, for videos, PyAV is not installed.
     """
-    info = _info(path)
+    info = read_info(path)
     features, chosen = _chosen(info, reading, path)
     videos = [one for one in chosen if features[one].kind == "video"]
     shapes = [(*(reading.resize or features[name].shape[:2]), 3) for name in videos]
-    size = _total(info, path) * sum(math.prod(shape) for shape in shapes)
+    size = frame_count(info, path) * sum(math.prod(shape) for shape in shapes)
     try:
         check_memory(path, size)
     except ValueError as error:
@@ -66,7 +52,7 @@ def stream(path: Path, reading: Reading) -> Stream:
     Raises:
         ValueError: The description is damaged, or leaves open what must be said.
     """
-    info = _info(path)
+    info = read_info(path)
     features, chosen = _chosen(info, reading, path)
     episodes = _episodes(path, info, features, chosen, reading)
     count = info.get("total_episodes")
@@ -76,7 +62,7 @@ def stream(path: Path, reading: Reading) -> Stream:
 def _episodes(
     path: Path,
     info: dict[str, Any],
-    features: dict[str, _Feature],
+    features: dict[str, Feature],
     chosen: list[str],
     reading: Reading,
 ) -> Iterator[Episode]:
@@ -113,7 +99,7 @@ def _cameras(
     path: Path,
     files: list[Path],
     info: dict[str, Any],
-    videos: Mapping[str, _Feature],
+    videos: Mapping[str, Feature],
     reading: Reading,
 ) -> Cameras:
     """The frames of all videos, decoded."""
@@ -129,18 +115,11 @@ def _cameras(
     return Cameras.decoded(path, info, times, sizes, reading.resize)
 
 
-def _total(info: dict[str, Any], path: Path) -> int:
-    total = info.get("total_frames")
-    if type(total) is not int or total < 1:
-        raise ValueError(f"{path}/meta/info.json: total_frames is {total!r}: give 1 or more")
-    return total
-
-
 def _chosen(
     info: dict[str, Any], reading: Reading, path: Path
-) -> tuple[dict[str, _Feature], list[str]]:
+) -> tuple[dict[str, Feature], list[str]]:
     """All features, and those of the observations that are read."""
-    features = _features(info, path)
+    features = features_of(info, path)
     if reading.rewards is None:
         there = [name for name in features if name.startswith("next.")]
         raise ValueError(
@@ -170,50 +149,6 @@ def _chosen(
                 "have LeRobot save the set with videos"
             )
     return features, chosen
-
-
-def _info(path: Path) -> dict[str, Any]:
-    file = path / "meta" / "info.json"
-    if not file.is_file():
-        raise ValueError(f"{path}: there is no meta/info.json: give the folder that holds it")
-    info = read_json(file)
-    version = info.get("codebase_version") if isinstance(info, dict) else None
-    if not (isinstance(version, str) and version.startswith("v3.")):
-        raise ValueError(
-            f"{file}: codebase_version is {version!r}, and floq reads v3: convert the set with "
-            "LeRobot's own converter"
-        )
-    return info
-
-
-def _features(info: dict[str, Any], path: Path) -> dict[str, _Feature]:
-    """What is said of each feature; videos and images are uint8."""
-    found = {}
-    given = info.get("features")
-    for name, feature in given.items() if isinstance(given, dict) else ():
-        kind = feature.get("dtype") if isinstance(feature, dict) else None
-        if kind == "string":
-            continue
-        shape = feature.get("shape") if isinstance(feature, dict) else None
-        try:
-            dtype = np.dtype("uint8" if kind in ("video", "image") else kind)
-            sizes = tuple(shape) if isinstance(shape, list) else ()
-            if dtype.kind not in "fiub" or not all(type(one) is int and one > 0 for one in sizes):
-                raise TypeError(f"the shape {shape} of {kind}")
-            if kind == "video" and len(sizes) != 3:
-                raise TypeError(f"the shape {shape} of a video")
-        except TypeError as error:
-            raise ValueError(
-                f"{path}/meta/info.json: the feature {name} cannot be read: {error}"
-            ) from error
-        if kind == "video" and sizes[:1] == (3,) != sizes[2:]:
-            sizes = (*sizes[1:], 3)  # Some say the channels first.
-        # A single number is one of shape [1], in a column without lists.
-        is_number = name.startswith("next.") or name == "episode_index"
-        found[name] = _Feature(() if is_number else sizes, dtype, str(kind))
-    if not found:
-        raise ValueError(f"{path}/meta/info.json: there are no features: it is damaged")
-    return found
 
 
 def _split(file: Path, index: np.ndarray) -> Iterator[tuple[int, slice]]:
