@@ -194,7 +194,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(
 def test_a_run_that_is_done_says_its_last_evaluation(copy, capsys):
     """The success of each policy, or its return where there is none, and where loggers keep it."""
     path = copy()
-    said = {"success": "floq: success 0 at step 4", "return": "floq: return "}
+    said = {"success": "floq: success 0.00 at step 4", "return": "floq: return "}
     for figure, words in said.items():
         say_done(load_run(path), loggers=["tensorboard"])
         shown = capsys.readouterr().out

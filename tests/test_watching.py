@@ -50,7 +50,7 @@ def test_a_run_without_successes_shows_its_return(going, capsys):
     assert main(["watch", str(going)]) == 0
     last = look(going).curve[4]
     assert last < 0
-    assert f"return {last:.3g} at step 4" in capsys.readouterr().out
+    assert f"return {last:,.2f} at step 4" in capsys.readouterr().out
 
 
 def test_a_curve_in_letters_has_its_ends_in_their_places():

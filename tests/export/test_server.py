@@ -233,6 +233,7 @@ def test_who_leaves_without_reading_keeps_no_session(folder):
         ({"port": 70_000}, "port is 70000"),
         ({"sessions": 0}, "sessions is 0"),
         ({"rate": 0.0}, "rate 0"),
+        ({"port": "http"}, "port is 'http': it must be of type int"),
         ({"token": "short"}, "the token has fewer than 16"),
         ({"token": f" {'x' * 20}"}, "blanks around it"),
         ({"token": "ü" * 20}, "others than those of ASCII"),

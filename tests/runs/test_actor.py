@@ -178,7 +178,8 @@ def test_data_that_says_nothing_has_the_units_of_its_environment(run):
         (np.zeros((1, 1, 3)), r"shape \(1, 1, 3\)"),
         (np.zeros((0, 3)), r"shape \(0, 3\)"),
         ([0.0, np.nan, 0.0], "is not finite"),
-        (np.zeros(3, complex), "no array of numbers: it has the dtype complex128"),
+        (np.zeros(3, complex), "no array of numbers: it is of type ndarray, dtype complex128"),
+        ({"state": np.zeros(3)}, "no array of numbers: it is of type dict"),
         (np.zeros((2, 3)), r"2 observations are given, in an episode that began with 1.*reset"),
     ],
 )

@@ -140,7 +140,8 @@ for wrong in [{"directory": None}, {"dataset": {}}, {"dataset": [{}]}, {"env": 3
     except TypeError as error:
         print(error)
 for call, wrong in [
-    (floq.make_env, None), (floq.load_task, None), (floq.Dataset.load, 3), (floq.report, None)
+    (floq.make_env, None), (floq.load_task, None), (floq.Dataset.load, 3), (floq.report, None),
+    (lambda policy: floq.evaluate(policy, "Pendulum-v1", episodes=1, processes=0), None),
 ]:
     try:
         call(wrong)
@@ -160,6 +161,8 @@ for call, wrong in [
         "the name of the task is None: it must be of type str.",
         "the path is of type int: give a str or a pathlib.Path.",
         "the path is of type NoneType: give a str or a pathlib.Path.",
+        "policy is of type NoneType: give a function of observations and keys, such as the "
+        "`policy` of a run.",
     ], said.stderr
     assert list(tmp_path.iterdir()) == []
 

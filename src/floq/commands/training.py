@@ -215,7 +215,7 @@ def say_done(run: "Run", *, loggers: Sequence[str]) -> int:
     if is_first():
         for policy, found in results(run).items():
             figure, mean = found[-1].figure, found[-1].interval.mean
-            print(f"{policy}: {figure} {mean:.3g} at step {found[-1].step:,}")
+            print(f"{policy}: {figure} {mean:,.2f} at step {found[-1].step:,}")
         say_logged(run.directory, loggers)
         print(f"{run.directory}: {run.step:,} steps are done. Look at them with")
         print(f"  {command('report', run.directory)}")

@@ -122,7 +122,10 @@ def _array(observation, name, what):
     except ValueError:
         array = np.array(None)
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{what} is no array of numbers: it has the dtype {array.dtype}.")
+        kind = type(value).__name__
+        raise ValueError(
+            f"{what} is no array of numbers: it is of type {kind}, dtype {array.dtype}."
+        )
     return array
 
 

@@ -22,6 +22,7 @@ from floq.export.batching import Batcher
 from floq.export.floq_policy import Policy, parts
 from floq.export.session import Session
 from floq.extras import require_extra
+from floq.settings import takes_settings
 from floq.workers import stop_signals
 
 # What clients do wrong is told to them. Who wants to read it here, too, adds a handler.
@@ -44,6 +45,7 @@ class PolicyServer:
         address: Host and port, once it listens.
     """
 
+    @takes_settings("host", "port", "token", "sessions", "rate")
     def __init__(
         self,
         policy: Policy,

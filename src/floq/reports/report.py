@@ -54,10 +54,10 @@ def report(
         RuntimeError: If all checkpoints of a run are damaged.
         ValueError: If a file of a run is not sound, or no directory is given.
     """
-    is_one = isinstance(directories, str) or not isinstance(directories, Sequence)
-    folders = [directories] if is_one else directories
-    runs = _load(folders)
-    path = output_file(output, _place(folders))
+    if isinstance(directories, str | Path) or not isinstance(directories, Sequence):
+        directories = [directories]
+    runs = _load(directories)
+    path = output_file(output, _place(directories))
     first = next(iter(runs.values()))
     title = " and ".join(dict.fromkeys(task_title(run) for run in runs.values()))
     parts = [
