@@ -1,6 +1,7 @@
 """The command line: its help, its errors and its exit statuses."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from floq.cli import _COMMANDS, main
+from floq.commands.training import say_done
 from floq.presets.methods import preset
+from floq.runs.run import load_run
 
 
 def test_help_names_every_command(capsys):
@@ -162,6 +165,46 @@ def test_settings_out_of_range_are_refused(capsys):
         main(["train", "cube-double-play-singletask-v0", "--config.discount", "1.0"])
     assert ended.value.code == 2
     assert "discount" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "work"),
+    [
+        ("report", "floq.reports.report.rollout_sections"),
+        ("record", "floq.reports.rollout.play"),
+        ("inspect", "floq.inspecting._data_of"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_before_the_work(
+    line, work, finished, tmp_path, monkeypatch, capsys
+):
+    """A folder, and a place that takes no file, are named with the way out."""
+    monkeypatch.setattr(work, None)
+    folder, file = tmp_path / "folder.webp", tmp_path / "file"
+    folder.mkdir()
+    file.touch()
+    for output, words in (
+        (folder, f"{folder} is a folder: name a file"),
+        (file / "out.webp", "out.webp cannot be written"),
+    ):
+        assert main([line, str(finished.directory), "-o", str(output)]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_run_that_is_done_says_its_last_evaluation(copy, capsys):
+    """The success of each policy, or its return where there is none, and where loggers keep it."""
+    path = copy()
+    said = {"success": "floq: success 0.00 at step 4", "return": "floq: return "}
+    for figure, words in said.items():
+        say_done(load_run(path), loggers=["tensorboard"])
+        shown = capsys.readouterr().out
+        assert words in shown
+        assert "bc: " in shown
+        assert f"  tensorboard --logdir {path}/tensorboard\n" in shown
+        assert ("return" in shown) == (figure == "return")
+        rows = [json.loads(line) for line in (path / "evaluations.jsonl").read_text().splitlines()]
+        rows = [{name: one for name, one in row.items() if "success" not in name} for row in rows]
+        (path / "evaluations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def test_the_settings_of_a_task_are_its_published_ones(capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from floq.disk import sync_path, user_path
+from floq.disk import output_file, sync_path, user_path
 from floq.runs.files import replace_bytes
 
 
@@ -45,6 +45,19 @@ def test_a_file_that_cannot_be_renamed_is_named(tmp_path, monkeypatch):
     with pytest.raises(PermissionError, match="file cannot be written"):
         replace_bytes(tmp_path / "file", b"later")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"former"]
+
+
+def test_a_place_that_takes_no_file_is_refused(tmp_path):
+    """A folder, what is below a file, a device; what can be written is made by nobody yet."""
+    (tmp_path / "file").touch()
+    with pytest.raises(IsADirectoryError, match=r"is a folder: name a file, such as .*/page\.html"):
+        output_file(tmp_path, Path("run/page.html"))
+    with pytest.raises(OSError, match=r"file/page\.html cannot be written .*: give another place"):
+        output_file(tmp_path / "file" / "page.html", Path("page.html"))
+    with pytest.raises(FileExistsError, match="null is no regular file"):
+        output_file(os.devnull, Path("page.html"))
+    assert output_file(None, tmp_path / "new" / "page.html") == tmp_path / "new" / "page.html"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_tilde_is_the_users_home(monkeypatch):

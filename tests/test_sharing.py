@@ -107,6 +107,16 @@ def test_what_is_not_there_is_named(hub, tmp_path):
         push(tmp_path, NAME)
 
 
+def test_offline_means_the_same_of_taking_and_sharing():
+    """The way out is that of both: there may be no folder to give instead."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    from floq.runs.hub import hub_errors
+
+    with pytest.raises(ConnectionError, match=r"not to ask it: unset that\.$"), hub_errors(NAME):
+        raise OfflineModeIsEnabled
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

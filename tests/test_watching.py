@@ -42,6 +42,17 @@ def test_a_finished_run_is_shown_once(finished, capsys):
     assert "critic/flow_loss" in said
 
 
+def test_a_run_without_successes_shows_its_return(going, capsys):
+    """That of the last evaluation, and the curve."""
+    rows = [json.loads(line) for line in (going / "evaluations.jsonl").read_text().splitlines()]
+    rows = [{name: one for name, one in row.items() if "success" not in name} for row in rows]
+    (going / "evaluations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["watch", str(going)]) == 0
+    last = look(going).curve[4]
+    assert last < 0
+    assert f"return {last:,.2f} at step 4" in capsys.readouterr().out
+
+
 def test_a_curve_in_letters_has_its_ends_in_their_places():
     """0 at the start is low and left, 1 at the end is high and right."""
     lines = plot({0: 0.0, 100: 1.0}, 100)
@@ -77,9 +88,13 @@ def test_only_who_knows_the_token_sees_the_page(going):
 
 
 def test_what_cannot_be_watched_is_said(tmp_path, capsys):
-    """No run, and numbers out of range."""
-    assert main(["watch", str(tmp_path)]) == 2
-    assert "holds no run" in capsys.readouterr().err
+    """No folder, one without a run, and numbers out of range."""
+    for path, words in (
+        (tmp_path / "soon", "there is no such folder; a run that has just begun makes it"),
+        (tmp_path, "there is no config.json in it"),
+    ):
+        assert main(["watch", str(path)]) == 2
+        assert f"{path} holds no run: {words}" in capsys.readouterr().err
     for option, value in (("--interval", "0"), ("--port", "70000")):
         assert main(["watch", str(tmp_path), option, value]) == 2
         assert f"{option[2:]} is" in capsys.readouterr().err

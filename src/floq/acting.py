@@ -197,7 +197,15 @@ class Rollouts:
             slots: How many of them there are, at most `BATCH`.
             episodes: The episodes' numbers.
             seed: Together with an episode's number it fixes all that is random in it.
+
+        Raises:
+            TypeError: If nobody can act so.
         """
+        if not callable(policy):
+            raise TypeError(
+                f"policy is of type {type(policy).__name__}: give a function of observations and "
+                "keys, such as the `policy` of a run."
+            )
         self._policy, self._environments, self._seed = policy, environments, seed
         self._plans = Plans(BATCH, environments.action_dim)
         self._numbers = np.asarray(episodes, np.int32)

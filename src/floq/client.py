@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+_LARGEST = 2**26
+
 
 class PolicyClient:
     """A session with a policy server, which keeps the session's plan and noise.
@@ -35,29 +37,30 @@ class PolicyClient:
             timeout: Seconds to wait for an answer.
 
         Raises:
-            ValueError: If the token is no line of text.
-            RuntimeError: If it is not the server's.
-            OSError: If there is no server.
+            ValueError: If the url is none of a websocket, or the token no line of text.
+            RuntimeError: If the token is not the server's.
+            ConnectionError: If there is no server, or it has no session free.
         """
-        from websockets.exceptions import InvalidStatus
+        from websockets.exceptions import InvalidStatus, WebSocketException
         from websockets.sync.client import connect
 
+        if not isinstance(url, str) or not re.match(r"wss?://[^/\s]", url):
+            raise ValueError(f"url is {url!r}: give what `floq serve` prints, as ws://HOST:PORT")
         if not isinstance(token, str) or not token.isprintable() or token != token.strip():
             raise ValueError("the token is no line of text without blanks around it: strip it")
         headers = {"Authorization": f"Api-Key {token}"}
         self._timeout = timeout
-        options: Any = {"compression": None, "max_size": 2**26, "proxy": None}
+        options: Any = {"compression": None, "max_size": _LARGEST, "proxy": None}
         try:
             connection = connect(url, additional_headers=headers, open_timeout=timeout, **options)
-        except InvalidStatus as error:
-            if error.response.status_code != 401:
-                raise
-            raise RuntimeError(f"{url} does not take this token: give the server's") from None
-        except OSError as error:
-            raise type(error)(f"{url}: {error}: is the server there?") from error
+        except (OSError, WebSocketException) as error:
+            if isinstance(error, InvalidStatus) and error.response.status_code == 401:
+                raise RuntimeError(f"{url} does not take this token: give the server's") from None
+            words = "is the server there, with a session free?"
+            raise ConnectionError(f"{url}: {error}: {words}") from error
         self._end = contextlib.ExitStack()
         self._socket = self._end.enter_context(connection)
-        self.metadata = self._received()
+        self.metadata = self._answer()
 
     def reset(self, *, seed: int | None = None) -> None:
         """Begins an episode; with a seed, the first one of that seed's noise."""
@@ -68,6 +71,9 @@ class PolicyClient:
 
         Args:
             observation: What the environment shows: a vector, an image of bytes, or a dictionary.
+
+        Raises:
+            ValueError: If it is none of these; the rest is as of `infer`.
         """
         return self.infer({"observation": _arrays(observation), "step": True})["action"]
 
@@ -75,10 +81,15 @@ class PolicyClient:
         """What the server answers; {"observation": …} gives the actions of a whole chunk.
 
         Raises:
-            RuntimeError: If the server refuses; its words are the message.
+            ValueError: If the request is larger than the server reads.
+            RuntimeError: If the server refuses; its words are the message, and the session is over.
+            ConnectionError: If the session is over, or no answer has come in time.
         """
-        self._socket.send(pack(request))
-        return self._received()
+        message = pack(request)
+        if len(message) > self.metadata.get("largest_request", _LARGEST):
+            words = "more than the server reads: give one observation, as in `metadata`"
+            raise ValueError(f"the request has {len(message):,} bytes, {words}")
+        return self._answer(message)
 
     def close(self) -> None:
         """Ends the session."""
@@ -92,10 +103,20 @@ class PolicyClient:
         """Ends the session."""
         self.close()
 
-    def _received(self) -> Any:
-        reply = self._socket.recv(timeout=self._timeout)
+    def _answer(self, message: bytes | None = None) -> Any:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            if message is not None:
+                self._socket.send(message)
+            reply = self._socket.recv(timeout=self._timeout)
+        except (ConnectionClosed, TimeoutError) as error:
+            self.close()  # A late answer would be taken for that of the next request.
+            ends = f"close(), a refusal, the server's end or {self._timeout} s without an answer"
+            raise ConnectionError(f"the session is over, by {ends}: connect again") from error
         if isinstance(reply, str):
-            raise RuntimeError(f"the policy server refuses: {reply}")
+            self.close()
+            raise RuntimeError(f"the policy server refuses, and ends the session: {reply}")
         return unpack(reply)
 
 
@@ -121,10 +142,16 @@ def unpack(content: bytes) -> Any:
         raise ValueError(f"no message: {type(error).__name__}: {error}") from error
 
 
-def _arrays(observation: Any) -> Any:
+def _arrays(observation: Any, place: str = "the observation") -> Any:
     if isinstance(observation, Mapping):
-        return {name: _arrays(value) for name, value in observation.items()}
-    return np.asarray(observation)
+        return {str(key): _arrays(one, f"{place}[{key!r}]") for key, one in observation.items()}
+    try:
+        array = np.asarray(observation)
+    except ValueError:  # Rows of several lengths.
+        array = np.array(None)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{place} is no array of numbers, nor a dictionary: {observation!r:.200}")
+    return array
 
 
 def _packed(value: Any) -> Any:

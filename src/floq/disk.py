@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,40 @@ def user_path(path: str | Path, name: str = "the path") -> Path:
         raise ValueError(
             f"{path}: there is no home folder for ~ to mean. Set $HOME, or give a path without ~."
         ) from None
+
+
+def output_file(output: str | Path | None, default: Path) -> Path:
+    """The file to write that somebody has named, or the default, where one can be written.
+
+    To be asked before the work for it.
+
+    Raises:
+        OSError: If it is a folder, or something else that is no file, or its place takes none.
+        TypeError: If the name is no path.
+    """
+    path = default if output is None else user_path(output, "output")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file, such as {path / default.name}.")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is no regular file: name another one.")
+    return writable(path)
+
+
+def writable(path: Path) -> Path:
+    """The path, if a file or a folder can be made there.
+
+    Raises:
+        OSError: If not.
+    """
+    try:
+        places = [path] if path.is_dir() else path.absolute().parents
+        folder = next(one for one in places if os.access(one, os.F_OK))
+        with tempfile.TemporaryFile(dir=folder):
+            return path
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be written ({error.strerror}): give another place."
+        ) from error
 
 
 def user_cache() -> Path:

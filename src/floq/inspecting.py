@@ -10,7 +10,7 @@ import numpy as np
 from floq.critics.flow import FlowCritic
 from floq.data.dataset import Dataset
 from floq.data.streamed import StreamedDataset
-from floq.disk import user_path
+from floq.disk import output_file, user_path
 from floq.envs.make import Environment
 from floq.inspection import probe
 from floq.inspection.flow_shape import flow_shape
@@ -65,6 +65,7 @@ def inspect(
 
     Raises:
         FileNotFoundError: If there is no run, or it has saved nothing yet.
+        OSError: If the output is no file, or cannot be written.
         ValueError: If the run has no critic or no such seed, the dataset is another one than the
             run's, or a number is below 1.
     """
@@ -74,6 +75,7 @@ def inspect(
         if value < 1:
             raise ValueError(f"{name} is {value}: give 1 or more.")
     run = load_run(directory)
+    path = output_file(output, run.directory / "inspection.html")
     if env is not None:
         config = with_environment(run.config, env, processes=processes)
         run = dataclasses.replace(run, config=config)
@@ -95,7 +97,6 @@ def inspect(
             run, integration_steps, {seed: decisions}, episodes=episodes, processes=processes
         )
         findings = findings._replace(readings=readings)
-    path = run.directory / "inspection.html" if output is None else user_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, inspection_page(findings))
     return path

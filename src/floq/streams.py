@@ -28,6 +28,11 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+def is_read() -> bool:
+    """Whether somebody may read standard output: it is neither closed nor led to nowhere."""
+    return not os.path.samestat(os.fstat(1), os.stat(os.devnull))  # noqa: PTH116
+
+
 def complain(message: object) -> None:
     """Prints on standard error; does nothing where that cannot be written."""
     with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from floq.data.streamed import Data
 from floq.envs.make import make_env, sparse_reward
 from floq.extras import require_extra
 from floq.observations import ObservationForm, Part
+from floq.settings import given
 
 
 class _Domain(NamedTuple):
@@ -114,7 +115,8 @@ def check_task(name: str, *, has_goals: bool = False) -> None:
     Raises:
         ValueError: If it is none; the message names those that are close.
     """
-    if name not in (goal_task_names() if has_goals else task_names()):
+    known = goal_task_names() if has_goals else task_names()
+    if given(str, name, name="the name of the task") not in known:
         raise ValueError(unknown_task(name, has_goals=has_goals))
 
 

@@ -127,7 +127,7 @@ def _drawn(state: State) -> RenderableType:
     ]
     if state.curve:
         last = [*state.curve.values()][-1]
-        parts.append(Text(f"\n{state.figure} {last:.3g} at step {[*state.curve][-1]:,}"))
+        parts.append(Text(f"\n{state.figure} {last:,.2f} at step {[*state.curve][-1]:,}"))
         parts.append(Text("\n".join(plot(state.curve, config.total_steps))))
     else:
         parts.append(Text("\nno evaluation yet", style="dim"))
@@ -170,7 +170,7 @@ def plot(curve: dict[int, float], last: int) -> list[str]:
         cells[_ROWS - 1 - round(float(row)), column] = "·"
     for column, row in zip(across, down, strict=True):
         cells[_ROWS - 1 - round(float(row)), int(column)] = "●"
-    names = [f"{high:.3g}", *[""] * (_ROWS - 2), f"{low:.3g}"]
+    names = [f"{high:,.4g}", *[""] * (_ROWS - 2), f"{low:,.4g}"]
     width = max(map(len, names))
     lines = [f"{name:>{width}} │{''.join(row)}" for name, row in zip(names, cells, strict=True)]
     return [*lines, f"{'':{width}} └{'─' * _COLUMNS}", f"{'':{width}}  0{last:>{_COLUMNS - 1},}"]

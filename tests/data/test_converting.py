@@ -102,12 +102,20 @@ def test_without_an_episode(tmp_path):
     assert not (tmp_path / "shards").exists()
 
 
+def test_a_place_that_takes_no_file_is_refused(tmp_path, capsys):
+    """Before anything is read; a folder that is not there yet is made."""
+    (tmp_path / "file").touch()
+    for name in ("out.npz", "out"):
+        assert main(["data", "convert", "nowhere.npz", f"{tmp_path}/file/{name}"]) == 2
+        assert f"file/{name} cannot be written" in capsys.readouterr().err
+
+
 def test_files_and_folders_of_files(tmp_path, trajectories, monkeypatch, capsys):
     """A file becomes a folder of one; a folder one of as many; by command, beside the npz file."""
     monkeypatch.chdir(tmp_path)
     np.savez("own.npz", **trajectories)
     whole = Dataset.load("own.npz")
-    for source, destination in (("own.npz", "one"), ("one", "two"), ("one", "again.npz")):
+    for source, destination in (("own.npz", "one"), ("one", "two"), ("one", "new/again.npz")):
         assert main(["data", "convert", source, destination]) == 0
         assert capsys.readouterr().out == f"{destination}: 8 transitions\n"
         assert Dataset.load(destination).fingerprint() == whole.fingerprint()

@@ -210,7 +210,8 @@ def test_damage_is_found_and_named(kind, exported, tmp_path):
             with pytest.raises(ValueError, match="damaged"):
                 load_policy(folder)
         path.unlink()
-        with pytest.raises((ValueError, FileNotFoundError), match=r"damaged|no exported policy"):
+        words = rf"{path.name} is missing|it has no manifest\.json"
+        with pytest.raises((ValueError, FileNotFoundError), match=words):
             load_policy(folder)
         path.write_bytes(sound)
     load_policy(folder)
@@ -242,6 +243,23 @@ def test_what_a_manifest_vouches_for_is_read_with_care(change, exported, tmp_pat
     (folder / "manifest.json").write_bytes(manifest(files))
     with pytest.raises(ValueError, match="cannot be used"):
         load_policy(folder)
+
+
+@pytest.mark.parametrize("seed", ["a", None, -1, 1.5, True, 2**32])
+def test_a_seed_that_no_noise_has_is_refused(seed, tmp_path):
+    """By its value, before anything is read or computed."""
+    with pytest.raises(ValueError, match=r"seed is .*: give a whole number from 0"):
+        load_policy(tmp_path, seed=seed)
+
+
+def test_a_reset_before_the_first_act_changes_nothing(exported):
+    """As the card has it; also where a policy is used again."""
+    first, again = (load_policy(exported / "numpy") for _ in range(2))
+    again.reset(), again.reset()
+    rows = observations(2, 2)
+    np.testing.assert_array_equal(again.act(rows), first.act(rows))
+    first.reset(), again.reset()
+    np.testing.assert_array_equal(again.act(rows), first.act(rows))
 
 
 def test_a_foreign_folder_is_told(tmp_path, finished):
@@ -305,10 +323,23 @@ def test_the_command_writes_into_the_run(copy, capsys):
     assert main(["export", str(run), "--format", "numpy"]) == 0
     assert f"Wrote {run / 'export-numpy'}" in capsys.readouterr().out
     assert load_policy(run / "export-numpy").record["run"]["seed"] == 3
-    assert main(["export", str(run), "--format", "numpy"]) == 2
-    assert "not empty" in capsys.readouterr().err
-    assert main(["export", str(run), "--format", "numpy", "--policy-seed", "4", "-o", "x"]) == 2
-    assert "has no seed 4" in capsys.readouterr().err
+    (run / "file").touch()
+    for options, words in (
+        (["--format", "numpy"], "not empty"),
+        (["--policy-seed", "4"], "has no seed 4"),
+        (["-o", f"{run}/file/export"], "cannot be written"),
+    ):
+        assert main(["export", str(run), *options]) == 2
+        said = capsys.readouterr().err
+        assert words in said
+        assert "Writing the program" not in said
+
+
+def test_an_export_in_place_of_a_run_is_told(exported, capsys):
+    """Whatever wants a run says what it is, and what it is for."""
+    for name in ("export", "evaluate", "watch", "report"):
+        assert main([name, str(exported / "numpy")]) == 2
+        assert "it is an exported policy, for floq.load_policy" in capsys.readouterr().err
 
 
 def test_onnx_asks_for_its_extra_first(tmp_path, monkeypatch, capsys):

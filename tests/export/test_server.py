@@ -1,6 +1,7 @@
 """The policy server: what it answers, whom it refuses, and how it ends."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -18,22 +19,11 @@ from websockets.sync.client import connect
 
 from floq.cli import main
 from floq.client import PolicyClient, pack, unpack
+from floq.commands.serve import Serve
 from floq.export import load_policy
 from floq.export.server import PolicyServer, serving
 
 STATES = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def folder(finished, tmp_path_factory):
-    """The finished run, which plans two actions at once, as numpy's program."""
-    return finished.export(tmp_path_factory.mktemp("served") / "numpy", format="numpy")
-
-
-@pytest.fixture(scope="module")
-def server(folder):
-    with serving(load_policy(folder)) as served:
-        yield served
 
 
 def url(server):
@@ -137,17 +127,6 @@ def test_strangers_are_refused(server, headers, status):
     assert refused.value.response.status_code == status
 
 
-def test_a_client_is_told_what_to_give(server):
-    """Of a token that is not the server's, or no line, which is not repeated; of a wrong place."""
-    with pytest.raises(RuntimeError, match="does not take this token"):
-        PolicyClient(url(server), "x" * 20)
-    with pytest.raises(ValueError, match="the token is no line of text") as refused:
-        PolicyClient(url(server), f"{server.token}\n")
-    assert server.token not in str(refused.value)
-    with pytest.raises(OSError, match=r"ws://127.0.0.1:1: .*is the server there"):
-        PolicyClient("ws://127.0.0.1:1", server.token)
-
-
 def test_a_place_that_is_taken_is_named(server, folder):
     """With the way out, in place of the system's words alone."""
     second = PolicyServer(load_policy(folder), port=server.address[1])
@@ -214,15 +193,6 @@ def test_large_frames_end_the_session(server):
             client.recv()
 
 
-def test_the_client_passes_on_what_the_server_says(server):
-    """As an error that names it."""
-    with (
-        PolicyClient(url(server), server.token) as client,
-        pytest.raises(RuntimeError, match="shape"),
-    ):
-        client.act(np.zeros(3))
-
-
 def test_sessions_and_their_pace_are_limited(folder):
     """One client too many is told so; who asks too fast waits."""
     with (
@@ -232,6 +202,8 @@ def test_sessions_and_their_pace_are_limited(folder):
         with pytest.raises(InvalidStatus) as refused:
             raw(server).__enter__()
         assert refused.value.response.status_code == 503
+        with pytest.raises(ConnectionError, match="503: is the server there, with a session free"):
+            PolicyClient(url(server), server.token)
         started = time.monotonic()
         for _ in range(15):
             client.act(STATES[0])
@@ -249,7 +221,7 @@ def test_who_leaves_without_reading_keeps_no_session(folder):
                     client.send(pack({"observation": STATES[0]}))
             left = time.monotonic()
             while True:
-                with contextlib.suppress(InvalidStatus), PolicyClient(url(server), server.token):
+                with contextlib.suppress(ConnectionError), PolicyClient(url(server), server.token):
                     break
                 time.sleep(0.05)
             assert time.monotonic() - left < 5
@@ -261,7 +233,10 @@ def test_who_leaves_without_reading_keeps_no_session(folder):
         ({"port": 70_000}, "port is 70000"),
         ({"sessions": 0}, "sessions is 0"),
         ({"rate": 0.0}, "rate 0"),
-        ({"token": "short"}, "fewer than 16"),
+        ({"port": "http"}, "port is 'http': it must be of type int"),
+        ({"token": "short"}, "the token has fewer than 16"),
+        ({"token": f" {'x' * 20}"}, "blanks around it"),
+        ({"token": "ü" * 20}, "others than those of ASCII"),
     ],
 )
 def test_settings_that_no_server_has_are_refused(folder, options, said):
@@ -311,12 +286,35 @@ def test_the_command_serves_until_it_is_asked_to_end(folder, number):
             with PolicyClient(words[3], words[5]) as client:
                 client.act(STATES[0])
                 process.send_signal(number)
-                with pytest.raises(ConnectionClosed):
+                with pytest.raises(ConnectionError, match="the session is over"):
                     _act_for_ever(client)
             assert process.wait(20) == 0
             assert "Stopped" in process.stdout.read()
         finally:
             process.kill()
+
+
+def test_a_token_that_nobody_could_know_is_refused(folder, monkeypatch, capfd):
+    """Where standard output is closed, or cannot be written; a bad one of one's own by its name."""
+    kept = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    try:
+        assert main(["serve", str(folder), "--port", "0"]) == 2
+    finally:
+        os.dup2(kept, 1)
+    assert "leads nowhere" in (said := capfd.readouterr().err)
+    assert "in the variable FLOQ_TOKEN" in said
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("builtins.print", full)
+    with pytest.raises(OSError, match=r"cannot be written \(No space .*variable FLOQ_TOKEN"):
+        Serve(folder, port=0).run()
+    monkeypatch.undo()
+    monkeypatch.setenv("FLOQ_TOKEN", "short")
+    assert main(["serve", str(folder)]) == 2
+    assert "the token in FLOQ_TOKEN has fewer than 16" in capfd.readouterr().err
 
 
 def test_a_run_is_served_as_its_export(finished, folder, capsys):

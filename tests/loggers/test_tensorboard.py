@@ -6,6 +6,7 @@ import pytest
 
 import floq
 from floq.algorithms import bc
+from floq.cli import main
 from floq.loggers import find_loggers, replay
 from floq.presets.changes import small
 
@@ -46,6 +47,16 @@ def test_a_run_of_several_seeds_is_there_with_its_pictures(finished, copy):
     if "rollout" in pictures:
         assert pictures["rollout"].startswith(b"GIF89a")
     assert any(b"batch_size" in string for value in values for string in value.tensor.string_val)
+
+
+def test_the_command_says_where_it_lies(copy, monkeypatch, capsys):
+    """And how it is opened."""
+    monkeypatch.setattr("floq.loggers.following._pictures", lambda run: iter(()))
+    path = copy()
+    assert main(["log", str(path), "--to", "tensorboard"]) == 0
+    said = capsys.readouterr().out
+    assert f"The files of tensorboard are in {path}/tensorboard.\n" in said
+    assert f"  tensorboard --logdir {path}/tensorboard\n" in said
 
 
 def test_a_resume_hides_what_was_there_and_shows_all_of_it(maze_data, tmp_path):

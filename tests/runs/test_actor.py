@@ -75,6 +75,21 @@ def test_it_does_what_the_policy_does_with_the_same_keys(run):
     assert (run.actor(seed=8).act(seen) != run.actor(seed=7).act(seen)).any()
 
 
+def test_a_reset_before_the_first_act_changes_nothing(run):
+    """Every loop resets first; the first episode is number 0 all the same."""
+    actor = run.actor(seed=7)
+    actor.reset()
+    expected = np.clip(run.policy(OBSERVATIONS[0], keys(7, 0, 0, 4)), -1, 1)
+    np.testing.assert_allclose(actor.act(OBSERVATIONS[0]), expected, atol=1e-6)
+
+
+def test_a_seed_that_no_noise_has_is_refused(run):
+    """By its value, before anything acts."""
+    for seed in (-1, 2**32):
+        with pytest.raises(ValueError, match=f"seed is {seed}: give a whole number"):
+            run.actor(seed=seed)
+
+
 def test_it_acts_by_the_seed_that_is_asked_for(run):
     """The run's first one by default; one that the run does not have is refused."""
     seen = OBSERVATIONS[0]
@@ -163,6 +178,8 @@ def test_data_that_says_nothing_has_the_units_of_its_environment(run):
         (np.zeros((1, 1, 3)), r"shape \(1, 1, 3\)"),
         (np.zeros((0, 3)), r"shape \(0, 3\)"),
         ([0.0, np.nan, 0.0], "is not finite"),
+        (np.zeros(3, complex), "no array of numbers: it is of type ndarray, dtype complex128"),
+        ({"state": np.zeros(3)}, "no array of numbers: it is of type dict"),
         (np.zeros((2, 3)), r"2 observations are given, in an episode that began with 1.*reset"),
     ],
 )

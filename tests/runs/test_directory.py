@@ -36,6 +36,13 @@ def test_the_bad_line_is_named_by_its_number_in_the_file(tmp_path):
         tail.read()
 
 
+def test_a_place_that_takes_no_run_is_refused(tmp_path):
+    """Before any work, as below a file."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file/run cannot be written .*: give another place"):
+        directory.refuse_existing(tmp_path / "file" / "run")
+
+
 @pytest.mark.parametrize("fails", ["clean_up", "replace_bytes", "sync_path"])
 def test_what_fails_at_the_beginning_leaves_the_folder_free(fails, finished, tmp_path, monkeypatch):
     """Also while somebody still looks at the error: another try is not told of another process."""

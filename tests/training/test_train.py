@@ -139,6 +139,14 @@ for wrong in [{"directory": None}, {"dataset": {}}, {"dataset": [{}]}, {"env": 3
         floq.train(**(good | wrong), steps=1)
     except TypeError as error:
         print(error)
+for call, wrong in [
+    (floq.make_env, None), (floq.load_task, None), (floq.Dataset.load, 3), (floq.report, None),
+    (lambda policy: floq.evaluate(policy, "Pendulum-v1", episodes=1, processes=0), None),
+]:
+    try:
+        call(wrong)
+    except (TypeError, ValueError) as error:
+        print(error)
 """
     said = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300
@@ -149,6 +157,12 @@ for wrong in [{"directory": None}, {"dataset": {}}, {"dataset": [{}]}, {"env": 3
         "makes of arrays, or the path of its file.",
         "the path is of type dict: give a str or a pathlib.Path.",
         "env is of type int: give an environment, its name, or a function that returns it.",
+        "the name of the environment is None: it must be of type str.",
+        "the name of the task is None: it must be of type str.",
+        "the path is of type int: give a str or a pathlib.Path.",
+        "the path is of type NoneType: give a str or a pathlib.Path.",
+        "policy is of type NoneType: give a function of observations and keys, such as the "
+        "`policy` of a run.",
     ], said.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -158,13 +158,16 @@ class Convert:
         """Writes the file or folder, and names it."""
         from floq.data.converting import convert
         from floq.data.dataset import Dataset
+        from floq.disk import writable
 
         if self.destination.exists():
             raise ValueError(f"{self.destination} is there already: give another name.")
+        writable(self.destination)
         bounds = _bounds(self.actions)
         if self.destination.suffix == ".npz":
             named = {} if bounds is None else bounds.named
             dataset = Dataset.load(self.source, reading=self.reading, **named)
+            self.destination.parent.mkdir(parents=True, exist_ok=True)
             dataset.save(self.destination)
             size = dataset.size
         else:

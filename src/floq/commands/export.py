@@ -30,12 +30,13 @@ class Export:
 
         if self.format == "onnx":
             require_extra("export")
+        from floq.export.folder import export_policy, new_folder
         from floq.runs.run import load_run
 
-        output = self.output or self.directory / f"export-{self.format}"
-        run = load_run(self.directory)
+        trained = load_run(self.directory).trained(self.policy_seed)
+        folder = new_folder(self.output or self.directory / f"export-{self.format}")
         # Takes minutes for images, and for the best of many actions.
         print("Writing the program, and comparing it with the policy.", file=sys.stderr)
-        folder = run.export(output, format=self.format, policy_seed=self.policy_seed)
+        export_policy(trained, folder, format=self.format)
         print(f"Wrote {folder}; its README.md says how to use it.")
         return 0

@@ -62,5 +62,6 @@ class Finetune:
                 schedule=self.schedule,
                 processes=self.processes,
                 loggers=self.logger,
-            )
+            ),
+            loggers=self.logger,
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from floq.commands.training import LoggerName
+from floq.commands.training import LoggerName, say_logged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,4 +27,5 @@ class Log:
         failed = replay(self.directory, find_loggers(self.to))
         if not failed:
             print(f"{self.directory}: {', '.join(self.to)} has all of it.")
+            say_logged(self.directory, self.to)
         return 2 if failed else 0

@@ -56,5 +56,6 @@ class Resume:
                     online_steps=self.online_steps,
                     processes=self.processes,
                     loggers=self.logger,
-                )
+                ),
+                loggers=self.logger,
             )

@@ -6,6 +6,12 @@ from pathlib import Path
 
 import tyro
 
+from floq.streams import is_read
+
+_UNKNOWN = (
+    "so that nobody would know the random token: give one of your own in the variable FLOQ_TOKEN."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Serve:
@@ -37,8 +43,13 @@ class Serve:
 
         require_extra("serve")
         from floq.export import load_policy
-        from floq.export.server import PolicyServer
+        from floq.export.server import PolicyServer, check_token
 
+        token = os.environ.get("FLOQ_TOKEN")
+        if token is not None:
+            check_token(token, "the token in FLOQ_TOKEN")
+        elif not is_read():
+            raise ValueError(f"standard output leads nowhere, {_UNKNOWN}")
         if (self.directory / "manifest.json").exists():
             policy = load_policy(self.directory, seed=self.seed)
         else:
@@ -46,7 +57,6 @@ class Serve:
             from floq.runs.run import load_run
 
             policy = in_memory(load_run(self.directory).trained(self.policy_seed), seed=self.seed)
-        token = os.environ.get("FLOQ_TOKEN")
         server = PolicyServer(
             policy,
             host=self.host,
@@ -59,7 +69,12 @@ class Serve:
         def listening() -> None:
             host, port = server.address
             shown = "that of FLOQ_TOKEN" if token else server.token
-            print(f"Serving {self.directory} at ws://{host}:{port}, token {shown}", flush=True)
+            try:
+                print(f"Serving {self.directory} at ws://{host}:{port}, token {shown}", flush=True)
+            except OSError as error:
+                if token is None:
+                    words = f"standard output cannot be written ({error.strerror}), {_UNKNOWN}"
+                    raise OSError(words) from error
 
         server.run(listening=listening)
         print("Stopped; all that was asked is answered.")

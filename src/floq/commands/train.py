@@ -140,7 +140,7 @@ class Train:
                 processes=self.processes,
                 loggers=self.logger,
             )
-            return say_done(run)
+            return say_done(run, loggers=self.logger)
 
 
 def parse_train(arguments: list[str]) -> Train:

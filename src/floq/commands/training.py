@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
@@ -10,6 +12,7 @@ import tyro
 from floq.data.reading import Reading
 from floq.plugins import command
 from floq.runs.settings import Online
+from floq.shell import quoted
 
 if TYPE_CHECKING:
     from floq.envs.make import EnvironmentSpec
@@ -199,11 +202,29 @@ def in_environment(run: "Run", where: EnvironmentOptions, *, processes: int | No
     return dataclasses.replace(run, config=config)
 
 
-def say_done(run: "Run") -> int:
-    """Says how to look at a finished run, in the process that wrote it. Gives the exit status."""
+def say_done(run: "Run", *, loggers: Sequence[str]) -> int:
+    """Says what has come of a run, in the process that wrote it. Gives the exit status.
+
+    Args:
+        run: It, finished.
+        loggers: The names of those that were told of it.
+    """
+    from floq.runs.results import results
     from floq.training.hosts import is_first
 
     if is_first():
+        for policy, found in results(run).items():
+            figure, mean = found[-1].figure, found[-1].interval.mean
+            print(f"{policy}: {figure} {mean:,.2f} at step {found[-1].step:,}")
+        say_logged(run.directory, loggers)
         print(f"{run.directory}: {run.step:,} steps are done. Look at them with")
         print(f"  {command('report', run.directory)}")
     return 0
+
+
+def say_logged(directory: Path, loggers: Sequence[str]) -> None:
+    """Says where loggers keep a run, and how to look at it there."""
+    for name in loggers:
+        print(f"The files of {name} are in {directory / name}.")
+        if name == "tensorboard":
+            print(f"  {quoted(name, '--logdir', directory / name)}")

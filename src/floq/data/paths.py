@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from floq.disk import user_path
+from floq.settings import given
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-v[0-9]+")
 
@@ -32,7 +33,7 @@ def dataset_name(name: str) -> str:
         ValueError: `name` does not have the form of either, which also keeps a name from pointing
             outside the data folder.
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(given(str, name, name="the name of the dataset or task")):
         raise ValueError(
             f"{name!r} is not the name of a dataset or task: lower-case words joined by '-' and a "
             "version, such as cube-double-play-v0 or cube-double-play-singletask-task3-v0"

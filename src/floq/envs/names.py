@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 
 from floq.extras import is_installed, require_extra
+from floq.settings import given
 
 _OGBENCH = (
     *("antmaze", "antsoccer", "cube", "humanoidmaze", "pointmaze"),
@@ -31,8 +32,11 @@ def environment_id(task_name: str) -> str:
     `cube-double-play-singletask-task2-v0` is played in `cube-double-singletask-task2-v0`, and
     `cube-double-play-v0`, whose task is to reach goals, in `cube-double-v0`. Ids that name no
     dataset are returned as they are.
+
+    Raises:
+        ValueError: If it is no text.
     """
-    words = task_name.split("-")
+    words = given(str, task_name, name="the name of the environment").split("-")
     if "singletask" in words or words[0] in _OGBENCH:
         position = words.index("singletask") if "singletask" in words else len(words) - 1
         if words[position - 1] in ("navigate", "stitch", "explore", "play", "noisy"):

@@ -6,6 +6,8 @@ It needs numpy, and jax (with flatbuffers) or onnxruntime for their programs; no
 import hashlib
 import json
 import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +30,16 @@ class Policy:
         self.record, self.program, self.seed = record, program, seed
         self._low = np.array(record["actions"]["low"], np.float32)
         self._range = (np.array(record["actions"]["high"], np.float32) - self._low) / 2
-        self._episode = -1
+        self._episode = self._step = 0
         self.reset()
 
     def reset(self):
-        """Begins an episode: the plan is dropped, and the noise is that of the next episode."""
-        self._episode, self._step, self._plan = self._episode + 1, 0, np.zeros((0, 0, 0))
-        self._seen = None
+        """Begins an episode: the plan is dropped, and the noise is that of the next episode.
+
+        Before the first act of an episode it changes nothing.
+        """
+        self._episode, self._step = self._episode + bool(self._step), 0
+        self._plan, self._seen = np.zeros((0, 0, 0)), None
 
     def act(self, observation):
         """The next action of an observation, or of each of a batch.
@@ -106,10 +111,10 @@ def read(record, observation):
 
 def _array(observation, name, what):
     value, keys = observation, name.split("/") if name else []
-    if isinstance(value, dict) and name in value:
+    if isinstance(value, Mapping) and name in value:
         keys = [name]
     for key in keys:
-        if not isinstance(value, dict) or key not in value:
+        if not isinstance(value, Mapping) or key not in value:
             raise ValueError(f"{what} is missing: give a dictionary that has it.")
         value = value[key]
     try:
@@ -117,7 +122,10 @@ def _array(observation, name, what):
     except ValueError:
         array = np.array(None)
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{what} is no array of numbers.")
+        kind = type(value).__name__
+        raise ValueError(
+            f"{what} is no array of numbers: it is of type {kind}, dtype {array.dtype}."
+        )
     return array
 
 
@@ -156,13 +164,22 @@ def draw_noise(record, rows, seed):
     return arrays
 
 
+def check_seed(seed):
+    """The seed as an int; ValueError if it is none."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed!r}: give a whole number from 0 to {2**32 - 1}.")
+    return int(seed)
+
+
 def load_policy(folder, *, seed=0, threads=1):
     """The policy of a folder, after every byte of it was compared with the manifest.
 
     `seed` is that of the noise, `threads` those of onnxruntime. The manifest finds damage, not
     malice: load what comes from somebody you trust.
     """
-    folder = Path(folder)
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder is of type {type(folder).__name__}: give a str or a pathlib.Path.")
+    folder, seed = Path(folder), check_seed(seed)
     contents = verified(folder)
     try:
         record = check_record(json.loads(contents["policy.json"]))
@@ -180,7 +197,8 @@ def verified(folder):
     """The content of every file that is read, by name; ValueError if one is not as written."""
     path = folder / "manifest.json"
     if not path.exists():
-        raise FileNotFoundError(f"{folder} holds no exported policy: it has no manifest.json.")
+        raise FileNotFoundError(f"{folder} holds no exported policy: it has no manifest.json. "
+                                "`floq export RUN` writes one.")  # fmt: skip
     content = _read(path, 2**16)
     try:
         files = json.loads(content)["files"]
@@ -208,6 +226,8 @@ def manifest(files):
 
 
 def _read(path, limit):
+    if not path.exists():
+        raise ValueError(f"{path} is missing.")
     if not path.is_file() or path.stat().st_size > min(limit, _LARGEST):
         raise ValueError(f"{path} is no regular file of at most {limit:,} bytes.")
     return path.read_bytes()

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from floq.algorithms.normalization import Normalization
-from floq.disk import sync_path, user_path, writing
+from floq.disk import sync_path, user_path, writable, writing
 from floq.export.card import card
 from floq.export.decision import (
     Decision,
@@ -24,6 +24,7 @@ from floq.export.decision import (
 from floq.export.floq_policy import (
     Policy,
     blank,
+    check_seed,
     draw_noise,
     fingerprint,
     load_policy,
@@ -99,11 +100,9 @@ def export_policy(trained: Trained, directory: str | Path, *, format: Format = "
         ValueError: If the policy cannot be exported, or its program differs from it by more than
             1e-5 on 256 observations.
     """
-    folder = user_path(directory)
+    folder = new_folder(directory)
     if format not in FORMATS:
         raise ValueError(f"format is {format!r}: give {', '.join(FORMATS)}.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is not empty: give another folder, or remove it.")
     checked = _checked(trained, _CHECKED)
     described = _record(trained, checked.decision)
     program = WRITERS[format](checked.decision, described)
@@ -128,8 +127,22 @@ def export_policy(trained: Trained, directory: str | Path, *, format: Format = "
     return folder
 
 
+def new_folder(directory: str | Path) -> Path:
+    """The folder, if an export can be written there.
+
+    Raises:
+        FileExistsError: If there is something in it, or it is a file.
+        OSError: If it cannot be written.
+    """
+    folder = user_path(directory, "directory")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not empty: give another folder, or remove it.")
+    return writable(folder)
+
+
 def in_memory(trained: Trained, *, seed: int = 0) -> Policy:
     """The policy as an exported one of jax acts, without a folder."""
+    seed = check_seed(seed)
     decision, precision, *_ = _checked(trained, _SERVED)
     program, weights = jax.jit(program_of(decision)), named_weights(decision.modules)
     record = {**_record(trained, decision), "program": "jax", **precision}
@@ -236,26 +249,29 @@ def _like_data(
     if form is None:
         return arrays[0], arrays
     frames = zip(*(np.split(one, form.frames, axis=-1) for one in arrays), strict=True)
-    rows = [form.pack(nested(dict(zip(parts(record), one, strict=True))), axes=1) for one in frames]
-    return np.concatenate(rows, axis=1), arrays
+    return np.concatenate([as_rows(record, form, one) for one in frames], axis=1), arrays
+
+
+def as_rows(
+    record: dict[str, Any], form: ObservationForm | None, arrays: Sequence[np.ndarray]
+) -> np.ndarray:
+    """The arrays of observations as the rows that a policy in training reads, [batch, obs]."""
+    if form is None:
+        return arrays[0]
+    return form.pack(nested(dict(zip(parts(record), arrays, strict=True))), axes=1)
 
 
 def _record(trained: Trained, decision: Decision) -> dict[str, Any]:
     """What `policy.json` says of any program."""
     chunk = trained.config.action_chunk
     candidates = getattr(trained.config, "candidates", 0)
-    normalization, form = trained.normalization, trained.statistics.observations
-    if form is None:
-        seen: dict[str, Any] = {"shape": [trained.statistics.observation_dim], "dtype": "float32"}
-    else:
-        found = {part.name: {"shape": list(part.shape), "dtype": part.dtype} for part in form.parts}
-        seen = {**found.get("", {"parts": found}), "frames": form.frames}
+    normalization = trained.normalization
     return {
         "format": 1,
         "algorithm": trained.name,
         "policy": decision.kind,
         "observations": {
-            **seen,
+            **seen_by(trained.statistics),
             "low": None,
             "high": None,
             "units": f"those of the environment and the data; {_SCALES[normalization is not None]}",
@@ -273,6 +289,15 @@ def _record(trained: Trained, decision: Decision) -> dict[str, Any]:
         "noise": list(decision.noise),
         **trained.facts,
     }
+
+
+def seen_by(statistics: Statistics) -> dict[str, Any]:
+    """The arrays of an observation, as `policy.json` says them."""
+    form = statistics.observations
+    if form is None:
+        return {"shape": [statistics.observation_dim], "dtype": "float32"}
+    found = {part.name: {"shape": list(part.shape), "dtype": part.dtype} for part in form.parts}
+    return {**found.get("", {"parts": found}), "frames": form.frames}
 
 
 def _write(folder: Path, files: dict[str, bytes], record: dict[str, Any]) -> None:

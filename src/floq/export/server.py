@@ -22,6 +22,7 @@ from floq.export.batching import Batcher
 from floq.export.floq_policy import Policy, parts
 from floq.export.session import Session
 from floq.extras import require_extra
+from floq.settings import takes_settings
 from floq.workers import stop_signals
 
 # What clients do wrong is told to them. Who wants to read it here, too, adds a handler.
@@ -44,6 +45,7 @@ class PolicyServer:
         address: Host and port, once it listens.
     """
 
+    @takes_settings("host", "port", "token", "sessions", "rate")
     def __init__(
         self,
         policy: Policy,
@@ -66,16 +68,14 @@ class PolicyServer:
 
         Raises:
             MissingExtraError: If the extra `serve` is not installed.
-            ValueError: If a number is out of its range, or the token is empty.
+            ValueError: If a number is out of its range, or the token is as `check_token` says.
         """
         require_extra("serve")
         if not 0 <= port < 2**16:
             raise ValueError(f"port is {port}: give a number from 0 to 65535.")
         if sessions < 1 or not rate > 0:
             raise ValueError(f"sessions is {sessions}, rate {rate}: give numbers above 0.")
-        self.token = secrets.token_urlsafe(32) if token is None else token
-        if len(self.token) < 16:
-            raise ValueError("the token has fewer than 16 letters: give a longer one.")
+        self.token = secrets.token_urlsafe(32) if token is None else check_token(token)
         if not _is_loopback(host):
             warnings.warn(
                 f"{host} can be reached by other machines, and what is said is not encrypted: who "
@@ -124,7 +124,7 @@ class PolicyServer:
                     self._handle,
                     *self.address,
                     compression=None,
-                    max_size=_BESIDE + 2 * observation_bytes(self._policy.record),
+                    max_size=largest_request(self._policy.record),
                     max_queue=4,
                     # Who does not answer a goodbye, or left with requests unread, keeps no session.
                     close_timeout=1.0,
@@ -139,15 +139,17 @@ class PolicyServer:
                     "--port (0 takes a free one), or the --host of this machine."
                 ) from error
             self.address = next(iter(server.sockets)).getsockname()[:2]
-            listening()
-            await stop.wait()
-            self._stopping = True
-            server.close(close_connections=False)
-            for connection, session in list(self._sessions.items()):
-                if not session.is_asking:
-                    await connection.close(1001)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(server.wait_closed(), _GRACE)
+            try:
+                listening()
+                await stop.wait()
+            finally:
+                self._stopping = True
+                server.close(close_connections=False)
+                for connection, session in list(self._sessions.items()):
+                    if not session.is_asking:
+                        await connection.close(1001)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(server.wait_closed(), _GRACE)
 
     def _gate(self, connection: Any, request: Any) -> Any:
         """Answers what is no client: health, browsers, wrong tokens, one too many."""
@@ -200,6 +202,20 @@ class PolicyServer:
         return pack(answer)
 
 
+def check_token(token: str, name: str = "the token") -> str:
+    """The token, if clients can show it, and nobody can guess it.
+
+    Raises:
+        ValueError: If it is short, or no line of ASCII; the message calls it by its name.
+    """
+    if len(token) < 16 or not (token.isascii() and token.isprintable() and token == token.strip()):
+        raise ValueError(
+            f"{name} has fewer than 16 letters, others than those of ASCII, or blanks around it: "
+            "give another one, or none for a random one."
+        )
+    return token
+
+
 @contextlib.contextmanager
 def serving(policy: Policy, **options: Any) -> Iterator[PolicyServer]:
     """A server in a thread of this process, which ends with the context.
@@ -247,14 +263,16 @@ def metadata(record: dict[str, Any]) -> dict[str, Any]:
         "action_dim": record["actions"]["shape"][0],
         "action_low": record["actions"]["low"],
         "action_high": record["actions"]["high"],
+        "largest_request": largest_request(record),
         **{name: record[name] for name in ("algorithm", "policy", "chunk", "candidates")},
     }
 
 
-def observation_bytes(record: dict[str, Any]) -> int:
-    """Bytes of what an environment shows at a step."""
+def largest_request(record: dict[str, Any]) -> int:
+    """Bytes that are read of a request."""
     shown = parts(record).values()
-    return sum(math.prod(one["shape"]) * np.dtype(one["dtype"]).itemsize for one in shown)
+    sizes = (math.prod(one["shape"]) * np.dtype(one["dtype"]).itemsize for one in shown)
+    return _BESIDE + 2 * sum(sizes)
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from floq.export.floq_policy import Policy, draw_noise, parts, read, stacked
+from floq.export.floq_policy import Policy, check_seed, draw_noise, parts, read, stacked
 
 _VECTORS = ("observation/state", "state")
 """What OpenPI's clients call an observation that is one array."""
@@ -98,9 +98,7 @@ class Session:
         if seed is None:
             self._episode, self._step = self._episode + bool(self._step), 0
             return
-        if type(seed) is not int or not 0 <= seed < 2**32:
-            raise ValueError(f"seed is {seed!r}: give a whole number from 0 on")
-        self._seed, self._episode, self._step = seed, 0, 0
+        self._seed, self._episode, self._step = check_seed(seed), 0, 0
 
     def _shown(self, message: dict[Any, Any]) -> list[np.ndarray]:
         """The arrays of a message's one observation, each of one row."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from floq.disk import user_path
+from floq.disk import output_file, user_path
 from floq.reports import figures, page
 from floq.reports.rollout import rollout_sections
 from floq.runs.directory import CONFIG, read_config, read_versions
@@ -50,11 +50,14 @@ def report(
 
     Raises:
         FileNotFoundError: If there is no run in a directory.
+        OSError: If the output is no file, or cannot be written.
         RuntimeError: If all checkpoints of a run are damaged.
         ValueError: If a file of a run is not sound, or no directory is given.
     """
-    folders = [directories] if isinstance(directories, str | Path) else directories
-    runs = _load(folders)
+    if isinstance(directories, str | Path) or not isinstance(directories, Sequence):
+        directories = [directories]
+    runs = _load(directories)
+    path = output_file(output, _place(directories))
     first = next(iter(runs.values()))
     title = " and ".join(dict.fromkeys(task_title(run) for run in runs.values()))
     parts = [
@@ -67,7 +70,6 @@ def report(
         _settings_section(runs),
     ]
     summaries = {name: summary(run) for name, run in runs.items()}
-    path = _place(folders) if output is None else user_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     content: Any = summaries if len(runs) > 1 else summary(first)
     replace_bytes(path.with_name("summary.json"), json_bytes(content))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from floq.critics.flow import FlowCritic
-from floq.disk import user_path
+from floq.disk import output_file, user_path
 from floq.extras import require_extra
 from floq.inspection import probe
 from floq.recording import Recording, record_episodes
@@ -124,11 +124,12 @@ def rollout_video(
 
     Raises:
         FileNotFoundError: If there is no run, or it has saved nothing yet.
+        OSError: If the output is no file, or cannot be written.
         MissingExtraError: If an MP4 is asked for without the extra `video`.
         ValueError: If the file is of another kind, the run has no environment or no such seed, or
             nothing can be rendered here.
     """
-    path = None if output is None else user_path(output)
+    path = None if output is None else user_path(output, "output")
     kind = "webp" if path is None else path.suffix.removeprefix(".").lower()
     if kind not in FORMATS:
         raise ValueError(
@@ -139,10 +140,10 @@ def rollout_video(
     if not 1 <= episodes <= _MOST_EPISODES:
         raise ValueError(f"episodes is {episodes}: give between 1 and {_MOST_EPISODES}.")
     run = load_run(directory)
+    path = output_file(path, run.directory / "rollout.webp")
     played = play(run, episodes, seed=seed, policy_seed=policy_seed)
     if played[0].frames is None:
         raise ValueError(f"{run.directory}: {played[0].no_frames}.")
-    path = run.directory / "rollout.webp" if path is None else path
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, encoded(film(run, played, policy_seed=policy_seed), kind))
     return path

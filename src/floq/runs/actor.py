@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from floq.observations import Frames, ObservationForm
-from floq.types import Algorithm
+from floq.export.floq_policy import check_seed, read
+from floq.export.folder import as_rows, seen_by
+from floq.observations import Frames
+from floq.types import Algorithm, Statistics
 
 
 class Actor:
@@ -30,8 +32,7 @@ class Actor:
         config: Any,
         state: Any,
         *,
-        observation_dim: int,
-        form: ObservationForm | None = None,
+        statistics: Statistics,
         action_low: np.ndarray,
         action_high: np.ndarray,
         seed: int = 0,
@@ -42,24 +43,25 @@ class Actor:
             algorithm: The learning rule.
             config: Its settings.
             state: One seed's state.
-            observation_dim: Entries of an observation.
-            form: What the bytes of an observation are, of images and dictionaries.
+            statistics: Shapes of observations and decisions.
             action_low: What -1 stands for in the environment's units, float32 [act].
             action_high: What 1 stands for.
-            seed: Seed of the policy's noise.
+            seed: Seed of the policy's noise, a whole number from 0 to 2³² − 1.
         """
         self._act = functools.partial(_compiled(algorithm.act, config), state)
-        self._observation_dim, self._chunk = observation_dim, config.action_chunk
-        self._form = form
+        self._seen, self._form = {"observations": seen_by(statistics)}, statistics.observations
+        self._chunk = config.action_chunk
         self._low, self._range = action_low, (action_high - action_low) / 2
-        self._key = jax.random.key(seed)
-        self._episode = -1
+        self._key = jax.random.key(check_seed(seed))
+        self._episode = self._step = 0
         self.reset()
 
     def reset(self) -> None:
-        """Begins an episode: the plan is dropped, and the noise is that of the next episode."""
-        self._episode += 1
-        self._step = 0
+        """Begins an episode: the plan is dropped, and the noise is that of the next episode.
+
+        Before the first act of an episode it changes nothing.
+        """
+        self._episode, self._step = self._episode + bool(self._step), 0
         self._plan = np.zeros((0, 0, 0), np.float32)
         self._frames: Frames | None = None
 
@@ -76,10 +78,11 @@ class Actor:
             environment itself, not of `floq.make_env`, which takes actions in [-1, 1].
 
         Raises:
-            ValueError: If the observation has another size, is not finite, or is of another batch
-                than the episode began with.
+            ValueError: If the observation has another size or type, is not finite, or is of another
+                batch than the episode began with.
         """
-        rows, is_batch = self._rows(observation)
+        arrays, is_batch = read(self._seen, observation)
+        rows = as_rows(self._seen, self._form, arrays)
         if self._step and len(rows) != len(self._plan):
             raise ValueError(
                 f"{len(rows)} observations are given, in an episode that began with "
@@ -93,27 +96,6 @@ class Actor:
         self._step += 1
         actions = self._low + (self._plan[:, turn] + 1) * self._range
         return actions if is_batch else actions[0]
-
-    def _rows(self, observation: Any) -> tuple[np.ndarray, bool]:
-        """Observations as rows, and whether a batch was given."""
-        if self._form is not None:
-            first = self._form.parts[0]
-            value = observation
-            for key in first.name.split("/") if first.name else ():
-                value = value[key] if isinstance(value, Mapping) and key in value else ()
-            is_batch = np.ndim(value) > len(first.shape)
-            packed = self._form.pack(observation, axes=int(is_batch))
-            return (packed if is_batch else packed[None]), is_batch
-        given = np.asarray(observation, np.float32)
-        rows = given if given.ndim == 2 else given[None]
-        if given.ndim not in (1, 2) or rows.shape[1] != self._observation_dim or not len(rows):
-            raise ValueError(
-                f"the observation has the shape {given.shape}: give [{self._observation_dim}], or "
-                f"a batch, [batch, {self._observation_dim}]."
-            )
-        if not np.isfinite(rows).all():
-            raise ValueError(f"the observation is not finite: {given}.")
-        return rows, given.ndim == 2
 
     def _framed(self, rows: np.ndarray) -> np.ndarray:
         """What the policy reads: the rows, after those of the steps before."""

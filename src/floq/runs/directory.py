@@ -12,7 +12,7 @@ from floq.algorithms import find_algorithm
 from floq.algorithms.normalization import Normalization, normalized
 from floq.data.goals import Goals
 from floq.data.reading import Parts, Reading
-from floq.disk import sync, sync_path, writing
+from floq.disk import sync, sync_path, writable, writing
 from floq.envs.make import EnvironmentSpec
 from floq.plugins import command
 from floq.runs.checkpoint import clean_up
@@ -328,10 +328,10 @@ def read_versions(path: Path) -> list[dict[str, Any]]:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raises an error if a folder holds a run, or if it is no folder.
+    """Raises an error if a folder holds a run, is no folder, or cannot be written.
 
     Raises:
-        FileExistsError: If so.
+        OSError: If so.
     """
     if (path / CONFIG).exists():
         raise FileExistsError(
@@ -340,6 +340,7 @@ def refuse_existing(path: Path) -> None:
         )
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"{path} is a file: give a directory for the run.")
+    writable(path)
 
 
 def read_config(path: Path) -> RunConfig:
@@ -349,9 +350,15 @@ def read_config(path: Path) -> RunConfig:
         FileNotFoundError: If there is no run.
         ValueError: If a setting is unknown, missing or wrong.
     """
-    file = Path(path) / CONFIG
+    folder = Path(path)
+    file = folder / CONFIG
     if not file.exists():
-        raise FileNotFoundError(f"{path} holds no run: there is no {CONFIG} in it.")
+        found = "there is no such folder; a run that has just begun makes it after reading its data"
+        if (folder / "policy.json").exists():
+            found = "it is an exported policy, for floq.load_policy, `floq serve` and `floq push`"
+        elif folder.exists():
+            found = f"there is no {CONFIG} in it"
+        raise FileNotFoundError(f"{path} holds no run: {found}. Give the folder of a run.")
     return _config_of(read_json(file), str(file))
 
 

@@ -90,8 +90,8 @@ def hub_errors(name: str) -> Iterator[None]:
         yield
     except OfflineModeIsEnabled:
         raise ConnectionError(
-            f"{PREFIX}{name} lies on the Hugging Face Hub, and HF_HUB_OFFLINE says not to ask it: "
-            "unset that, or give a run's folder."
+            f"{PREFIX}{name} is on the Hugging Face Hub, and HF_HUB_OFFLINE says not to ask it: "
+            "unset that."
         ) from None
     except HfHubHTTPError as error:
         said = str(error).strip().splitlines()

@@ -74,21 +74,19 @@ class Run:
             seed: Seed of the policy's noise.
 
         Raises:
-            ValueError: If the run has no such seed.
+            ValueError: If the run has no such seed, or the noise cannot have it.
 
         Example:
             >>> import floq
             >>> actor = floq.load_run("runs/pen").actor(seed=0)  # doctest: +SKIP
             >>> actor.reset(); action = actor.act(observation)  # doctest: +SKIP
         """
-        config, statistics = self.config, self.config.statistics
-        low, high = self.action_bounds
+        config, (low, high) = self.config, self.action_bounds
         return Actor(
             self.algorithm,
             config.config,
             self.state_of(config.seeds[0] if policy_seed is None else policy_seed),
-            observation_dim=statistics.observation_dim,
-            form=statistics.observations,
+            statistics=config.statistics,
             action_low=np.array(low, np.float32),
             action_high=np.array(high, np.float32),
             seed=seed,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from floq.disk import user_path
+from floq.disk import output_file, user_path
 from floq.intervals import Interval
 from floq.reports import page
 from floq.reports.figures import to_svg
@@ -89,8 +89,10 @@ def sweep_report(table: Path, *, output: str | Path | None = None) -> Path:
         The file.
 
     Raises:
+        OSError: If the output is no file, or cannot be written.
         ValueError: If the table is not one.
     """
+    path = output_file(output, table.with_name("report.html"))
     rows = read_table(table)
     if not rows:
         raise ValueError(f"{table} has no rows: run the sweep first, with `floq sweep`.")
@@ -112,7 +114,6 @@ def sweep_report(table: Path, *, output: str | Path | None = None) -> Path:
         trials.sort(key=lambda cell: -cell.interval.mean if cell.interval else float("inf"))
         trials.sort(key=lambda cell: (cell.task, cell.label))
         parts.append(_task_section("Searches", trials, _SEARCH_NOTE))
-    path = table.with_name("report.html") if output is None else user_path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(
         path.with_name("summary.json"), json_bytes(_summary(rows, cells, found, compared))

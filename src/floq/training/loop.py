@@ -206,7 +206,7 @@ class Loop:
         self._evaluated_step = self._phase.step
         own = [row for row in rows if row["policy"] == self._config.algorithm]
         figure = "success" if "success" in own[0] else "return"
-        display.note(f"{figure} {np.mean([row[figure] for row in own]):.3g}")
+        display.note(f"{figure} {np.mean([row[figure] for row in own]):,.2f}")
         self._tell("evaluation", rows)
 
     def _evaluation_rows(

@@ -227,7 +227,7 @@ def as_sources(source: str | Path | Source | Sequence[str | Path | Source]) -> t
         FileNotFoundError: There is nothing at the place of one.
         ValueError: There is none, or one is of no format that is known.
     """
-    if isinstance(source, str | Path | Source):
+    if isinstance(source, str | Source) or not isinstance(source, Sequence):
         source = [source]
     if not source:
         raise ValueError("no source of data is given: name one or more")
