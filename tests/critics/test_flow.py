@@ -66,6 +66,7 @@ def test_learned_values_are_within_3_percent_of_the_exact_ones(discount):
         {"network": NetworkConfig((32,), residual_blocks=2, layer_norm=True)},
         {"prediction": "endpoint"},
         {"sampling": "strata"},
+        {"time_power": 4.0},
         {"backup": "distributional", "integration_steps": 16},
         {"backup": "distributional", "coupling": "shared"},
         {"backup": "distributional", "coupling": "shared", "control_variate": 0.5},
@@ -140,6 +141,16 @@ def test_shared_noise_starts_both_flows():
     np.testing.assert_array_equal(shared.initial_noise, shared.next_initial_noise)
     draws = make_critic().sample_draws(6, key=jax.random.key(1))
     assert (draws.initial_noise != draws.next_initial_noise).all()
+
+
+def test_a_power_of_the_times_makes_more_of_them_early():
+    """The same draws, each time to the fourth: half of them before 1/16."""
+    published = make_critic(SMALL).sample_draws(4_000, key=jax.random.key(0))
+    early = make_critic(dataclasses.replace(SMALL, time_power=4.0))
+    draws = early.sample_draws(4_000, key=jax.random.key(0))
+    np.testing.assert_array_equal(draws.initial_noise, published.initial_noise)
+    np.testing.assert_allclose(draws.time, published.time**4, rtol=1e-6)
+    assert np.mean(draws.time < 1 / 16) == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_control_variate_trades_the_sampled_velocity_for_the_fields_own():
@@ -302,6 +313,7 @@ def test_velocity_is_finite_for_every_finite_value(value):
         ({"histogram_sigma": float("nan")}, "histogram_sigma"),
         ({"histogram_points": 2}, "histogram_points"),
         ({"prediction": "endpoint", "method": "rk4"}, "rk4"),
+        ({"time_power": 0.0}, "time_power"),
         ({"coupling": "shared"}, "distributional"),
         ({"control_variate": 0.5}, "independent"),
         ({"control_variate": 2.0}, "from 0 to 1"),

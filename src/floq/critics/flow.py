@@ -53,6 +53,8 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
         sampling: "independent" draws each start and time by itself, as published; "strata" one of
             a state's m from each of m equal parts of their interval, which is as unbiased and
             varies less.
+        time_power: p of the times u^p, for u uniform over [0, 1]: above 1 more of them are early,
+            where the point on the path says little of the target. 1 is the paper's.
         control_variate: λ of shared noise: the share of the next state's sampled velocity that is
             replaced by the target field's own, which is less noisy but biased. 0 is unbiased.
     """
@@ -68,6 +70,7 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
     backup: Literal["expected", "distributional"] = "expected"
     coupling: Literal["independent", "shared"] = "independent"
     sampling: Sampling = "independent"
+    time_power: float = 1.0
     control_variate: float = 0.0
 
     def __post_init__(self) -> None:
@@ -81,6 +84,8 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
                 )
         if not self.noise_coverage > 0:
             raise ValueError(f"noise_coverage is {self.noise_coverage}: give a number above 0.")
+        if not self.time_power > 0:
+            raise ValueError(f"time_power is {self.time_power}: give a number above 0.")
         if self.prediction == "endpoint" and self.method == "rk4":
             raise ValueError(
                 'prediction is "endpoint" and method is "rk4", which reads the field at t = 1, '
@@ -113,7 +118,7 @@ class FlowCriticDraws(NamedTuple):
 
     Attributes:
         initial_noise: Start z₀ of each sample, uniform over the noise interval.
-        time: Time t of each sample, uniform over [0, 1].
+        time: Time t of each sample in [0, 1], uniform or as `time_power` says.
         next_initial_noise: Start z₀′ of each sample of the target's flow.
     """
 
@@ -196,6 +201,8 @@ class FlowCritic(eqx.Module):
             time = jnp.zeros(shape)
         else:
             time = sample_interval(shape, 0.0, 1.0, self.config.sampling, key=time_key)
+            if self.config.time_power != 1:
+                time = time**self.config.time_power
         noise = self.sample_noise(shape, key=noise_key)
         if self.config.coupling == "shared":
             return FlowCriticDraws(noise, time, noise)

@@ -293,6 +293,30 @@ def _strata(base: Base) -> list[Variant]:
     return [*flows, *(() if base.brief else (base.variant("dense", base.scalar, line="dense"),))]
 
 
+def _times(base: Base) -> list[Variant]:
+    powers: dict[int, tuple[float, ...]] = {1: (1, 2, 4, 8), 4: (1, 2, 4, 8), 16: (1, 4)}
+    if base.brief:
+        powers = {1: (1, 4), 4: (1, 4)}
+    flows = [
+        base.variant(
+            f"K={steps}, p={power:g}",
+            _flow(base, integration_steps=steps, time_power=power),
+            probes=(Spread(),),
+            panel="power p of the times",
+            line=f"K={steps}",
+            place=power,
+        )
+        for steps, some in powers.items()
+        for power in some
+    ]
+    start = _flow(base, integration_steps=1, supervision="start")
+    others = [
+        base.variant("K=1, t = 0 alone", start, probes=(Spread(),), line="t = 0 alone"),
+        base.variant("dense", base.scalar, line="dense"),
+    ]
+    return flows + others
+
+
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
@@ -361,6 +385,13 @@ STUDIES: dict[str, Study] = {
             "it is given?",
             _strata,
             reference="histogram, independent, κ=0.1",
+        ),
+        Study(
+            "times",
+            "At which times should a flow be supervised: evenly, or more often early, where the "
+            "point on the path says little of the target?",
+            _times,
+            reference="K=4, p=1",
         ),
     )
 }
