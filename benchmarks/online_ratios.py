@@ -80,7 +80,8 @@ def main(directory, steps=500, *ratios, rows=2_000, offline=2_000):
             found = results(run)[run.config.algorithm]
             means = [f"{one.interval.mean:.0f}" for one in found]
             mean, low, high = found[-1].interval
-            norm = metrics(run)[1]["critic/feature_norm"].mean(axis=0)
+            points, logged = metrics(run)
+            norm = logged["critic/feature_norm"].mean(axis=0)[points >= offline]
             seconds, before = timing(run)[0], timing(start)[0]
             lines.append(
                 f"| {name} | {ratio} | {means[0]} | {means[1]} | {means[2]} | {means[-1]} | "

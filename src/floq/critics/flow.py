@@ -1,7 +1,7 @@
 """The flow critic: a Q-function that is a velocity field (arXiv 2509.06863)."""
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -82,10 +82,9 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
                 raise ValueError(
                     f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
                 )
-        if not self.noise_coverage > 0:
-            raise ValueError(f"noise_coverage is {self.noise_coverage}: give a number above 0.")
-        if not self.time_power > 0:
-            raise ValueError(f"time_power is {self.time_power}: give a number above 0.")
+        for name in ("noise_coverage", "time_power"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0.")
         if self.prediction == "endpoint" and self.method == "rk4":
             raise ValueError(
                 'prediction is "endpoint" and method is "rk4", which reads the field at t = 1, '
@@ -204,9 +203,9 @@ class FlowCritic(eqx.Module):
             if self.config.time_power != 1:
                 time = time**self.config.time_power
         noise = self.sample_noise(shape, key=noise_key)
-        if self.config.coupling == "shared":
-            return FlowCriticDraws(noise, time, noise)
-        return FlowCriticDraws(noise, time, self.sample_noise(shape, key=next_noise_key))
+        is_shared = self.config.coupling == "shared"
+        next_noise = noise if is_shared else self.sample_noise(shape, key=next_noise_key)
+        return FlowCriticDraws(noise, time, next_noise)
 
     def return_samples(
         self,
@@ -225,18 +224,7 @@ class FlowCritic(eqx.Module):
             integration_steps: Steps K, if not those of the config.
         """
         steps = self.config.integration_steps if integration_steps is None else integration_steps
-        states = encode(self.encoder, observations)
-
-        def carry(member: VelocityField) -> Float[Array, "batch samples"]:
-            condition = member.condition(states, actions)
-            return integrate(
-                lambda time, value: member(condition, value, time),
-                initial_noise,
-                steps=steps,
-                method=self.config.method,
-            )
-
-        return map_members(carry, self.members)
+        return self._carried(integrate, observations, actions, initial_noise, steps)
 
     def return_trajectories(
         self,
@@ -245,18 +233,21 @@ class FlowCritic(eqx.Module):
         initial_noise: Float[Array, "batch samples"],
     ) -> Float[Array, "ensemble points batch samples"]:
         """What `return_samples` passes on its way: K + 1 points from noise to value."""
+        steps = self.config.integration_steps
+        return self._carried(trajectory, observations, actions, initial_noise, steps)
+
+    def _carried(
+        self, carry: Any, observations: Array, actions: Array, noise: Array, steps: int | Array
+    ) -> Array:
+        """What `integrate` or `trajectory` makes of the noise, along the field of every member."""
         states = encode(self.encoder, observations)
 
-        def carry(member: VelocityField) -> Float[Array, "points batch samples"]:
+        def carried(member: VelocityField) -> Array:
             condition = member.condition(states, actions)
-            return trajectory(
-                lambda time, value: member(condition, value, time),
-                initial_noise,
-                steps=self.config.integration_steps,
-                method=self.config.method,
-            )
+            field = lambda time, value: member(condition, value, time)
+            return carry(field, noise, steps=steps, method=self.config.method)
 
-        return map_members(carry, self.members)
+        return map_members(carried, self.members)
 
     def aggregate(
         self, samples: Float[Array, "ensemble batch samples"]
