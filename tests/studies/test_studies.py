@@ -26,6 +26,7 @@ from floq.studies.catalogue import STUDIES
 from floq.studies.cells import Cells, folder_name
 from floq.studies.control_ground import ControlGround
 from floq.studies.distilled import DistilledCritic, DistilledCriticConfig
+from floq.studies.figure import comparison
 from floq.studies.processes import compute_side_by_side
 from floq.studies.readings import ReadAtSteps
 from floq.studies.results import rows_of, to_csv, to_markdown
@@ -86,6 +87,20 @@ def test_rows_compare_seed_by_seed():
     assert [row["error"] for row in table] == ["1.5", "4.0"]
     assert table[0]["difference"] == ""
     assert "+0.500 [+0.500, +0.500]" in to_markdown([base, wide], figure="error", reference="κ=0.1")
+
+
+@pytest.mark.parametrize("name", ["times", "strata"])
+def test_a_variant_without_a_number_is_a_level_in_every_panel_of_the_figure(name):
+    """A dense critic has no power of times, no κ, m or K, and is what these are compared with."""
+    variants = ValueGround("small").variants(STUDIES[name])
+    found = {variant.name: {0: cell(1.0), 1: cell(1.0)} for variant in variants}
+    rows = rows_of(variants, found, STUDIES[name].reference, figure="error")
+    figure = comparison(rows, label="error")
+    placed = [row for row in rows if row.place is not None]
+    assert len(figure.axes) == len({row.panel for row in placed})
+    for axes in figure.axes:
+        levels = [line for line in axes.lines if line.get_linestyle() == ":"]
+        assert [line.get_ydata()[0] for line in levels] == [1.0] * (len(rows) - len(placed))
 
 
 @pytest.mark.parametrize(

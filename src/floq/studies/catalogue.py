@@ -294,9 +294,9 @@ def _strata(base: Base) -> list[Variant]:
 
 
 def _times(base: Base) -> list[Variant]:
-    powers: dict[int, tuple[float, ...]] = {1: (1, 2, 4, 8), 4: (1, 2, 4, 8), 16: (1, 4)}
+    powers = {1: (1.0, 2.0, 4.0, 8.0), 4: (1.0, 2.0, 4.0, 8.0), 16: (1.0, 4.0)}
     if base.brief:
-        powers = {1: (1, 4), 4: (1, 4)}
+        powers = {1: (1.0, 4.0), 4: (1.0, 4.0)}
     flows = [
         base.variant(
             f"K={steps}, p={power:g}",

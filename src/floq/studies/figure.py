@@ -17,22 +17,27 @@ from floq.studies.study import FLOPS
 def comparison(rows: Sequence[VariantRow], *, label: str, level: float | None = None) -> Figure:
     """The rows' figures: lines over a number where there is one, else a name for each row.
 
+    Beside lines over a number, a row without one is a dotted level in every panel.
+
     Args:
         rows: What to draw.
         label: What is drawn.
         level: A figure to compare with, drawn as a dashed line.
     """
-    panels = list(dict.fromkeys(row.panel for row in rows))
+    panels = list(dict.fromkeys(row.panel for row in rows if row.place is not None))
     lines = list(dict.fromkeys(row.line for row in rows))
     colours = dict(zip(lines, cycle(len(lines)), strict=True))
-    if all(row.place is None for row in rows):
+    if not panels:
         return _named(rows, label=label, level=level, colours=colours)
     figure = new_figure(3.9)
     shared: Axes | None = None
     for index, panel in enumerate(panels):
         axes = shared = figure.add_subplot(1, len(panels), index + 1, sharey=shared)
-        own = [row for row in rows if row.panel == panel]
+        own = [row for row in rows if row.panel == panel and row.place is not None]
         _lines(axes, own, colours)
+        for row in rows:
+            if row.place is None:
+                axes.axhline(row.interval.mean, color=colours[row.line], linestyle=":")
         _place_axis(axes, own, panel)
         if level is not None:
             axes.axhline(level, color=MUTED, linestyle="--", linewidth=1.2)
@@ -53,7 +58,7 @@ def _lines(axes: Axes, rows: Sequence[VariantRow], colours: dict[str, str]) -> N
     style_axes(axes)
     for line, colour in colours.items():
         own = sorted(
-            (row for row in rows if row.line == line and row.place is not None),
+            (row for row in rows if row.line == line),
             key=lambda row: row.place or 0.0,
         )
         if not own:
@@ -69,7 +74,7 @@ def _lines(axes: Axes, rows: Sequence[VariantRow], colours: dict[str, str]) -> N
 
 def _place_axis(axes: Axes, rows: Sequence[VariantRow], panel: str) -> None:
     """The axis of places: each of them a tick, on a log scale where they grow by factors."""
-    places = sorted({row.place for row in rows if row.place is not None})
+    places = sorted({row.place or 0.0 for row in rows})
     axes.set_xlabel(panel)
     if places[0] > 0 and places[-1] / places[0] >= 8:
         axes.set_xscale("log")
