@@ -14,7 +14,7 @@ import numpy as np
 
 import floq
 from floq.reports.figures import Curve, learning_curves, to_svg
-from floq.runs.results import metrics, results, timing
+from floq.runs.results import hours_at, metrics, results
 
 ENV, SEEDS, EPISODES = "Pendulum-v1", (0, 1, 2), 20
 SHARED = {
@@ -82,11 +82,12 @@ def main(directory, steps=500, *ratios, rows=2_000, offline=2_000):
             mean, low, high = found[-1].interval
             points, logged = metrics(run)
             norm = logged["critic/feature_norm"].mean(axis=0)[points >= offline]
-            seconds, before = timing(run)[0], timing(start)[0]
+            hours = hours_at(run, np.array([offline, offline + steps]))
+            assert hours is not None
             lines.append(
                 f"| {name} | {ratio} | {means[0]} | {means[1]} | {means[2]} | {means[-1]} | "
                 f"{' '.join(f'{one:.0f}' for one in found[-1].per_seed)} | "
-                f"{mean:.0f} [{low:.0f}, {high:.0f}] | {(seconds - before) / 60:.1f} | "
+                f"{mean:.0f} [{low:.0f}, {high:.0f}] | {np.ptp(hours) * 60:.1f} | "
                 f"{norm[0]:.2f} {norm[-1]:.2f} |"
             )
             print(lines[-1], flush=True)
