@@ -114,7 +114,5 @@ def test_seeds_and_members_share_products(one):
     """Two seeds make as many products as one, each twice as large; so do members."""
     two = lowered(PAPER, (0, 1))
     assert [flops for flops, _ in two.products] == [2 * flops for flops, _ in one.products]
-    alone = dataclasses.replace(
-        PAPER, critic=dataclasses.replace(PAPER.critic, members=1, aggregation="mean")
-    )
+    alone = dataclasses.replace(PAPER, critic=dataclasses.replace(PAPER.critic, members=1))
     assert len(lowered(alone, (0,)).products) == len(one.products)
