@@ -280,6 +280,6 @@ if importlib.util.find_spec("pyarrow"):
         "parquet: a footer of 2 GB": _in_folder(_put(b"PAR1" + b"\xff\xff\xff\x7fPAR1")),
     }
 if importlib.util.find_spec("pyarrow") and importlib.util.find_spec("av"):
-    from tests.faults import videos
+    from tests.faults import pictures, videos
 
-    CASES |= videos.CASES
+    CASES |= videos.CASES | pictures.CASES

@@ -5,12 +5,15 @@ import numpy as np
 
 
 class Dictionaries(gymnasium.Env):
-    observation_space = gymnasium.spaces.Dict(
-        observation=gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float64),
-        goal=gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64),
-        pixels=gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8),
-    )
     action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+    def __init__(self, side=8):
+        self._shape = (side, side, 3)
+        self.observation_space = gymnasium.spaces.Dict(
+            observation=gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float64),
+            goal=gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64),
+            pixels=gymnasium.spaces.Box(0, 255, self._shape, np.uint8),
+        )
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -21,7 +24,7 @@ class Dictionaries(gymnasium.Env):
         return {
             "observation": self.np_random.normal(size=4),
             "goal": np.full(2, self.step_count, np.float64),
-            "pixels": self.np_random.integers(0, 256, (8, 8, 3), dtype=np.uint8),
+            "pixels": self.np_random.integers(0, 256, self._shape, dtype=np.uint8),
         }
 
     def step(self, action):

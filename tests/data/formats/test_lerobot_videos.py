@@ -167,8 +167,8 @@ def test_faults_of_the_description_of_videos(folder, changes, words):
     ("name", "feature", "words"),
     [
         ("observation.images.../../x", {}, "which cannot be that of a folder"),
-        ("observation.images.depth", {"shape": [32, 48, 1]}, "floq reads videos of three channels"),
-        ("observation.images.png", {"dtype": "image"}, "have LeRobot save the set with videos"),
+        ("observation.images.depth", {"shape": [32, 48, 1]}, "floq reads those of three channels"),
+        ("observation.images.png", {"dtype": "image"}, "no column observation.images.png; there"),
         ("observation.images.flat", {"shape": [32, 48]}, r"the shape \[32, 48\] of a video"),
         ("observation.images.lost", {}, "no column videos/observation.images.lost/chunk_index"),
     ],

@@ -99,6 +99,29 @@ class Group:
         self._budget.take(array.size * array.dtype.itemsize)
         return array[()]
 
+    def holds_bytes(self, name: str) -> bool:
+        """Whether an entry is an array of bytes, of which each row has a number of its own."""
+        import h5py
+
+        array = self._entry(name)
+        kind = h5py.check_vlen_dtype(array.dtype) if hasattr(array, "dtype") else None
+        return kind == np.uint8 and len(array.shape or ()) == 1
+
+    def cells(self, name: str) -> list[bytes]:
+        """The bytes in each row of an array that `holds_bytes`.
+
+        Raises:
+            ValueError: There is none of that name, or it holds more than the file can.
+        """
+        array = self._entry(name)
+        self._check_storage(name, array)
+        self._budget.take(array.size * array.dtype.itemsize)
+        cells = list[bytes]()
+        for row in range(len(array)):  # Rows may all show the same bytes, and so be a bomb.
+            cells.append(array[row].tobytes())
+            self._budget.take(len(cells[-1]))
+        return cells
+
     def _full(self, name: str) -> str:
         return f"{self.name}/{name}".replace("//", "/").removeprefix("/")
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from floq.data.files import DatasetFile
-from floq.data.formats import tables
+from floq.data.formats import pictures, tables
 from floq.data.formats.cameras import Cameras
 from floq.data.formats.episodes import Episode, Stream, chosen_parts, observed, together
-from floq.data.formats.lerobot_info import Feature, features_of, frame_count, read_info
+from floq.data.formats.lerobot_info import SHOWN, Feature, features_of, frame_count, read_info
 from floq.data.npz import check_memory
 from floq.data.reading import Reading
 
@@ -32,12 +32,12 @@ def read(path: Path, reading: Reading) -> DatasetFile:
     Raises:
         ValueError: The files are damaged, or hold what floq cannot take.
         OSError: The disk has no room for decoded frames.
-        MissingExtraError: pyarrow or, for videos, PyAV is not installed.
+        MissingExtraError: pyarrow or, for videos and pictures, PyAV or Pillow is not installed.
     """
     info = read_info(path)
     features, chosen = _chosen(info, reading, path)
-    videos = [one for one in chosen if features[one].kind == "video"]
-    shapes = [(*(reading.resize or features[name].shape[:2]), 3) for name in videos]
+    shown = [features[name].shape[:2] for name in chosen if features[name].is_shown]
+    shapes = [(*(reading.resize or size), 3) for size in shown]
     size = frame_count(info, path) * sum(math.prod(shape) for shape in shapes)
     try:
         check_memory(path, size)
@@ -68,14 +68,15 @@ def _episodes(
 ) -> Iterator[Episode]:
     needed = _NEEDED[reading.rewards or "demonstrations"]
     optional = [name for name in ("next.done", "next.truncated") if name in features]
-    videos = [one for one in chosen if features[one].kind == "video"]
-    states = [one for one in chosen if one not in videos]
+    videos, images = ([one for one in chosen if features[one].kind == kind] for kind in SHOWN)
+    states = [name for name in chosen if not features[name].is_shown]
     columns = [*states, "action", *needed, *optional, "episode_index"]
     files = sorted((path / "data").glob("*/*.parquet"))
     cameras = _cameras(path, files, info, {name: features[name] for name in videos}, reading)
     found = 0
     for file in files:
-        rows = tables.read(file, columns)
+        rows = tables.read(file, [*columns, *images])
+        cells = {name: rows.cells(f"{name}/bytes") for name in images}
         arrays = {
             name: rows.array(name, features[name].shape if name in features else ())
             for name in columns
@@ -84,14 +85,16 @@ def _episodes(
         for number, own in _split(file, arrays["episode_index"]):
             one = {name: values[own] for name, values in arrays.items()}
             name = f"episode {number} in {file.parent.name}/{file.name}"
-            shown = {
-                key: one[key] if key in states else cameras.frames(key, number) for key in chosen
-            }
-            yield _episode(name, one, shown, reading, source=f"{file}: {name}")
-    if info.get("total_frames") != found:
+            parts = {key: one[key] for key in states}
+            parts |= {key: cameras.frames(key, number) for key in videos}
+            for key in images:
+                size, where = features[key].shape[:2], f"{file}: {key} of episode {number}"
+                parts[key] = pictures.decoded(cells[key][own], size, reading.resize, source=where)
+            yield _episode(name, one, parts, reading, source=f"{file}: {name}")
+    if (total := info.get("total_frames")) != found:
         raise ValueError(
-            f"{path}: meta/info.json says total_frames is {info.get('total_frames')!r}, and the "
-            f"files under data have {found} rows: it was cut short"
+            f"{path}: meta/info.json says total_frames is {total!r}, and the files under data have "
+            f"{found} rows: it was cut short"
         )
 
 
@@ -142,11 +145,10 @@ def _chosen(
     chosen = [f"{_OBSERVATION}{key}" for key in chosen_parts(forms, reading, source=str(path))]
     for name in chosen:
         feature = features[name]
-        if feature.kind == "image" or (feature.kind == "video" and feature.shape[-1] != 3):
+        if feature.is_shown and feature.shape[-1] != 3:
             raise ValueError(
                 f"{path}: {name} is of the kind {feature.kind} and the shape {feature.shape}, and "
-                "floq reads videos of three channels: choose other parts by observation_keys, or "
-                "have LeRobot save the set with videos"
+                "floq reads those of three channels: choose other parts by observation_keys"
             )
     return features, chosen
 

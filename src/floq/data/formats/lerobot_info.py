@@ -7,12 +7,15 @@ import numpy as np
 
 from floq.disk import read_json
 
+SHOWN = ("video", "image")
+"""Kinds of features that are looked at."""
+
 
 class Feature(NamedTuple):
     """What meta/info.json says of a feature.
 
     Attributes:
-        shape: Of a row; of a video height, width and channels.
+        shape: Of a row; of a video or an image height, width and channels.
         dtype: Of its entries.
         kind: What it calls that: a type of numbers, video or image.
     """
@@ -20,6 +23,11 @@ class Feature(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype
     kind: str
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is a video or an image."""
+        return self.kind in SHOWN
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -55,17 +63,17 @@ def features_of(info: dict[str, Any], path: Path) -> dict[str, Feature]:
             continue
         shape = feature.get("shape") if isinstance(feature, dict) else None
         try:
-            dtype = np.dtype("uint8" if kind in ("video", "image") else kind)
+            dtype = np.dtype("uint8" if kind in SHOWN else kind)
             sizes = tuple(shape) if isinstance(shape, list) else ()
             if dtype.kind not in "fiub" or not all(type(one) is int and one > 0 for one in sizes):
                 raise TypeError(f"the shape {shape} of {kind}")
-            if kind == "video" and len(sizes) != 3:
-                raise TypeError(f"the shape {shape} of a video")
+            if kind in SHOWN and len(sizes) != 3:
+                raise TypeError(f"the shape {shape} of a {kind}")
         except TypeError as error:
             raise ValueError(
                 f"{path}/meta/info.json: the feature {name} cannot be read: {error}"
             ) from error
-        if kind == "video" and sizes[:1] == (3,) != sizes[2:]:
+        if kind in SHOWN and sizes[:1] == (3,) != sizes[2:]:
             sizes = (*sizes[1:], 3)  # Some say the channels first.
         # A single number is one of shape [1], in a column without lists.
         is_number = name.startswith("next.") or name == "episode_index"

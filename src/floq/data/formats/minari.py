@@ -3,14 +3,12 @@
 import os
 from pathlib import Path
 
-import numpy as np
-
 from floq.data.files import DatasetFile, asks_for_success
 from floq.data.formats import hdf5
 from floq.data.formats.episodes import Stream, chosen_parts, together
 from floq.data.formats.kinds import HDF5, signature
 from floq.data.formats.minari_episodes import from_hdf5, from_table
-from floq.data.formats.spaces import Leaf, bounds_of, leaves_of, space_of
+from floq.data.formats.spaces import bounds_of, leaves_of, space_of
 from floq.data.reading import Reading
 from floq.disk import read_json, user_path
 
@@ -18,8 +16,6 @@ OPTIONS = ("observation_keys", "rewards")
 _MAIN = "main_data.hdf5"
 _TABLES = ("arrow", "parquet")
 _MOST_EPISODES = 10_000_000
-_LEAST_JPEG = 32
-"""Pixels of a side from which on Minari takes bytes for an image."""
 
 
 def locate(name: str) -> Path:
@@ -74,13 +70,6 @@ def stream(path: Path, reading: Reading) -> Stream:
     chosen = {name: leaves[name] for name in chosen_parts(forms, reading, source=source)}
     by_success = asks_for_success(reading, source=source)
     kind = metadata.get("data_format", "hdf5")
-    images = [name for name, leaf in chosen.items() if _is_jpeg(leaf)]
-    if kind in _TABLES and images and metadata.get("jpeg_encoding", True):
-        raise ValueError(
-            f"{source}: {images[0] or 'an observation'} is stored as JPEG, which floq does not "
-            "read: have minari write the set with data_format='hdf5' or jpeg_encoding=False, or "
-            "choose other parts by observation_keys (--observation-keys)"
-        )
     if kind == "hdf5":
         episodes = from_hdf5(folder / _MAIN, total, chosen, by_success)
     elif kind in _TABLES:
@@ -90,11 +79,6 @@ def stream(path: Path, reading: Reading) -> Stream:
         raise ValueError(f"{source}: data_format is {kind!r}: floq reads hdf5, arrow and parquet")
     where = folder / _MAIN if kind == "hdf5" else folder
     return Stream(where, episodes, total, layout="states", bounds=bounds)
-
-
-def _is_jpeg(leaf: Leaf) -> bool:
-    """Whether Minari compresses such images where it may."""
-    return leaf.dtype == np.uint8 and len(leaf.shape) == 3 and min(leaf.shape[:2]) >= _LEAST_JPEG
 
 
 def _data_folder(path: Path) -> Path | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from floq.data.files import rewarded
-from floq.data.formats import hdf5, tables
+from floq.data.formats import hdf5, pictures, tables
 from floq.data.formats.episodes import Episode, observed
 from floq.data.formats.spaces import Leaf, encoded
 
@@ -34,12 +34,16 @@ def from_hdf5(
             name = f"episode_{index}"
             group = file.group(name)
             parts = {}
-            for part in chosen:
+            for part, leaf in chosen.items():
                 *folders, last = f"observations/{part}".removesuffix("/").split("/")
                 inner = group
                 for folder in folders:
                     inner = inner.group(folder)
-                parts[part] = inner.array(last)
+                if _is_compressed(inner, last, leaf):
+                    where = f"{path}: {inner.name}/{last}"
+                    parts[part] = _decoded(inner.cells(last), leaf, where)
+                else:
+                    parts[part] = inner.array(last)
             steps = {field: group.array(field) for field in _STEPS}
             if by_success:
                 infos = group.group("infos").names() if "infos" in group else []
@@ -51,10 +55,13 @@ def from_hdf5(
 def from_table(path: Path, chosen: dict[str, Leaf], by_success: bool) -> Episode:
     """The episode of an Arrow or Parquet file; arguments and errors as `from_hdf5`."""
     table = tables.read(path)
-    parts = {
-        part: table.array(f"observations/{part}".removesuffix("/"), leaf.shape)
-        for part, leaf in chosen.items()
-    }
+    parts = {}
+    for part, leaf in chosen.items():
+        column = f"observations/{part}".removesuffix("/")
+        if _is_compressed(table, column, leaf):
+            parts[part] = _decoded(table.cells(column), leaf, f"{path}: {column}")
+        else:
+            parts[part] = table.array(column, leaf.shape)
     # Steps of a table have a last row of padding, as the rows of floq's arrays do.
     steps = {field: table.array(field, ())[:-1] for field in _STEPS}
     name = f"episode {path.parent.name}"
@@ -62,6 +69,16 @@ def from_table(path: Path, chosen: dict[str, Leaf], by_success: bool) -> Episode
         told = _success_of(table.fields("infos"), source=f"{path}: {name}")
         steps["successes"] = _of_steps(table.array(f"infos/{told}", ()), steps)
     return _episode(path, name, parts, table.array("actions", None)[:-1], steps, chosen)
+
+
+def _is_compressed(place: hdf5.Group | tables.Table, name: str, leaf: Leaf) -> bool:
+    """Whether it holds images as JPEG, as Minari keeps them unless told otherwise."""
+    return len(leaf.shape) == 3 and leaf.shape[-1] == 3 and place.holds_bytes(name)
+
+
+def _decoded(cells: list[bytes], leaf: Leaf, source: str) -> np.ndarray:
+    height, width, _ = leaf.shape
+    return pictures.decoded(cells, (height, width), source=source)
 
 
 def _success_of(infos: Sequence[str], *, source: str) -> str:

@@ -53,20 +53,7 @@ class Table:
         """
         import pyarrow as pa  # pyright: ignore[reportMissingImports]
 
-        where = f"{self.path}: {name}"
-        first, *inner = name.split("/") if name not in self.names() else [name]
-        if first not in self.names():
-            raise ValueError(f"{where} is no column; there is {', '.join(self.names()[:20])}")
-        column: Any = self._table[first].combine_chunks()
-        for field in inner:
-            if not pa.types.is_struct(column.type) or column.type.get_field_index(field) < 0:
-                raise ValueError(f"{where} is no column: {first} has the type {column.type}")
-            column = column.field(field)
-        if column.null_count:
-            row = int(np.flatnonzero(column.is_null())[0])
-            raise ValueError(
-                f"{where} has no value in row {row}: leave out episodes with such rows"
-            )
+        where, column = f"{self.path}: {name}", self._column(name)
         rows = len(column)
         sizes = ()
         while pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
@@ -96,6 +83,47 @@ class Table:
                 f"{where} has {math.prod(sizes)} entries a row, where {math.prod(wanted)} are due"
             )
         return values.reshape(rows, *wanted)
+
+    def holds_bytes(self, name: str) -> bool:
+        """Whether a column, named as in `array`, has bytes in its cells."""
+        import pyarrow as pa  # pyright: ignore[reportMissingImports]
+
+        kind = self._column(name).type
+        return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+    def cells(self, name: str) -> list[bytes]:
+        """The bytes in each row of a column, named as in `array`.
+
+        Raises:
+            ValueError: There is none of that name, a value is missing, or it is none of bytes.
+        """
+        column = self._column(name)
+        if not self.holds_bytes(name):
+            raise ValueError(
+                f"{self.path}: {name} holds values of type {column.type}, where bytes of pictures "
+                "are needed"
+            )
+        return column.to_pylist()
+
+    def _column(self, name: str) -> Any:
+        """A column, or a field of one, whose every row has a value."""
+        import pyarrow as pa  # pyright: ignore[reportMissingImports]
+
+        where = f"{self.path}: {name}"
+        first, *inner = name.split("/") if name not in self.names() else [name]
+        if first not in self.names():
+            raise ValueError(f"{where} is no column; there is {', '.join(self.names()[:20])}")
+        column: Any = self._table[first].combine_chunks()
+        for field in inner:
+            if not pa.types.is_struct(column.type) or column.type.get_field_index(field) < 0:
+                raise ValueError(f"{where} is no column: {first} has the type {column.type}")
+            column = column.field(field)
+        if column.null_count:
+            row = int(np.flatnonzero(column.is_null())[0])
+            raise ValueError(
+                f"{where} has no value in row {row}: leave out episodes with such rows"
+            )
+        return column
 
 
 def read(path: Path, columns: list[str] | None = None) -> Table:
