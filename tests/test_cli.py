@@ -191,6 +191,32 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(
         assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "work"),
+    [
+        (
+            "data generate pointmaze-medium-navigate-v0",
+            "floq.data.generation.collect.collect_parts",
+        ),
+        ("data download cube-double-play-v0", "floq.data.download._Fetch"),
+        ("study strata", "floq.studies.runner.compute_cells"),
+    ],
+)
+def test_a_folder_that_cannot_be_is_refused_before_the_work(
+    line, work, tmp_path, monkeypatch, capsys
+):
+    """By the command that would fill it, with the way out."""
+    if line.startswith("data generate"):
+        pytest.importorskip("ogbench")
+    monkeypatch.setattr(work, None)
+    file = tmp_path / "file"
+    file.touch()
+    assert main([*line.split(), "--directory", str(file / "inner")]) == 2
+    assert f"{file}/inner cannot be written (Not a directory): give another" in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_run_that_is_done_says_its_last_evaluation(copy, capsys):
     """The success of each policy, or its return where there is none, and where loggers keep it."""
     path = copy()

@@ -30,7 +30,7 @@ from rich.progress import (
 from floq.data.formats import Source
 from floq.data.info import check_file
 from floq.data.paths import dataset_files
-from floq.disk import read_json, sync, writing
+from floq.disk import read_json, sync, writable, writing
 
 DEFAULT_MIRRORS = (
     "https://rail.eecs.berkeley.edu/datasets/ogbench",
@@ -126,6 +126,7 @@ def download(
         ValueError: The name, a mirror or a checksum is malformed.
         RuntimeError: No mirror gave a sound file, or the disk is full. What has been fetched is
             kept.
+        OSError: The folder cannot be written.
     """
     addresses = [_check_mirror(mirror) for mirror in mirrors or mirrors_from_environment()]
     files = dataset_files(name, directory=directory)
@@ -134,7 +135,8 @@ def download(
         raise ValueError(
             f"a checksum is given for {unknown}, which is none of {files[0].name}, {files[1].name}"
         )
-    files[0].parent.mkdir(parents=True, exist_ok=True)
+    if not all(path.exists() for path in files):
+        writable(files[0].parent).mkdir(parents=True, exist_ok=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from floq.disk import user_path
+from floq.disk import user_path, writable
 from floq.interrupted import Interrupted
 from floq.progress import ProgressDisplay
 from floq.reports.figures import to_svg
@@ -77,6 +77,7 @@ def run_study(
             with other settings.
         FileNotFoundError: If the task's data is not there.
         RuntimeError: If a process that computes a variant fails.
+        OSError: If the folder cannot be written.
         Interrupted: If a signal asked to stop; everything is saved.
     """
     study = find_study(name)
@@ -88,7 +89,7 @@ def run_study(
     if processes is not None and processes < 1:
         raise ValueError(f"processes is {processes}: it must be at least 1.")
     field.check()
-    path = user_path(directory or Path("runs/studies") / f"{name}-{ground}-{size}")
+    path = writable(user_path(directory or Path("runs/studies") / f"{name}-{ground}-{size}"))
     grid = _Grid(field, chosen, seeds, path)
     grid.cells.record_versions()
     shared = {"study": name, "ground": ground, "size": size, "task": task, "updates": updates}

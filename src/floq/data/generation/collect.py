@@ -18,7 +18,7 @@ from floq.data.generation.parts import Part, is_complete, merge_parts, plan_part
 from floq.data.generation.processes import collect_parts
 from floq.data.generation.recipes import Recipe, find_recipe
 from floq.data.paths import dataset_files
-from floq.disk import read_json, writing
+from floq.disk import read_json, writable, writing
 from floq.extras import require_extra
 from floq.settings import takes_settings
 
@@ -60,6 +60,7 @@ def generate(
         ValueError: If the name is unknown, a number is out of range, or the dataset exists but
             was made with other settings.
         RuntimeError: If a collecting process fails, or OGBench is not installed.
+        OSError: If the directory cannot be written.
     """
     recipe = find_recipe(name)
     require_extra("ogbench")
@@ -74,6 +75,7 @@ def generate(
     if _is_made(train, validation, settings):
         console.print(f"{train} is already there, made with the same settings.", soft_wrap=True)
     else:
+        writable(train.parent)
         folder.mkdir(parents=True, exist_ok=True)
         total = recipe.episodes + max(1, recipe.episodes // 10)
         plans = {
