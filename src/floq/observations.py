@@ -154,10 +154,18 @@ class ObservationForm(NamedTuple):
         if not part.is_image:
             with np.errstate(over="ignore"):
                 array = np.ascontiguousarray(array, np.float32)
-            if not np.isfinite(array).all():
-                raise ValueError(f"{what} is not finite in float32")
+            if not (finite := np.isfinite(array)).all():
+                raise ValueError(f"{what} is not finite in float32{_where(~finite, axes)}")
         array = np.ascontiguousarray(array)
         return array.reshape(*array.shape[:axes], -1).view(np.uint8)
+
+
+def _where(bad: np.ndarray, axes: int) -> str:
+    """In which rows entries are bad, where there are rows."""
+    if axes != 1:
+        return ""
+    rows = np.flatnonzero(bad.any(axis=1))
+    return f" in {len(rows)} of {len(bad)} rows, first in row {rows[0]}"
 
 
 def nested(parts: Mapping[str, Any]) -> Any:
@@ -175,13 +183,33 @@ def nested(parts: Mapping[str, Any]) -> Any:
 
 
 def flat(observations: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """The arrays of a dictionary, maybe nested, by their places in it, such as robot/arm."""
+    """The arrays of a dictionary, maybe nested, by their places in it, such as robot/arm.
+
+    Raises:
+        ValueError: If a key is no name, or an array has hidden entries.
+    """
     found: dict[str, np.ndarray] = {}
     for key, value in observations.items():
+        if not isinstance(key, str) or not key or "/" in key:
+            raise ValueError(f"a part is called {key!r}: give its name as a str without /")
+        refuse_hidden(value, f"the part {prefix}{key}")
         name = f"{prefix}{key}"
         is_inner = isinstance(value, Mapping)
         found |= flat(value, f"{name}/") if is_inner else {name: np.asarray(value)}
     return dict(sorted(found.items()))
+
+
+def refuse_hidden(values: Any, name: str) -> None:
+    """Refuses a masked array whose mask hides entries, which would be taken for data.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} is a masked array, and {np.ma.count_masked(values)} of its entries are "
+            "hidden: leave out the trajectories with such rows"
+        )
 
 
 class Packed(NamedTuple):
@@ -209,23 +237,30 @@ def packed(observations: Any, *, source: str) -> tuple[Any, ObservationForm | No
     """
     if isinstance(observations, Packed):
         return observations
+    try:
+        return _packed(observations)
+    except ValueError as error:
+        raise ValueError(f"{source}: of observations, {error}") from error
+
+
+def _packed(observations: Any) -> tuple[Any, ObservationForm | None]:
     if isinstance(observations, Mapping):
         arrays = flat(observations)
+        shapes = {name: array.shape for name, array in arrays.items()}
         if not arrays or any(array.ndim not in (2, 4) for array in arrays.values()):
-            shapes = {name: array.shape for name, array in arrays.items()}
             raise ValueError(
-                f"{source}: observations are a dictionary with the shapes {shapes}: give vectors "
-                "(rows, entries) and images (rows, height, width, channels)"
+                f"a dictionary has the shapes {shapes}: give vectors (rows, entries) and images "
+                "(rows, height, width, channels)"
             )
+        if len({len(array) for array in arrays.values()}) > 1:
+            raise ValueError(f"a dictionary has the shapes {shapes}: all need as many rows")
     elif getattr(observations, "ndim", 2) == 4:
+        refuse_hidden(observations, "the array")
         arrays = {"": np.asarray(observations)}
     else:
         return observations, None
     form = ObservationForm(tuple(Part(name, array.shape[1:]) for name, array in arrays.items()))
-    try:
-        return form.pack(observations, axes=1), form
-    except ValueError as error:
-        raise ValueError(f"{source}: of observations, {error}") from error
+    return form.pack(observations, axes=1), form
 
 
 def stacked(form: ObservationForm | None, count: int) -> ObservationForm:

@@ -145,7 +145,7 @@ def test_images_are_saved_and_loaded_as_they_are(tmp_path):
         ({"observations/place/x": np.zeros((41, 1))}, "place/x cannot be an array beside observ"),
         ({"observations/": np.zeros((41, 1))}, "observations/ cannot be an array: give"),
         ({"observations/place": np.zeros((40, 1))}, "of observations"),
-        ({"observations/place": np.zeros((41, 2, 1))}, "observations are a dictionary with the"),
+        ({"observations/place": np.zeros((41, 2, 1))}, "a dictionary has the shapes"),
     ],
 )
 def test_dictionaries_in_files_that_contradict(tmp_path, change, words):
@@ -214,9 +214,36 @@ def test_unsound_images_are_refused():
     with pytest.raises(ValueError, match="actions has 41 rows"):
         Dataset.from_trajectories(observations[:-1], *rest)
     _, (both, *rest) = seen_data("both")
-    damaged = {**both, "place": np.full_like(both["place"], np.nan)}
-    with pytest.raises(ValueError, match="'place' of the observation is not finite"):
+    damaged = {**both, "place": np.where(np.arange(41)[:, None] > 38, np.nan, both["place"])}
+    with pytest.raises(ValueError, match=r"'place' .* is not finite .* in 2 of 41 rows.* row 39"):
         Dataset.from_trajectories(damaged, *rest)
     vectors, _ = seen_data("vector")
     with pytest.raises(ValueError, match="frames is 3 and observations are vectors"):
         vectors.with_frames(3)
+
+
+def test_hidden_entries_are_no_data():
+    """Of images alone, of parts of a dictionary, and of next observations."""
+    _, (observations, *rest) = seen_data()
+    hidden = np.ma.masked_equal(observations, observations.max())
+    with pytest.raises(ValueError, match=r"is a masked array, and .* hidden: leave out"):
+        Dataset.from_trajectories(hidden, *rest)
+    _, (both, *rest) = seen_data("both")
+    place = np.ma.masked_array(both["place"], np.arange(both["place"].size) == 3)
+    with pytest.raises(ValueError, match="the part place is a masked array, and 1 of"):
+        Dataset.from_trajectories({**both, "place": place}, *rest)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda both: {**both, "place": both["place"][1:]}, "all need as many rows"),
+        (lambda both: {**both, "a/b": both["place"]}, "a part is called 'a/b'"),
+        (lambda both: {**both, 3: both["place"]}, "a part is called 3: give its name as a str"),
+    ],
+)
+def test_dictionaries_that_are_none_of_rows(change, words):
+    """Parts of other lengths, and names that would be lost in a file."""
+    _, (both, *rest) = seen_data("both")
+    with pytest.raises(ValueError, match=f"of observations, .*{words}"):
+        Dataset.from_trajectories(change(both), *rest)

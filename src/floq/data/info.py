@@ -198,6 +198,8 @@ def _describe(source: Source, arrays: dict[str, Any]) -> dict[str, Any]:
 
 def _sources(target: str, directory: Path | None) -> tuple[Source, ...]:
     """The files of a dataset by its name, or the source that is named."""
+    if directory is not None:
+        target = target.removeprefix("ogbench:")
     if target.endswith(".npz") or os.sep in target or ":" in target or Path(target).is_dir():
         return (find_source(target),)
     paths = dataset_files(target, directory=directory)

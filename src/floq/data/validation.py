@@ -12,6 +12,7 @@ import numpy as np
 
 from floq.data.bounds import ActionBounds
 from floq.data.memory import PIECE, pieces
+from floq.observations import refuse_hidden
 
 ACTION_TOLERANCE = 1e-4
 """How far beyond [-1, 1] an action may lie, for rounding."""
@@ -193,11 +194,7 @@ class FieldCheck:
 
 
 def _as_array(values: Any, field: str, source: str) -> np.ndarray:
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise ValueError(
-            f"{source}: {field} is a masked array, and {np.ma.count_masked(values)} of its entries "
-            "are hidden: leave out the trajectories with such rows"
-        )
+    refuse_hidden(values, f"{source}: {field}")
     try:
         return np.asarray(values)
     # What other libraries' arrays raise differs: a tensor on a GPU, or one that has a gradient.

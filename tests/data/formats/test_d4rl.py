@@ -94,6 +94,8 @@ def test_the_convention_is_never_guessed(tmp_path):
     [
         ("timeouts", None, "no array named timeouts, nor next_observations"),
         ("actions", None, "no actions; there is metadata, observations"),
+        ("terminals", None, "no terminals; there is actions, metadata"),
+        ("rewards", None, "no rewards; there is actions, metadata"),
         ("rewards", np.zeros(9), r"rewards has the shape \(9,\)"),
         ("terminals", np.full(10, 2), "terminals must be one 0 or 1 a row: row 0 holds 2"),
         ("rewards", np.where(np.arange(10) == 4, np.nan, 0), "row 4 holds nan.*transition 4"),

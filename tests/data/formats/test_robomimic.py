@@ -106,6 +106,28 @@ def test_without_next_observations(path):
     assert dataset.size == 8
 
 
+def test_images_of_floats_are_refused(path):
+    """They would be read as long vectors; parts that are not read may hold anything."""
+    with h5py.File(path, "a") as file:
+        for folder in ("obs", "next_obs"):
+            file[f"data/demo_0/{folder}/depth"] = np.zeros((3, 8, 8, 1), np.float32)
+            file[f"data/demo_0/{folder}/words"] = np.array([b"x"] * 3)
+    with pytest.raises(ValueError, match=r"depth holds float32 of the shape \(8, 8, 1\).*uint8"):
+        floq.Dataset.load(path, observation_keys=("depth", "object"))
+    assert floq.Dataset.load(path, observation_keys=("object",)).size == 9
+
+
+def test_a_demonstration_without_rows(path):
+    """It is named, and the file is not called damaged."""
+    with h5py.File(path, "a") as file:
+        for name in ("obs/object", "next_obs/object", "actions", "rewards", "dones"):
+            values = file[f"data/demo_2/{name}"][:0]
+            del file[f"data/demo_2/{name}"]
+            file[f"data/demo_2/{name}"] = values
+    with pytest.raises(ValueError, match="demo_2/obs: observations have no row"):
+        floq.Dataset.load(path, observation_keys=("object",))
+
+
 @pytest.mark.parametrize(
     ("field", "change", "words"),
     [

@@ -34,17 +34,15 @@ def read(path: Path, reading: Reading) -> DatasetFile:
             "terminals), adroit (ends also where states jump) or locomotion (as it is)"
         )
     with hdf5.opened(path) as file:
-        for name in ("timeouts", "next_observations"):
-            if name in file:
-                break
-        else:
+        needed = ("observations", "actions", "rewards", "terminals")
+        arrays = {name: file.array(name) for name in needed}
+        others = [name for name in ("timeouts", "next_observations") if name in file]
+        if not others:
             raise ValueError(
                 f"{path}: no array named timeouts, nor next_observations, so that nothing says "
                 "where a time limit ended a trajectory: add one of them"
             )
-        arrays = {name: file.array(name) for name in ("observations", "actions")}
-        wanted = ("rewards", "terminals", "timeouts", "next_observations")
-        arrays |= {name: file.array(name) for name in wanted if name in file}
+        arrays |= {name: file.array(name) for name in others}
     for name in ("rewards", "terminals", "timeouts"):
         # Some are (rows, 1).
         if name in arrays and arrays[name].shape[1:] == (1,):

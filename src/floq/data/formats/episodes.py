@@ -144,7 +144,7 @@ def chosen_parts(
         source: What the dictionary is called in messages.
 
     Raises:
-        ValueError: If one is not there, or holds bytes that are no image.
+        ValueError: If one is not there, or holds bytes that are no image, or an image of others.
     """
     for key in reading.observation_keys:
         if not any(name == key or name.startswith(f"{key}/") for name in forms):
@@ -159,13 +159,21 @@ def chosen_parts(
     ]
     for name in names:
         shape, dtype = forms[name]
-        if dtype == np.uint8 and len(shape) > 1 and len(shape) != 3:
-            others = [one for one in sorted(forms) if one != name]
-            raise ValueError(
-                f"{source}: {name or 'an observation'} holds bytes of the shape {shape}, and an "
-                "image has three axes, height, width and channels: choose other parts by "
-                f"observation_keys (--observation-keys {' '.join(others) or '…'})"
+        is_image = dtype == np.uint8 and len(shape) > 1
+        if is_image == (len(shape) == 3):
+            continue
+        held, words = "bytes", "an image has three axes, height, width and channels"
+        if not is_image:
+            held, words = (
+                str(dtype),
+                "an image is one of bytes (uint8), to which it can be converted",
             )
+        others = [one for one in sorted(forms) if one != name]
+        raise ValueError(
+            f"{source}: {name or 'an observation'} holds {held} of the shape {shape}, and {words}: "
+            "choose other parts by observation_keys "
+            f"(--observation-keys {' '.join(others) or '…'})"
+        )
     return sorted(names, key=_in_order)
 
 
@@ -199,6 +207,8 @@ def observed(
     if len({*lengths.values()}) > 1:
         raise ValueError(f"{source}: parts of observations differ in their rows: {lengths}")
     rows = next(iter(lengths.values()))
+    if rows == 0:
+        raise ValueError(f"{source}: observations have no row: leave this episode out")
     images = {name for name, one in parts.items() if one.dtype == np.uint8 and one.ndim == 4}
     flat = {
         name: values if name in images else values.reshape(rows, -1)

@@ -77,7 +77,9 @@ def _filtered(file: hdf5.Group, names: list[str], key: str) -> list[str]:
 def _parts(group: hdf5.Group, reading: Reading, source: str) -> list[str]:
     forms = {}
     for name in group.names():
-        shape, dtype = group.form(name)
+        is_read = not reading.observation_keys or name in reading.observation_keys
+        # What is not read may be anything, such as text.
+        shape, dtype = group.form(name) if is_read else ((), np.dtype(float))
         forms[name] = (shape[1:], dtype)
     return chosen_parts(forms, reading, source=source)
 
