@@ -13,6 +13,7 @@ Example:
 import contextlib
 import math
 import re
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,11 +45,7 @@ class PolicyClient:
         from websockets.exceptions import InvalidStatus, WebSocketException
         from websockets.sync.client import connect
 
-        if not isinstance(url, str) or not re.match(r"wss?://[^/\s]", url):
-            raise ValueError(f"url is {url!r}: give what `floq serve` prints, as ws://HOST:PORT")
-        if not isinstance(token, str) or not token.isprintable() or token != token.strip():
-            raise ValueError("the token is no line of text without blanks around it: strip it")
-        headers = {"Authorization": f"Api-Key {token}"}
+        headers = _headers(url, token)
         self._timeout = timeout
         options: Any = {"compression": None, "max_size": _LARGEST, "proxy": None}
         try:
@@ -140,6 +137,20 @@ def unpack(content: bytes) -> Any:
         return msgpack.unpackb(content, object_hook=_unpacked)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"no message: {type(error).__name__}: {error}") from error
+
+
+def _headers(url: Any, token: Any) -> dict[str, str]:
+    """What the request for a session says beside the url, once both are what they must be."""
+    try:
+        address = urllib.parse.urlsplit(url if isinstance(url, str) else "")
+        is_known = address.scheme in ("ws", "wss") and address.port != 0 and address.hostname
+    except ValueError:  # A port that is none.
+        is_known = False
+    if not is_known:
+        raise ValueError(f"url is {url!r}: give what `floq serve` prints, as ws://HOST:PORT")
+    if not isinstance(token, str) or not token.isprintable() or token != token.strip():
+        raise ValueError("the token is no line of text without blanks around it: strip it")
+    return {"Authorization": f"Api-Key {token}"}
 
 
 def _arrays(observation: Any, place: str = "the observation") -> Any:

@@ -327,6 +327,10 @@ def test_a_run_is_served_as_its_export(finished, folder, capsys):
     ):
         local = load_policy(folder, seed=3)
         np.testing.assert_allclose(client.act(STATES[0]), local.act(STATES[0]), atol=1e-5)
+    assert main(["serve", str(folder), "--policy-seed", "5", "--port", "0"]) == 2
+    assert "is an export, which holds one policy: leave out --policy-seed" in (
+        capsys.readouterr().err
+    )
     assert main(["serve", str(folder.parent)]) == 2
     assert "config.json" in capsys.readouterr().err
     with socket.create_server(("127.0.0.1", 0)) as taken:

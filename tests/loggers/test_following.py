@@ -124,6 +124,9 @@ def test_what_is_no_logger_is_refused_before_any_work(maze_data, tmp_path, monke
     for wrong in (3, Kept):
         with pytest.raises(ValueError, match=r"is no logger: give an instance"):
             find_loggers([wrong])
+        with pytest.raises(ValueError, match=r"is no logger: give an instance"):
+            find_loggers(wrong)
+    assert find_loggers(kept := Kept()) == [kept]
     monkeypatch.setattr("importlib.util.find_spec", lambda *names: None)
     with pytest.raises(MissingExtraError, match=r"floq\[wandb\]"):
         train(maze_data, tmp_path / "run", loggers=["wandb"])

@@ -51,6 +51,11 @@ class Serve:
         elif not is_read():
             raise ValueError(f"standard output leads nowhere, {_UNKNOWN}")
         if (self.directory / "manifest.json").exists():
+            if self.policy_seed is not None:
+                raise ValueError(
+                    f"{self.directory} is an export, which holds one policy: leave out "
+                    "--policy-seed, or serve the run"
+                )
             policy = load_policy(self.directory, seed=self.seed)
         else:
             from floq.export import in_memory

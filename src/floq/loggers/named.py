@@ -1,6 +1,6 @@
 """The loggers that have a name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from floq.extras import require_extra
@@ -12,14 +12,15 @@ LOGGERS: dict[str, type[Logger]] = {"tensorboard": TensorBoard, "wandb": Wandb}
 """They; a name is that of the extra, too."""
 
 
-def find_loggers(loggers: Sequence[Any]) -> list[Logger]:
-    """The loggers, those with a name made.
+def find_loggers(loggers: Any) -> list[Logger]:
+    """The loggers, those with a name made; one that is in no list is a list of one.
 
     Raises:
         ValueError: If there is no such name, or something is no logger.
         MissingExtraError: If the packages of one are not installed.
     """
-    return [_find(one) for one in ([loggers] if isinstance(loggers, str) else loggers)]
+    is_alone = isinstance(loggers, str) or not isinstance(loggers, Iterable)
+    return [_find(one) for one in ([loggers] if is_alone else loggers)]
 
 
 def _find(logger: Any) -> Logger:

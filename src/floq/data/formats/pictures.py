@@ -13,7 +13,7 @@ _KINDS = ("PNG", "JPEG")
 
 def decoded(
     cells: Sequence[bytes],
-    size: tuple[int, int],
+    size: tuple[int, ...],
     resize: tuple[int, int] | None = None,
     *,
     source: str,
@@ -46,7 +46,7 @@ def decoded(
     return frames
 
 
-def _decoded(cell: bytes, size: tuple[int, int], resize: tuple[int, int] | None) -> np.ndarray:
+def _decoded(cell: bytes, size: tuple[int, ...], resize: tuple[int, int] | None) -> np.ndarray:
     from PIL import Image
 
     with warnings.catch_warnings(action="ignore"):  # Of sizes, which are refused below.
@@ -58,5 +58,8 @@ def _decoded(cell: bytes, size: tuple[int, int], resize: tuple[int, int] | None)
         )
     if picture.mode != "RGB":
         raise ValueError(f"its pixels are {picture.mode}, where red, green and blue are due")
+    if resize is None:
+        return np.asarray(picture)
+    height, width = resize
     # A new pixel is the mean of those that it covers, as of videos.
-    return np.asarray(picture.resize(resize[::-1], Image.Resampling.BOX) if resize else picture)
+    return np.asarray(picture.resize((width, height), Image.Resampling.BOX))
