@@ -42,21 +42,8 @@ class PolicyClient:
             RuntimeError: If the token is not the server's.
             ConnectionError: If there is no server, or it has no session free.
         """
-        from websockets.exceptions import InvalidStatus, WebSocketException
-        from websockets.sync.client import connect
-
-        headers = _headers(url, token)
-        self._timeout = timeout
-        options: Any = {"compression": None, "max_size": _LARGEST, "proxy": None}
-        try:
-            connection = connect(url, additional_headers=headers, open_timeout=timeout, **options)
-        except (OSError, WebSocketException) as error:
-            if isinstance(error, InvalidStatus) and error.response.status_code == 401:
-                raise RuntimeError(f"{url} does not take this token: give the server's") from None
-            words = "is the server there, with a session free?"
-            raise ConnectionError(f"{url}: {error}: {words}") from error
-        self._end = contextlib.ExitStack()
-        self._socket = self._end.enter_context(connection)
+        self._end, self._timeout = contextlib.ExitStack(), timeout
+        self._socket = self._end.enter_context(_connected(url, token, timeout))
         self.metadata = self._answer()
 
     def reset(self, *, seed: int | None = None) -> None:
@@ -101,20 +88,11 @@ class PolicyClient:
         self.close()
 
     def _answer(self, message: bytes | None = None) -> Any:
-        from websockets.exceptions import ConnectionClosed
-
         try:
-            if message is not None:
-                self._socket.send(message)
-            reply = self._socket.recv(timeout=self._timeout)
-        except (ConnectionClosed, TimeoutError) as error:
+            return unpack(_reply(self._socket, message, self._timeout))
+        except (ConnectionError, RuntimeError):
             self.close()  # A late answer would be taken for that of the next request.
-            ends = f"close(), a refusal, the server's end or {self._timeout} s without an answer"
-            raise ConnectionError(f"the session is over, by {ends}: connect again") from error
-        if isinstance(reply, str):
-            self.close()
-            raise RuntimeError(f"the policy server refuses, and ends the session: {reply}")
-        return unpack(reply)
+            raise
 
 
 def pack(value: Any) -> bytes:
@@ -139,8 +117,11 @@ def unpack(content: bytes) -> Any:
         raise ValueError(f"no message: {type(error).__name__}: {error}") from error
 
 
-def _headers(url: Any, token: Any) -> dict[str, str]:
-    """What the request for a session says beside the url, once both are what they must be."""
+def _connected(url: Any, token: Any, timeout: float) -> Any:
+    """A connection to a server; the errors are those of `PolicyClient`."""
+    from websockets.exceptions import InvalidStatus, WebSocketException
+    from websockets.sync.client import connect
+
     try:
         address = urllib.parse.urlsplit(url if isinstance(url, str) else "")
         is_known = address.scheme in ("ws", "wss") and address.port != 0 and address.hostname
@@ -150,7 +131,31 @@ def _headers(url: Any, token: Any) -> dict[str, str]:
         raise ValueError(f"url is {url!r}: give what `floq serve` prints, as ws://HOST:PORT")
     if not isinstance(token, str) or not token.isprintable() or token != token.strip():
         raise ValueError("the token is no line of text without blanks around it: strip it")
-    return {"Authorization": f"Api-Key {token}"}
+    headers = {"Authorization": f"Api-Key {token}"}
+    options: Any = {"compression": None, "max_size": _LARGEST, "proxy": None}
+    try:
+        return connect(url, additional_headers=headers, open_timeout=timeout, **options)
+    except (OSError, WebSocketException) as error:
+        if isinstance(error, InvalidStatus) and error.response.status_code == 401:
+            raise RuntimeError(f"{url} does not take this token: give the server's") from None
+        words = "is the server there, with a session free?"
+        raise ConnectionError(f"{url}: {error}: {words}") from error
+
+
+def _reply(socket: Any, message: bytes | None, timeout: float) -> bytes:
+    """What the server says to a message, or first; the errors are those of `infer`."""
+    from websockets.exceptions import ConnectionClosed
+
+    try:
+        if message is not None:
+            socket.send(message)
+        reply = socket.recv(timeout=timeout)
+    except (ConnectionClosed, TimeoutError) as error:
+        ends = f"close(), a refusal, the server's end or {timeout} s without an answer"
+        raise ConnectionError(f"the session is over, by {ends}: connect again") from error
+    if isinstance(reply, str):
+        raise RuntimeError(f"the policy server refuses, and ends the session: {reply}")
+    return reply
 
 
 def _arrays(observation: Any, place: str = "the observation") -> Any:
