@@ -223,7 +223,7 @@ def test_unsound_images_are_refused():
 
 
 def test_hidden_entries_are_no_data():
-    """Of images alone, of parts of a dictionary, and of next observations."""
+    """Of images alone, and of parts of a dictionary."""
     _, (observations, *rest) = seen_data()
     hidden = np.ma.masked_equal(observations, observations.max())
     with pytest.raises(ValueError, match=r"is a masked array, and .* hidden: leave out"):

@@ -295,7 +295,7 @@ def test_what_minari_writes(collected, kind, monkeypatch):
             start += steps
         assert found.size == start
         assert found.action_high == ((2.0,) if name == "pendulum" else (1.0, 1.0))
-    for name in ("dict", "photos"):  # Of which Minari keeps the second as JPEG in tables.
+    for name in ("dict", "photos"):  # Of which Minari keeps the second as JPEG.
         _check_images(floq.Dataset.load(f"minari:{name}/{kind}-v0"), f"{name}/{kind}-v0")
 
 

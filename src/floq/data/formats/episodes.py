@@ -162,12 +162,9 @@ def chosen_parts(
         is_image = dtype == np.uint8 and len(shape) > 1
         if is_image == (len(shape) == 3):
             continue
-        held, words = "bytes", "an image has three axes, height, width and channels"
-        if not is_image:
-            held, words = (
-                str(dtype),
-                "an image is one of bytes (uint8), to which it can be converted",
-            )
+        held, words = str(dtype), "an image is one of bytes (uint8), to which it can be converted"
+        if is_image:
+            held, words = "bytes", "an image has three axes, height, width and channels"
         others = [one for one in sorted(forms) if one != name]
         raise ValueError(
             f"{source}: {name or 'an observation'} holds {held} of the shape {shape}, and {words}: "

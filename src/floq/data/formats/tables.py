@@ -85,11 +85,14 @@ class Table:
         return values.reshape(rows, *wanted)
 
     def holds_bytes(self, name: str) -> bool:
-        """Whether a column, named as in `array`, has bytes in its cells."""
-        import pyarrow as pa  # pyright: ignore[reportMissingImports]
-
-        kind = self._column(name).type
-        return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+        """Whether a column, named as in `array`, is there and has bytes in its cells."""
+        kind: Any = self._table.schema
+        for field in self._path(name):
+            index = kind.get_field_index(field) if hasattr(kind, "get_field_index") else -1
+            if index < 0:
+                return False
+            kind = kind.field(index).type
+        return _is_of_bytes(kind)
 
     def cells(self, name: str) -> list[bytes]:
         """The bytes in each row of a column, named as in `array`.
@@ -98,19 +101,23 @@ class Table:
             ValueError: There is none of that name, a value is missing, or it is none of bytes.
         """
         column = self._column(name)
-        if not self.holds_bytes(name):
+        if not _is_of_bytes(column.type):
             raise ValueError(
                 f"{self.path}: {name} holds values of type {column.type}, where bytes of pictures "
                 "are needed"
             )
         return column.to_pylist()
 
+    def _path(self, name: str) -> list[str]:
+        """A column's own name, and those of the fields on the way to one in it."""
+        return [name] if name in self.names() else name.split("/")
+
     def _column(self, name: str) -> Any:
         """A column, or a field of one, whose every row has a value."""
         import pyarrow as pa  # pyright: ignore[reportMissingImports]
 
         where = f"{self.path}: {name}"
-        first, *inner = name.split("/") if name not in self.names() else [name]
+        first, *inner = self._path(name)
         if first not in self.names():
             raise ValueError(f"{where} is no column; there is {', '.join(self.names()[:20])}")
         column: Any = self._table[first].combine_chunks()
@@ -124,6 +131,12 @@ class Table:
                 f"{where} has no value in row {row}: leave out episodes with such rows"
             )
         return column
+
+
+def _is_of_bytes(kind: Any) -> bool:
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def read(path: Path, columns: list[str] | None = None) -> Table:
