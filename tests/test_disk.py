@@ -75,3 +75,9 @@ def test_a_user_without_a_home_is_told(monkeypatch):
     with pytest.raises(ValueError, match=r"~/runs: there is no home folder.*Set \$HOME"):
         user_path("~/runs")
     assert user_path("runs") == Path("runs")
+
+
+def test_an_empty_path_is_not_the_folder_that_this_is():
+    with pytest.raises(ValueError, match="the path is empty"):
+        user_path("")
+    assert user_path(".") == Path()

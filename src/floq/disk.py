@@ -35,10 +35,12 @@ def user_path(path: str | Path, name: str = "the path") -> Path:
 
     Raises:
         TypeError: If it is something else.
-        ValueError: If they have no home.
+        ValueError: If it is empty, or they have no home.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} is of type {type(path).__name__}: give a str or a pathlib.Path.")
+    if path == "":
+        raise ValueError(f"{name} is empty: give a path, or . for the folder that this is.")
     try:
         return Path(path).expanduser()
     except RuntimeError:

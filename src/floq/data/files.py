@@ -97,6 +97,13 @@ def asks_for_success(reading: Reading, *, source: str) -> bool:
     return reading.rewards is not None
 
 
+def rewarded_by_success(path: Path) -> str:
+    """The end of an error about a file without rewards: the way out, if it holds successes."""
+    if not zipfile.is_zipfile(path) or "successes" not in array_names(path):
+        return ""
+    return '. It holds successes: rewards="success" (--rewards success) makes rewards of them'
+
+
 def rewarded(successes: np.ndarray, masks: np.ndarray, *, source: str) -> dict[str, np.ndarray]:
     """Rewards and masks of rows by success: 1 where a step solves the task, and values end there.
 
@@ -196,6 +203,7 @@ def _check_fields(arrays: Mapping[str, Any], path: Path) -> None:
         raise ValueError(
             f"{path}: no array named {' or '.join(missing)}; {held}: add it. Masks are "
             "1 - terminated: 0 where the next state has no value, and not at a time limit"
+            + rewarded_by_success(path)
         )
 
 

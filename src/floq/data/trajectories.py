@@ -65,7 +65,10 @@ def _refuse_doubtful(
     over = np.flatnonzero(ends & (masks == 0))
     inner = rewards[~ends]
     if over.size:
-        found = f"masks is 0 at the last row of {over.size} of {trajectories} trajectories"
+        found = (
+            f"masks is 0 at the last row of {over.size} of {trajectories} trajectories, as where a "
+            "task is solved"
+        )
         first = f"first at row {over[0]}"
     elif inner.size and (inner == inner[0]).all() and (rewards[ends] != inner[0]).any():
         row = int(np.flatnonzero(ends & (rewards != inner[0]))[0])

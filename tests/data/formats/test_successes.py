@@ -68,6 +68,18 @@ def test_whole_trajectories(tmp_path):
     np.testing.assert_array_equal(found.take(jnp.arange(found.size)).rewards, SOLVED)
 
 
+@pytest.mark.parametrize("masks", [None, np.ones(6)])
+def test_successes_that_nobody_reads_are_named(tmp_path, masks):
+    """A file without rewards that has them: the error says how they become rewards."""
+    changes = {"next_observations": None, "terminals": np.eye(6)[5], "masks": masks}
+    with pytest.raises(ValueError, match=r"no array named rewards.*--rewards success"):
+        floq.Dataset.load(save(tmp_path / "own.npz", **changes))
+    changes["successes"] = None
+    with pytest.raises(ValueError, match="no array named rewards") as caught:
+        floq.Dataset.load(save(tmp_path / "own.npz", **changes))
+    assert "It holds successes" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
