@@ -48,7 +48,7 @@ def test_a_reader_who_has_enough_is_no_error(arguments):
     """What is written into a closed pipe, as by `floq presets | head -1`, makes no noise."""
     read_end, write_end = os.pipe()
     os.close(read_end)
-    command = [sys.executable, "-m", "floq.cli", *arguments.split()]
+    command = [sys.executable, "-m", "floq", *arguments.split()]
     ended = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, timeout=60)
     os.close(write_end)
     assert (ended.returncode, ended.stderr) == (141, b"")

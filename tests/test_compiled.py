@@ -19,7 +19,7 @@ PLAIN = (
 
 
 @pytest.mark.parametrize(
-    "words", [["-c", PLAIN], pytest.param(["-m", "floq.cli", *STUDY], marks=pytest.mark.slow)]
+    "words", [["-c", PLAIN], pytest.param(["-m", "floq", *STUDY], marks=pytest.mark.slow)]
 )
 def test_the_second_start_of_a_program_compiles_nothing(words, tmp_path):
     """It finds each of its programs, so that it adds none; the folder is its owner's alone."""

@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 def command(folder, words, *, plugins=("own_algorithm",), status=0):
     """What a command prints, in a process of its own where the examples can be imported."""
     ended = subprocess.run(
-        [sys.executable, "-m", "floq.cli", *words.split(), *[f"--plugin={one}" for one in plugins]],
+        [sys.executable, "-m", "floq", *words.split(), *[f"--plugin={one}" for one in plugins]],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(EXAMPLES), *sys.path])},
         capture_output=True,

@@ -11,7 +11,7 @@ import pytest
 from floq.cli import main
 from floq.streams import complain, say, warnings_in_words
 
-FLOQ = [sys.executable, "-m", "floq.cli"]
+FLOQ = [sys.executable, "-m", "floq"]
 
 
 def shell(arguments, redirections, **variables):

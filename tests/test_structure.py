@@ -19,7 +19,7 @@ settings observations types shell plugins interrupted streams extras progress di
 workers client processor flow_matching diffusion losses networks critics policies algorithms
 data envs tasks presets intervals acting evaluation recording compute export runs
 inspection reports sharing watching loggers training inspecting
-sweeps studies demo doctor commands cli
+sweeps studies demo doctor commands cli __main__
 """.split()
 """Each may import from those before it, and from the package itself, which holds the version."""
 

@@ -217,7 +217,3 @@ _COMPILING = {
     Study,
     Sweep,
 }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -279,7 +279,7 @@ def test_the_hosts_of_the_page_train_together(desk, capsys):
     for line in found:
         words = shrunk(line.split())
         words[words.index("--coordinator") + 1] = address
-        words = [sys.executable, "-m", "floq.cli", *words, *network.split()]
+        words = [sys.executable, "-m", "floq", *words, *network.split()]
         words += ["--directory", "runs/hosts"]
         pipe = subprocess.PIPE
         processes.append(

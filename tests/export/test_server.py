@@ -278,7 +278,7 @@ def _act_for_ever(client):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_until_it_is_asked_to_end(folder, number):
     """It prints where and with which token; a signal ends it with the status 0, clients told."""
-    command = [sys.executable, "-m", "floq.cli", "serve", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", "floq", "serve", str(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

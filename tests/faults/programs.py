@@ -59,9 +59,7 @@ class Programs:
 
     def start(self, *arguments: str) -> "Process":
         """Starts `floq ARGUMENTS`."""
-        return Process(
-            [sys.executable, "-m", "floq.cli", *arguments], self.folder, self.environment
-        )
+        return Process([sys.executable, "-m", "floq", *arguments], self.folder, self.environment)
 
     def run(self, *arguments: str) -> str:
         """Runs `floq ARGUMENTS` to its end, which must be a good one, and gives what it said."""

@@ -49,7 +49,7 @@ class Served:
         self.folder, self.policy = folder, load_policy(folder)
         words = ["serve", str(folder), "--port", "0", "--rate", "1e6"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "floq.cli", *words],
+            [sys.executable, "-m", "floq", *words],
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

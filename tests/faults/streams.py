@@ -70,7 +70,7 @@ def _run(programs: Programs, harm: _Harm, words: Sequence[str]) -> tuple[int, st
             reader, streams[name] = os.pipe()
             os.close(reader)
             stack.callback(os.close, streams[name])
-        command = [sys.executable, "-m", "floq.cli", *words]
+        command = [sys.executable, "-m", "floq", *words]
         done = subprocess.run(
             ["sh", "-c", f'exec "$@" {harm.redirections}', "sh", *command],
             cwd=programs.folder,
@@ -137,7 +137,7 @@ def _hang_up(programs: Programs, run: Path, random: np.random.Generator) -> None
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "floq.cli", *programs.train(run, *_ENDLESS)],
+        [sys.executable, "-m", "floq", *programs.train(run, *_ENDLESS)],
         cwd=run.parent.parent,
         env=programs.environment,
         stdin=inner,

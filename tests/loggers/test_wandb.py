@@ -37,7 +37,7 @@ def test_every_start_has_the_id_of_the_first(copy, monkeypatch):
 def test_without_a_login_a_sentence_says_so(copy, tmp_path):
     """Nobody is asked where nobody can answer, nothing is sent, and the status tells."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    command = [sys.executable, "-m", "floq.cli", "log", str(copy()), "--to", "wandb"]
+    command = [sys.executable, "-m", "floq", "log", str(copy()), "--to", "wandb"]
     said = subprocess.run(
         command,
         env={**known, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")},

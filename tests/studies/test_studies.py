@@ -214,7 +214,7 @@ def test_a_study_that_is_interrupted_saves_and_goes_on(tmp_path):
     )
 
     def start(folder):
-        command = [sys.executable, "-m", "floq.cli", "study", "critics", "--ground", "control"]
+        command = [sys.executable, "-m", "floq", "study", "critics", "--ground", "control"]
         command += ["--variants", "flow, K=4", "dense ×1", "--seeds", "0", "--updates", "400"]
         command += ["--processes", "2", "--directory", str(tmp_path / folder)]
         return subprocess.Popen(

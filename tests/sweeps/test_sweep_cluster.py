@@ -83,7 +83,7 @@ def folder(tmp_path_factory):
 
 def sweep(folder, name, *options, environment=TOKEN):
     """Starts the sweep and waits for its end."""
-    command = [sys.executable, "-m", "floq.cli", "sweep", str(folder / "spec.toml")]
+    command = [sys.executable, "-m", "floq", "sweep", str(folder / "spec.toml")]
     command += ["--directory", str(folder / name), *options]
     return subprocess.run(
         command,

@@ -52,7 +52,7 @@ def start(tmp_path_factory):
     drivers = []
 
     def start(name):
-        command = [sys.executable, "-m", "floq.cli", "sweep", str(folder / "spec.toml")]
+        command = [sys.executable, "-m", "floq", "sweep", str(folder / "spec.toml")]
         command += ["--directory", str(folder / name)]
         with (folder / f"{name}.txt").open("a") as output:
             driver = subprocess.Popen(

@@ -136,7 +136,7 @@ def test_plugins_are_swept_from_the_command_line(tmp_path):
     spec = SPEC.split("[algorithms")[0] + "[algorithms.weighted.grid]\nbatch_size = [4]\n"
     (tmp_path / "own.toml").write_text(spec.replace("[0, 1]", "[0]"))
     (tmp_path / "no_ray.py").write_text("import sys\nsys.modules['ray'] = None\n")
-    words = [sys.executable, "-m", "floq.cli", "sweep", "own.toml", "--plugin", "own_algorithm"]
+    words = [sys.executable, "-m", "floq", "sweep", "own.toml", "--plugin", "own_algorithm"]
     path = os.pathsep.join([str(EXAMPLES), *sys.path])
     for extra, status in ((["--minutes", "0.0001"], EXIT_INTERRUPTED), ([], 0)):
         ended = subprocess.run(
