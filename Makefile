@@ -84,4 +84,4 @@ endif
 endif
 
 clean:
-	rm -rf $(VENV) .venv-*
+	rm -rf $(VENV) .venv-* .pytest_cache

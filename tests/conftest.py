@@ -1,15 +1,20 @@
 """Shapes and types of floq are checked at run time, under pytest only."""
 
 import ctypes.util
+import gc
 import importlib.metadata
 import os
+import shutil
 import signal
-import tempfile
 import threading
+from pathlib import Path
 
 import hypothesis
 import pytest
 from jaxtyping import install_import_hook
+
+_MOST_BYTES = 10**9
+"""Of compiled programs: of former states of the code, most of them, which nobody asks for again."""
 
 # Most of a test's time is XLA's compilation. `make test-all` compiles as users do.
 _FEWER = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
@@ -22,12 +27,8 @@ for _flag in ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen
         _flags = f"{_flags} {_flag}".strip()
         os.environ["XLA_FLAGS"] = _flags
 
-# Each program is compiled once for all workers and processes of a session, and nothing is left in
-# the user's cache.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    _compiled = tempfile.TemporaryDirectory(prefix="floq-tests-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Five per cent of the time otherwise: what a trace makes and drops sets it off again and again.
+gc.set_threshold(100_000, 50, 100)
 
 # A shell has what it runs in the background ignore Ctrl-C, which some tests send themselves.
 if threading.current_thread() is threading.main_thread():
@@ -40,6 +41,25 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("unhurried")
 
 install_import_hook("floq", "beartype.beartype")
+
+
+def _keep_programs() -> None:
+    """Each program is compiled once for all workers, processes and sessions of this checkout.
+
+    Nothing is left in the user's cache. Compilation is two fifths of a first session's time.
+    """
+    from floq.compiled import compiled_directory
+
+    folder = Path(__file__).parents[1] / ".pytest_cache" / compiled_directory().name
+    if sum(path.stat().st_size for path in folder.glob("*")) > _MOST_BYTES:
+        shutil.rmtree(folder)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+
+
+# Workers are told by the process that starts them.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _keep_programs()
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # MuJoCo reads it when it is imported, by whichever test comes first.
 if ctypes.util.find_library("EGL"):
     os.environ.setdefault("MUJOCO_GL", "egl")
