@@ -12,10 +12,12 @@ SIDE, STEPS = 8, 6
 class Seen(gymnasium.Env):
     """A point that actions move along a line, seen from above in a picture of 8 × 8 pixels."""
 
-    def __init__(self, show="image"):
+    def __init__(self, show="image", zero=0.0, unit=1.0):
         self.show = show
+        # Where the vector's entries are zero, and what one of them is, in those that it shows.
+        self.zero, self.unit = np.array(zero), np.array(unit)
         image = Box(0, 255, (SIDE, SIDE, 1), np.uint8)
-        vector = Box(-1, 1, (2,), np.float32)
+        vector = Box(-np.inf, np.inf, (2,), np.float32)
         spaces = {"image": image, "both": Dict({"place": vector, "camera": image})}
         self.observation_space = (spaces | {"vector": vector})[show]
         self.action_space = Box(-1, 1, (1,), np.float32)
@@ -36,15 +38,16 @@ class Seen(gymnasium.Env):
         image = np.zeros((SIDE, SIDE, 1), np.uint8)
         image[:, int((self.place + 1) / 2 * (SIDE - 1))] = 255
         image[0, 0] = self.time
-        vector = np.array([self.place, self.time / STEPS], np.float32)
+        vector = self.zero + self.unit * np.array([self.place, self.time / STEPS])
+        vector = vector.astype(np.float32)
         return {"image": image, "both": {"place": vector, "camera": image}, "vector": vector}[
             self.show
         ]
 
 
-def make_seen(show="image"):
+def make_seen(show="image", zero=0.0, unit=1.0):
     """The environment, to be imported by workers."""
-    return Seen(show)
+    return Seen(show, zero, unit)
 
 
 def stacked(observations):
@@ -54,9 +57,9 @@ def stacked(observations):
     return np.stack(observations)
 
 
-def seen_data(show="image", *, episodes=8, seed=0):
+def seen_data(show="image", *, episodes=8, seed=0, zero=0.0, unit=1.0):
     """A dataset of random episodes, and what it was made from."""
-    env, generator = Seen(show), np.random.default_rng(seed)
+    env, generator = Seen(show, zero, unit), np.random.default_rng(seed)
     observations, actions, rewards, masks, terminals = [], [], [], [], []
     for episode in range(episodes):
         observations.append(env.reset(seed=episode)[0])

@@ -8,12 +8,47 @@ reads them (an encoder) knows their form.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from floq.settings import normalise
+
+_CONSTANT = 1e-6
+"""A deviation of at most this share of an entry's size is what rounding makes of a constant."""
+
+
+class Normalization(NamedTuple):
+    """What is subtracted from each entry of an observation, and what it is then divided by.
+
+    Attributes:
+        mean: The mean over all states of the data.
+        deviation: The standard deviation over them; 1 for an entry that is constant.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @classmethod
+    def of(cls, pieces: Iterable[np.ndarray]) -> "Normalization":
+        """That of data, [rows, obs], of which some rows come at a time (Chan et al., 1979)."""
+        count, mean, squares = 0, np.zeros(1), np.zeros(1)
+        for piece in pieces:
+            own, total = piece.mean(axis=0, dtype=np.float64), count + len(piece)
+            away = own - mean
+            squares = squares + np.square(piece - own).sum(axis=0)
+            squares += np.square(away) * count * len(piece) / total
+            count, mean = total, mean + away * len(piece) / total
+        deviation = np.sqrt(squares / count)
+        is_constant = deviation <= _CONSTANT * np.abs(mean)
+        deviation = np.where(is_constant, 1.0, deviation)
+        return cls(*(tuple(one.astype(np.float32).tolist()) for one in (mean, deviation)))
+
+    def __call__(self, observations: Any) -> Any:
+        """The observations as networks see them, of numpy or jax, [..., obs]."""
+        mean, deviation = (np.array(one, np.float32) for one in self)
+        return (observations - mean) / deviation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +171,23 @@ class ObservationForm(NamedTuple):
             array = np.ascontiguousarray(own).view(part.dtype)
             found[part.name] = array.reshape(*rows.shape[:-1], *part.shape)
         return nested(found)
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """The entries of all vectors of rows of a single frame, float32 [rows, entries]."""
+        edges = np.cumsum([part.nbytes for part in self.parts])[:-1]
+        split = zip(self.parts, np.split(rows, edges, axis=-1), strict=True)
+        own = [values for part, values in split if not part.is_image]
+        return np.concatenate(own, axis=-1).view(np.float32)
+
+    def split(self, normalization: Normalization) -> dict[str, Normalization]:
+        """By name, how each vector is normalised, of how all their entries are."""
+        found, first = {}, 0
+        for part in self.parts:
+            if not part.is_image:
+                last = first + part.shape[0]
+                found[part.name] = Normalization(*(one[first:last] for one in normalization))
+                first = last
+        return found
 
     def _bytes(self, part: Part, observation: Any, axes: int) -> np.ndarray:
         value, what = observation, f"part {part.name!r} of the observation"

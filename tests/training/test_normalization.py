@@ -12,9 +12,10 @@ from shifted_pendulum import DEVIATION, MEAN, OBSERVATIONS
 
 import floq
 from floq.algorithms import find_algorithm
-from floq.algorithms.normalization import Normalization, normalized, reading_raw
+from floq.algorithms.normalization import normalized, reading_raw
 from floq.export import Trained, export_policy
 from floq.inspection.probe import critic_of
+from floq.observations import Normalization
 from floq.presets.changes import small
 from floq.presets.methods import preset
 from floq.training import Schedule, finetune, load_run, resume, train

@@ -1,51 +1,17 @@
 """Observations on one scale: an algorithm whose networks see them less a mean, over a deviation."""
 
 import functools
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
-import numpy as np
 from jaxtyping import Array, Float
 
+from floq.networks.encoder import Encoder
 from floq.networks.mlp import MLP, Dense
-from floq.types import Algorithm, Batch
-
-_CONSTANT = 1e-6
-"""A deviation of at most this share of an entry's size is what rounding makes of a constant."""
-
-
-class Normalization(NamedTuple):
-    """What is subtracted from each entry of an observation, and what it is then divided by.
-
-    Attributes:
-        mean: The mean over all states of the data.
-        deviation: The standard deviation over them; 1 for an entry that is constant.
-    """
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-
-    @classmethod
-    def of(cls, pieces: Iterable[np.ndarray]) -> "Normalization":
-        """That of data, [rows, obs], of which some rows come at a time (Chan et al., 1979)."""
-        count, mean, squares = 0, np.zeros(1), np.zeros(1)
-        for piece in pieces:
-            own, total = piece.mean(axis=0, dtype=np.float64), count + len(piece)
-            away = own - mean
-            squares = squares + np.square(piece - own).sum(axis=0)
-            squares += np.square(away) * count * len(piece) / total
-            count, mean = total, mean + away * len(piece) / total
-        deviation = np.sqrt(squares / count)
-        is_constant = deviation <= _CONSTANT * np.abs(mean)
-        deviation = np.where(is_constant, 1.0, deviation)
-        return cls(*(tuple(one.astype(np.float32).tolist()) for one in (mean, deviation)))
-
-    def __call__(self, observations: Any) -> Any:
-        """The observations as networks see them, of numpy or jax, [..., obs]."""
-        mean, deviation = (np.array(one, np.float32) for one in self)
-        return (observations - mean) / deviation
+from floq.observations import Normalization, ObservationForm
+from floq.types import Algorithm, Batch, Statistics
 
 
 class _Rule:
@@ -56,13 +22,19 @@ class _Rule:
 
 
 @functools.cache
-def normalized(algorithm: Algorithm, normalization: Normalization) -> Algorithm:
+def normalized(
+    algorithm: Algorithm, normalization: Normalization, form: ObservationForm | None = None
+) -> Algorithm:
     """The algorithm with networks that see normalised observations; its callers give raw ones.
 
     Args:
         algorithm: The learning rule.
         normalization: How they are normalised.
+        form: What rows of bytes hold, of which encoders normalise the vectors; None where
+            observations are vectors.
     """
+    if form is not None:
+        return _encoding_normalized(algorithm, normalization)
 
     def update(config: Any, state: Any, batch: Batch, *, key: Any) -> Any:
         seen = batch._replace(
@@ -81,7 +53,34 @@ def normalized(algorithm: Algorithm, normalization: Normalization) -> Algorithm:
         for name in ("act", "act_behaviour")
         if hasattr(algorithm, name)
     }
-    rule: Any = _Rule(Config=algorithm.Config, init=algorithm.init, update=update, **acts)
+    return _changed(algorithm, update=update, **acts)
+
+
+def _encoding_normalized(algorithm: Algorithm, normalization: Normalization) -> Algorithm:
+    """The algorithm with encoders that normalise the vectors beside images."""
+
+    def init(config: Any, statistics: Statistics, *, key: Any) -> Any:
+        is_encoder = lambda node: isinstance(node, Encoder)
+        state = algorithm.init(config, statistics, key=key)
+        if not any(map(is_encoder, jax.tree.leaves(state, is_leaf=is_encoder))):
+            raise ValueError(
+                "normalize_observations is set, and the algorithm reads dictionaries by networks "
+                "of its own, not by floq.networks.Encoder, which normalises. Unset it."
+            )
+        return jax.tree.map(
+            lambda node: node.normalizing(normalization) if is_encoder(node) else node,
+            state,
+            is_leaf=is_encoder,
+        )
+
+    return _changed(algorithm, init=init)
+
+
+def _changed(algorithm: Algorithm, **parts: Any) -> Algorithm:
+    """The algorithm with other functions in place of some of its own."""
+    names = ("Config", "init", "update", "act", "act_behaviour")
+    own = {name: getattr(algorithm, name) for name in names if hasattr(algorithm, name)}
+    rule: Any = _Rule(**(own | parts))
     return rule
 
 

@@ -54,7 +54,7 @@ class Train:
         reward_range: Least and greatest reward of a step, which set noise interval and histogram;
             by default those of the data. Needed where none is used.
         normalize_observations: Have networks read observations less the data's mean, over its
-            deviation.
+            deviation; of a dictionary, its vectors.
         directory: New folder of the run; runs/TASK-ALGORITHM by default, or the data file's name
             in place of the task.
         processes: Processes that step environments; by default one for each core.

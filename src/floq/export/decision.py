@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from floq.algorithms.common import best_of_noise, candidate_noise
-from floq.algorithms.normalization import Normalization
 from floq.critics.flow import FlowCritic
 from floq.critics.network import NetworkCritic
 from floq.critics.quantile import QuantileCritic
 from floq.networks import Encoder, encode
 from floq.networks.mlp import Dense
+from floq.observations import Normalization
 from floq.policies.deterministic import DeterministicPolicy
 from floq.policies.flow import BehaviourFlow, FlowPolicy
 from floq.policies.gaussian import GaussianPolicy

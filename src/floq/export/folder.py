@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from floq.algorithms.normalization import Normalization
 from floq.disk import sync_path, user_path, writable, writing
 from floq.export.card import card
 from floq.export.decision import (
@@ -32,7 +31,7 @@ from floq.export.floq_policy import (
     parts,
 )
 from floq.export.formats import FORMATS, WRITERS, Format
-from floq.observations import ObservationForm, nested
+from floq.observations import Normalization, ObservationForm, nested
 from floq.types import Algorithm, Statistics
 
 _CHECKED, _SERVED, _TOLERANCE = 256, 16, 1e-5
@@ -164,10 +163,10 @@ def _checked(trained: Trained, count: int) -> _Checked:
     )
     if decision is None:
         raise ValueError(refusal)
-    if trained.normalization is not None:
-        decision = normalizing(decision, trained.normalization)
     if form is not None:
         decision = reading_arrays(decision)
+    elif trained.normalization is not None:
+        decision = normalizing(decision, trained.normalization)
     rows, arrays = _like_data(_record(trained, decision), form, count)
     keys = jax.random.split(jax.random.key(0), count)
     inputs = [*arrays, *decision.draw(keys)]
@@ -235,17 +234,19 @@ def _like_data(
 
     Vectors are normal, as far apart as the data's if that is known, and images noise.
     """
-    random, normalization = np.random.default_rng(0), record["observations"]["normalization"]
+    random, known = np.random.default_rng(0), record["observations"]["normalization"] or {}
 
-    def drawn(like: np.ndarray) -> np.ndarray:
+    def drawn(name: str, like: np.ndarray) -> np.ndarray:
         if like.dtype == np.uint8:
             return random.integers(0, 256, like.shape, np.uint8)
         values = random.normal(size=like.shape)
-        if normalization is not None:
-            values = normalization["mean"] + np.array(normalization["deviation"]) * values
+        if scale := known.get(name) if form else known:
+            frames = 1 if form is None else form.frames
+            mean, deviation = (np.tile(scale[one], frames) for one in ("mean", "deviation"))
+            values = mean + deviation * values
         return values.astype(np.float32)
 
-    arrays = [drawn(like) for like in blank(record, count)]
+    arrays = [drawn(*one) for one in zip(parts(record), blank(record, count), strict=True)]
     if form is None:
         return arrays[0], arrays
     frames = zip(*(np.split(one, form.frames, axis=-1) for one in arrays), strict=True)
@@ -265,7 +266,11 @@ def _record(trained: Trained, decision: Decision) -> dict[str, Any]:
     """What `policy.json` says of any program."""
     chunk = trained.config.action_chunk
     candidates = getattr(trained.config, "candidates", 0)
-    normalization = trained.normalization
+    normalization, form = trained.normalization, trained.statistics.observations
+    scales: Any = None
+    if normalization is not None:
+        own = form and {name: one._asdict() for name, one in form.split(normalization).items()}
+        scales = own or normalization._asdict()
     return {
         "format": 1,
         "algorithm": trained.name,
@@ -275,7 +280,7 @@ def _record(trained: Trained, decision: Decision) -> dict[str, Any]:
             "low": None,
             "high": None,
             "units": f"those of the environment and the data; {_SCALES[normalization is not None]}",
-            "normalization": None if normalization is None else normalization._asdict(),
+            "normalization": scales,
         },
         "actions": {
             "shape": [len(trained.low)],

@@ -48,8 +48,10 @@ def judge_of(run: Run, seed: int) -> Critic | None:
 def _critic(run: Run, seed: int, name: str) -> Critic | None:
     """A critic as it reads what data and environment have; None of one that nobody can make so."""
     found = getattr(getattr(run.state_of(seed), "parameters", None), name, None)
-    normalization = run.config.normalization
-    return found if normalization is None else reading_raw(found, normalization)
+    normalization, form = run.config.normalization, run.config.statistics.observations
+    # Encoders normalise by themselves.
+    is_raw = normalization is None or form is not None
+    return found if is_raw else reading_raw(found, normalization)
 
 
 @jax.jit

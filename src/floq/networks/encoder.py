@@ -1,5 +1,6 @@
 """Encoders: networks from images, and dictionaries with images, to the features others read."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Real, UInt8
 
 from floq.networks.mlp import MLP, Dense, NetworkConfig
-from floq.observations import EncoderConfig, ObservationForm, Part
+from floq.observations import EncoderConfig, Normalization, ObservationForm, Part
 from floq.processor import batches_products
 from floq.types import Batch, Statistics
 
@@ -118,10 +119,18 @@ class ImageEncoder(eqx.Module):
 
 
 class Encoder(eqx.Module):
-    """The features of a whole observation: its images encoded, its vectors as they are."""
+    """The features of a whole observation: its images encoded, its vectors as they are or scaled.
+
+    Attributes:
+        images: The encoder of each image.
+        form: What a row of observations holds.
+        normalization: How the entries of all vectors are normalised, one vector's after the
+            other's; None leaves them as they are.
+    """
 
     images: tuple[ImageEncoder, ...]
     form: ObservationForm = eqx.field(static=True)
+    normalization: Normalization | None = eqx.field(static=True)
 
     def __init__(self, form: ObservationForm, *, key: Key[Array, ""]):
         """Initialises an encoder for each image.
@@ -136,7 +145,13 @@ class Encoder(eqx.Module):
             ImageEncoder((*part.shape[:2], part.shape[2] * form.frames), config, key=own)
             for part, own in zip(images, keys, strict=False)
         )
-        self.form = form
+        self.form, self.normalization = form, None
+
+    def normalizing(self, normalization: Normalization) -> "Encoder":
+        """The same encoder, which normalises vectors."""
+        changed = copy.copy(self)
+        object.__setattr__(changed, "normalization", normalization)  # Modules are frozen.
+        return changed
 
     @property
     def size(self) -> int:
@@ -160,11 +175,16 @@ class Encoder(eqx.Module):
         Args:
             arrays: Each part, [batch, *shape], its frames side by side along the last axis.
         """
-        encoders, parts = iter(self.images), self.form.parts
-        features = [
-            next(encoders)(values) if part.is_image else values
-            for part, values in zip(parts, arrays, strict=True)
-        ]
+        encoders, features = iter(self.images), []
+        scales = {} if self.normalization is None else self.form.split(self.normalization)
+        for part, values in zip(self.form.parts, arrays, strict=True):
+            if part.is_image:
+                values = next(encoders)(values)
+            elif part.name in scales:
+                # Frames lie side by side, each on the same scale.
+                frames = (one * self.form.frames for one in scales[part.name])
+                values = Normalization(*frames)(values)
+            features.append(values)
         return jnp.concatenate(features, axis=-1)
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.algorithms import find_algorithm
-from floq.algorithms.normalization import Normalization, normalized
+from floq.algorithms.normalization import normalized
 from floq.data.goals import Goals
 from floq.data.reading import Parts, Reading
 from floq.disk import sync, sync_path, writable, writing
 from floq.envs.make import EnvironmentSpec
+from floq.observations import Normalization
 from floq.plugins import command
 from floq.runs.checkpoint import clean_up
 from floq.runs.files import json_bytes, read_json, replace_bytes
@@ -79,8 +80,8 @@ class RunConfig(NamedTuple):
     @property
     def rule(self) -> Algorithm:
         """The learning rule, which takes observations as data and environment have them."""
-        rule = find_algorithm(self.algorithm)
-        return rule if self.normalization is None else normalized(rule, self.normalization)
+        rule, scale = find_algorithm(self.algorithm), self.normalization
+        return rule if scale is None else normalized(rule, scale, self.statistics.observations)
 
     @property
     def needs_dataset(self) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from floq.algorithms import find_algorithm
 from floq.data.streamed import Data
 from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
@@ -149,9 +148,7 @@ def _refuse_other_ways(source: Path, former: RunConfig) -> None:
 
 
 def _newest(source: Path, config: RunConfig) -> Checkpoint:
-    template = states_template(
-        find_algorithm(config.algorithm), config.config, config.statistics, config.seeds
-    )
+    template = states_template(config.rule, config.config, config.statistics, config.seeds)
     checkpoint = newest_checkpoint(source / "checkpoints", template)
     if checkpoint is None:
         raise FileNotFoundError(f"{source} has no checkpoint yet: train it before fine-tuning it.")

@@ -9,7 +9,6 @@ import numpy as np
 
 from floq.acting import check_goals
 from floq.algorithms.common import data_chunk, frames_of
-from floq.algorithms.normalization import Normalization
 from floq.data.dataset import Dataset
 from floq.data.goal_dataset import GoalDataset, last_rows, without_ends
 from floq.data.goals import Goals
@@ -17,6 +16,7 @@ from floq.data.memory import pieces
 from floq.data.streamed import Data, StreamedDataset
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
+from floq.observations import Normalization
 from floq.runs.directory import RunConfig
 from floq.runs.settings import Schedule
 from floq.training.checks import lookahead
@@ -33,22 +33,26 @@ def normalization_of(dataset: Data | None, goals: Goals | None) -> Normalization
     """How observations like the data's are normalised.
 
     Raises:
-        ValueError: If there is no data, or they are no vectors, or have goals beside them.
+        ValueError: If there is no data, or there are no vectors, or goals beside them.
     """
     if dataset is None:
         raise ValueError(
             "normalize_observations is set and dataset is None: mean and deviation are the data's. "
             "Give data, or unset it."
         )
-    if goals is not None or dataset.form is not None:
-        beside = "goals are given" if goals is not None else f"observations are {dataset.form}"
+    form = dataset.form
+    has_vectors = form is None or not all(part.is_image for part in form.parts)
+    if goals is not None or not has_vectors:
+        beside = "goals are given" if goals is not None else f"observations are {form}"
         raise ValueError(
             f"normalize_observations is set and {beside}: only vectors without goals are "
             "normalised. Unset it."
         )
     if isinstance(dataset, StreamedDataset):
-        return Normalization.of(dataset.observations())
-    return Normalization.of(pieces(np.asarray(dataset.observations)))
+        rows = dataset.observations()
+    else:
+        rows = pieces(np.asarray(dataset.observations))
+    return Normalization.of(rows if form is None else map(form.bare.vectors, rows))
 
 
 def statistics_of(

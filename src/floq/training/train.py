@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from floq.algorithms import algorithm_of, find_algorithm
+from floq.algorithms import algorithm_of
 from floq.data.goal_dataset import GoalDataset
 from floq.data.goals import Goals
 from floq.data.streamed import Data, StreamedDataset
@@ -108,8 +108,8 @@ def train(
         reward_range: Least and greatest reward of a single step, which set noise interval and
             histogram; by default those of the dataset. Needed where there is none.
         normalize_observations: Whether networks read observations less the data's mean, over its
-            standard deviation (1 for an entry that is constant). Whoever calls the policy gives
-            them as they are; OGBench's published runs do without.
+            standard deviation (1 for an entry that is constant); of a dictionary, its vectors.
+            Whoever calls the policy gives them as they are; OGBench's published runs do without.
         schedule: When to log, evaluate and save.
         processes: Processes that step environments; by default one for each core.
         progress: Whether to draw a progress bar, where there is a terminal.
@@ -135,7 +135,7 @@ def train(
     """
     loggers, path = find_loggers(loggers), user_path(directory, "directory")
     refuse_existing(path)
-    name, algorithm = algorithm_of(config)
+    name, _ = algorithm_of(config)
     seeds = all_seeds(seed, seeds)
     spec = with_goals(None if env is None else spec_of(env), goals, online)
     has_data = dataset is not None
@@ -147,8 +147,6 @@ def train(
     source = None if dataset is None else as_goals(dataset, config, goals)
     environment = check_environment(spec, source, schedule, processes=processes)
     statistics = statistics_of(config, source, environment, reward_range)
-    # What networks refuse, as rewards that are all equal, is refused before there is a folder.
-    states_template(algorithm, config, statistics, seeds)
     check_batch(config.batch_size, seeds, statistics)
     own_bounds = environment.bounds if source is None and environment else action_bounds(source)
     run_config = RunConfig(
@@ -168,6 +166,8 @@ def train(
         normalization=normalization_of(dataset, goals) if normalize_observations else None,
         goals=goals,
     )
+    # What networks refuse, as rewards that are all equal, is refused before there is a folder.
+    states_template(run_config.rule, config, statistics, seeds)
     # From here on a signal saves: also one that comes before the first update is compiled.
     check_agreement(config_bytes(run_config), what="settings or data")
     with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:
@@ -225,9 +225,7 @@ def resume(
     check_numbers(config.seeds, config.steps, config.online, processes=processes)
     check_devices(config.config, config.seeds, config.online, offline_steps=config.steps)
     check_agreement(config_bytes(config), what="settings")
-    template = states_template(
-        find_algorithm(config.algorithm), config.config, config.statistics, config.seeds
-    )
+    template = states_template(config.rule, config.config, config.statistics, config.seeds)
     with interruptions(), _open(lambda: RunDirectory(path), path) as files:
         source = None
         checkpoint = newest_checkpoint(files.checkpoints, template, with_rows=True)
@@ -334,8 +332,7 @@ def go_through_phases(
         if config.online is None:
             return _finished(files, config, state, following)
         if state is None:
-            algorithm = find_algorithm(config.algorithm)
-            state = initial_states(algorithm, config.config, config.statistics, config.seeds)
+            state = initial_states(config.rule, config.config, config.statistics, config.seeds)
         assert not isinstance(dataset, GoalDataset)
         data = None if config.online.buffer == "online" else dataset
         assert not isinstance(data, StreamedDataset)

@@ -1,0 +1,143 @@
+"""Normalised vectors beside images: as if data and environment had been normalised by hand."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from seen import seen_data
+
+import floq
+from floq.algorithms import algorithm_of
+from floq.algorithms.normalization import normalized
+from floq.envs.make import EnvironmentSpec
+from floq.inspection.probe import critic_of
+from floq.observations import EncoderConfig, Normalization
+from floq.presets.changes import small
+from floq.presets.methods import preset
+from floq.training import Schedule, resume, train
+
+ZERO, UNIT = (300.0, -2.0), (50.0, 0.01)
+"""Degrees, say, beside metres."""
+
+
+def known():
+    """Mean and deviation of the places that the data holds, by numpy."""
+    places = seen_data("both", zero=ZERO, unit=UNIT)[1][0]["place"].astype(np.float64)
+    return places.mean(axis=0), places.std(axis=0)
+
+
+def config(algorithm="fql", *, frames=1):
+    encoder = EncoderConfig(channels=(2,), features=4, crop_padding=1, frames=frames)
+    own = small(preset(algorithm), width=8, depth=1)
+    return dataclasses.replace(own, batch_size=8, encoder=encoder)
+
+
+def trained(directory, own, *, by_hand=False, steps=4, show="both"):
+    zero, unit = ZERO, UNIT
+    if by_hand:
+        mean, deviation = known()
+        zero, unit = tuple((zero - mean) / deviation), tuple(unit / deviation)
+    units = {"zero": zero, "unit": unit}
+    return train(
+        own,
+        seen_data(show, **units)[0],
+        env=EnvironmentSpec("seen:make_seen", {"show": show, "max_episode_steps": 6, **units}),
+        steps=steps,
+        directory=directory,
+        schedule=Schedule(log_interval=2, evaluation_interval=4, evaluation_episodes=2),
+        normalize_observations=not by_hand,
+        processes=0,
+        progress=False,
+    )
+
+
+def assert_close(ours, theirs, tolerance=1e-4):
+    for left, right in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(left, right, rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def pair(request, tmp_path_factory):
+    """A run that normalises, and one whose vectors were normalised by hand; with frames too."""
+    folder, own = tmp_path_factory.mktemp("pair"), config(frames=request.param)
+    return trained(folder / "ours", own), trained(folder / "hand", own, by_hand=True)
+
+
+def test_mean_and_deviation_are_those_of_the_vectors(pair):
+    """Of all rows of the data; a picture has none."""
+    for found, due in zip(pair[0].config.normalization, known(), strict=True):
+        np.testing.assert_allclose(found, due, rtol=1e-5)
+
+
+def test_a_run_equals_one_on_data_normalised_by_hand(pair):
+    """Networks, metrics and evaluations are the same, up to rounding."""
+    ours, theirs = pair
+    assert_close(ours.state.parameters, theirs.state.parameters)
+    for mine, other in ((ours.metrics, theirs.metrics), (ours.evaluations, theirs.evaluations)):
+        assert len(mine) == len(other) > 0
+        rows = [[value for value in row.values() if value != "fql"] for row in (*mine, *other)]
+        assert_close(rows[: len(mine)], rows[len(mine) :])
+
+
+def test_whoever_calls_the_policy_gives_raw_observations(pair):
+    """Actor, exported policy and the critic of an inspection read what the environment shows."""
+    ours, theirs = pair
+    shown = seen_data("both", zero=ZERO, unit=UNIT)[1][0]
+    first = {name: values[0] for name, values in shown.items()}
+    mean, deviation = ours.config.normalization
+    by_hand = {**first, "place": (first["place"] - np.array(mean)) / np.array(deviation)}
+    assert_close(ours.actor().act(first), theirs.actor().act(by_hand))
+    form = ours.config.statistics.observations
+    frames = [jnp.tile(form.bare.pack(one)[None], form.frames) for one in (first, by_hand)]
+    noise, actions = jnp.full((1, 3), -2.0), jnp.zeros((1, 1))
+    values = [
+        critic_of(run, 0).values(rows, actions, noise)
+        for run, rows in zip(pair, frames, strict=True)
+    ]
+    assert_close(*values)
+
+
+def test_an_exported_policy_normalises(pair, tmp_path):
+    """Its program takes raw arrays, and its record says by which numbers, vector by vector."""
+    ours, theirs = (
+        floq.load_policy(run.export(tmp_path / name, format="jax"))
+        for run, name in zip(pair, ("ours", "hand"), strict=True)
+    )
+    scale = ours.record["observations"]["normalization"]
+    assert list(scale) == ["place"]
+    np.testing.assert_allclose(scale["place"]["deviation"], known()[1], rtol=1e-5)
+    assert theirs.record["observations"]["normalization"] is None
+    shown = seen_data("both", zero=ZERO, unit=UNIT)[1][0]
+    first = {name: values[0] for name, values in shown.items()}
+    mean, deviation = known()
+    by_hand = {**first, "place": ((first["place"] - mean) / deviation).astype(np.float32)}
+    assert_close(ours.act(first), theirs.act(by_hand))
+
+
+def test_a_resumed_run_equals_the_uncut_one(tmp_path):
+    """To the bit, and it goes on normalising by what the run notes."""
+    whole = trained(tmp_path / "whole", config("bc"))
+    trained(tmp_path / "cut", config("bc"), steps=2)
+    dataset = seen_data("both", zero=ZERO, unit=UNIT)[0]
+    cut = resume(tmp_path / "cut", dataset=dataset, steps=4, processes=0)
+    for left, right in zip(jax.tree.leaves(whole.state), jax.tree.leaves(cut.state), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_pictures_alone_have_nothing_to_normalise(tmp_path):
+    with pytest.raises(ValueError, match=r"observations are an image .*only vectors"):
+        trained(tmp_path / "run", config(), show="image")
+    assert not (tmp_path / "run").exists()
+
+
+def test_networks_that_read_bytes_by_themselves_are_refused():
+    """Who reads rows without an `Encoder` would see what is not normalised, and not know."""
+    algorithm, statistics = algorithm_of(config("bc"))[1], seen_data("both")[0].statistics
+    own = dataclasses.make_dataclass("Own", [])
+    own.Config, own.init = None, staticmethod(lambda *_, key: np.zeros(1))
+    own.update, own.act = algorithm.update, algorithm.act
+    rule = normalized(own, Normalization((0.0, 0.0), (1.0, 1.0)), statistics.observations)
+    with pytest.raises(ValueError, match=r"networks of its own, not by floq\.networks\.Encoder"):
+        rule.init(None, statistics, key=jax.random.key(0))
