@@ -48,10 +48,11 @@ def judge_of(run: Run, seed: int) -> Critic | None:
 def _critic(run: Run, seed: int, name: str) -> Critic | None:
     """A critic as it reads what data and environment have; None of one that nobody can make so."""
     found = getattr(getattr(run.state_of(seed), "parameters", None), name, None)
-    normalization, form = run.config.normalization, run.config.statistics.observations
+    normalization = run.config.normalization
     # Encoders normalise by themselves.
-    is_raw = normalization is None or form is not None
-    return found if is_raw else reading_raw(found, normalization)
+    if normalization is None or run.config.statistics.observations is not None:
+        return found
+    return reading_raw(found, normalization)
 
 
 @jax.jit
