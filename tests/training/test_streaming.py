@@ -112,13 +112,15 @@ def test_what_is_learned_does_not_depend_on_streaming(data, tmp_path):
     np.testing.assert_allclose(one.state.average, other.state.average, atol=0.1)
 
 
-def test_observations_are_normalised_as_in_memory(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("kind", "config"), [("data", Config(batch_size=4)), ("images", SEEING)])
+def test_observations_are_normalised_as_in_memory(request, tmp_path, kind, config, monkeypatch):
     """By mean and deviation of all rows, to a last place of float32, however they are read."""
+    data = request.getfixturevalue(kind)
     options = OPTIONS | {"normalize_observations": True, "steps": 2}
     all_of_it = data._replace(device_memory=None)
-    due = floq.train(Config(batch_size=4), all_of_it, directory=tmp_path / "a", **options)
+    due = floq.train(config, all_of_it, directory=tmp_path / "a", **options)
     monkeypatch.setattr("floq.data.memory._PIECE_BYTES", 200)
-    found = floq.train(Config(batch_size=4), data, directory=tmp_path / "b", **options)
+    found = floq.train(config, data, directory=tmp_path / "b", **options)
     assert found.config.parts is not None
     for one, other in zip(found.config.normalization, due.config.normalization, strict=True):
         np.testing.assert_array_max_ulp(np.float32(one), np.float32(other), maxulp=1)
