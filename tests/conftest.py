@@ -44,9 +44,9 @@ install_import_hook("floq", "beartype.beartype")
 
 
 def _keep_programs() -> None:
-    """Each program is compiled once for all workers, processes and sessions of this checkout.
+    """Each program is compiled once for all workers and processes, and is kept for the next time.
 
-    Nothing is left in the user's cache. Compilation is two fifths of a first session's time.
+    Nothing is left in the user's cache. Compilation is two fifths of the first time's work.
     """
     from floq.compiled import compiled_directory
 
