@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import shifted_pendulum
+from same_runs import assert_close, assert_same_run
 from shifted_pendulum import DEVIATION, MEAN, OBSERVATIONS
 
 import floq
@@ -57,11 +58,6 @@ def trained(directory, *, by_hand=False, steps=6, **options):
     )
 
 
-def assert_close(ours, theirs, tolerance=1e-5):
-    for left, right in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(left, right, rtol=tolerance, atol=tolerance)
-
-
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """A run that normalises, and one on data and environment that were normalised by hand."""
@@ -92,12 +88,7 @@ def test_rows_may_come_some_at_a_time():
 
 def test_a_run_equals_one_on_data_normalised_by_hand(pair):
     """Networks, metrics and evaluations are the same, up to rounding."""
-    ours, theirs = pair
-    assert_close(ours.state.parameters, theirs.state.parameters)
-    for mine, other in ((ours.metrics, theirs.metrics), (ours.evaluations, theirs.evaluations)):
-        assert len(mine) == len(other) > 0
-        rows = [[value for value in row.values() if value != "fql"] for row in (*mine, *other)]
-        assert_close(rows[: len(mine)], rows[len(mine) :], 1e-4)
+    assert_same_run(*pair, 1e-5)
 
 
 def test_it_is_off_by_default(tmp_path):

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_algorithm
+from same_runs import assert_close, assert_same_run
 from seen import seen_data
 
 import floq
-from floq.algorithms import algorithm_of
-from floq.algorithms.normalization import normalized
 from floq.envs.make import EnvironmentSpec
 from floq.inspection.probe import critic_of
-from floq.observations import EncoderConfig, Normalization
+from floq.observations import EncoderConfig
 from floq.presets.changes import small
 from floq.presets.methods import preset
 from floq.training import Schedule, resume, train
@@ -53,9 +53,12 @@ def trained(directory, own, *, by_hand=False, steps=4, show="both"):
     )
 
 
-def assert_close(ours, theirs, tolerance=1e-4):
-    for left, right in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(left, right, rtol=tolerance, atol=tolerance)
+def first_states():
+    """The first state of the data as the environment shows it, and normalised by hand."""
+    shown = seen_data("both", zero=ZERO, unit=UNIT)[1][0]
+    raw = {name: values[0] for name, values in shown.items()}
+    mean, deviation = known()
+    return raw, {**raw, "place": ((raw["place"] - mean) / deviation).astype(np.float32)}
 
 
 @pytest.fixture(scope="module", params=[1, 2])
@@ -73,30 +76,21 @@ def test_mean_and_deviation_are_those_of_the_vectors(pair):
 
 def test_a_run_equals_one_on_data_normalised_by_hand(pair):
     """Networks, metrics and evaluations are the same, up to rounding."""
-    ours, theirs = pair
-    assert_close(ours.state.parameters, theirs.state.parameters)
-    for mine, other in ((ours.metrics, theirs.metrics), (ours.evaluations, theirs.evaluations)):
-        assert len(mine) == len(other) > 0
-        rows = [[value for value in row.values() if value != "fql"] for row in (*mine, *other)]
-        assert_close(rows[: len(mine)], rows[len(mine) :])
+    assert_same_run(*pair, 1e-4)
 
 
 def test_whoever_calls_the_policy_gives_raw_observations(pair):
-    """Actor, exported policy and the critic of an inspection read what the environment shows."""
-    ours, theirs = pair
-    shown = seen_data("both", zero=ZERO, unit=UNIT)[1][0]
-    first = {name: values[0] for name, values in shown.items()}
-    mean, deviation = ours.config.normalization
-    by_hand = {**first, "place": (first["place"] - np.array(mean)) / np.array(deviation)}
-    assert_close(ours.actor().act(first), theirs.actor().act(by_hand))
+    """Actor and the critic of an inspection read what the environment shows."""
+    (ours, theirs), (raw, by_hand) = pair, first_states()
+    assert_close(ours.actor().act(raw), theirs.actor().act(by_hand), 1e-4)
     form = ours.config.statistics.observations
-    frames = [jnp.tile(form.bare.pack(one)[None], form.frames) for one in (first, by_hand)]
+    frames = [jnp.tile(form.bare.pack(one)[None], form.frames) for one in (raw, by_hand)]
     noise, actions = jnp.full((1, 3), -2.0), jnp.zeros((1, 1))
     values = [
         critic_of(run, 0).values(rows, actions, noise)
         for run, rows in zip(pair, frames, strict=True)
     ]
-    assert_close(*values)
+    assert_close(*values, 1e-4)
 
 
 def test_an_exported_policy_normalises(pair, tmp_path):
@@ -109,11 +103,8 @@ def test_an_exported_policy_normalises(pair, tmp_path):
     assert list(scale) == ["place"]
     np.testing.assert_allclose(scale["place"]["deviation"], known()[1], rtol=1e-5)
     assert theirs.record["observations"]["normalization"] is None
-    shown = seen_data("both", zero=ZERO, unit=UNIT)[1][0]
-    first = {name: values[0] for name, values in shown.items()}
-    mean, deviation = known()
-    by_hand = {**first, "place": ((first["place"] - mean) / deviation).astype(np.float32)}
-    assert_close(ours.act(first), theirs.act(by_hand))
+    raw, by_hand = first_states()
+    assert_close(ours.act(raw), theirs.act(by_hand), 1e-4)
 
 
 def test_a_resumed_run_equals_the_uncut_one(tmp_path):
@@ -132,12 +123,8 @@ def test_pictures_alone_have_nothing_to_normalise(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_networks_that_read_bytes_by_themselves_are_refused():
+def test_networks_that_read_bytes_by_themselves_are_refused(tmp_path):
     """Who reads rows without an `Encoder` would see what is not normalised, and not know."""
-    algorithm, statistics = algorithm_of(config("bc"))[1], seen_data("both")[0].statistics
-    own = dataclasses.make_dataclass("Own", [])
-    own.Config, own.init = None, staticmethod(lambda *_, key: np.zeros(1))
-    own.update, own.act = algorithm.update, algorithm.act
-    rule = normalized(own, Normalization((0.0, 0.0), (1.0, 1.0)), statistics.observations)
     with pytest.raises(ValueError, match=r"networks of its own, not by floq\.networks\.Encoder"):
-        rule.init(None, statistics, key=jax.random.key(0))
+        trained(tmp_path / "run", tiny_algorithm.Config(batch_size=4))
+    assert not (tmp_path / "run").exists()

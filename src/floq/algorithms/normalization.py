@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Float
 
 from floq.networks.encoder import Encoder
 from floq.networks.mlp import MLP, Dense
+from floq.networks.modules import holds, replaced, with_static
 from floq.observations import Normalization, ObservationForm
 from floq.types import Algorithm, Batch, Statistics
 
@@ -60,18 +60,8 @@ def _encoding_normalized(algorithm: Algorithm, normalization: Normalization) -> 
     """The algorithm with encoders that normalise the vectors beside images."""
 
     def init(config: Any, statistics: Statistics, *, key: Any) -> Any:
-        is_encoder = lambda node: isinstance(node, Encoder)
         state = algorithm.init(config, statistics, key=key)
-        if not any(map(is_encoder, jax.tree.leaves(state, is_leaf=is_encoder))):
-            raise ValueError(
-                "normalize_observations is set, and the algorithm reads dictionaries by networks "
-                "of its own, not by floq.networks.Encoder, which normalises. Unset it."
-            )
-        return jax.tree.map(
-            lambda node: node.normalizing(normalization) if is_encoder(node) else node,
-            state,
-            is_leaf=is_encoder,
-        )
+        return replaced(state, Encoder, lambda one: with_static(one, normalization=normalization))
 
     return _changed(algorithm, init=init)
 
@@ -115,16 +105,11 @@ def reading_raw(networks: Any, normalization: Normalization) -> Any | None:
         The same with other first layers; None if there is no `MLP` in it, whose first layer is
         known.
     """
-    is_network = lambda node: isinstance(node, MLP)
-    leaves = jax.tree.leaves(networks, is_leaf=is_network)
-    if not any(map(is_network, leaves)):
+    if not holds(networks, MLP):
         return None
 
-    def read(node: Any) -> Any:
-        if not isinstance(node, MLP):
-            return node
-        return eqx.tree_at(
-            lambda mlp: mlp.first, node, _NormalizingDense(node.first, normalization)
-        )
+    def read(network: MLP) -> MLP:
+        first = _NormalizingDense(network.first, normalization)
+        return eqx.tree_at(lambda mlp: mlp.first, network, first)
 
-    return jax.tree.map(read, networks, is_leaf=is_network)
+    return replaced(networks, MLP, read)

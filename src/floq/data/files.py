@@ -97,7 +97,7 @@ def asks_for_success(reading: Reading, *, source: str) -> bool:
     return reading.rewards is not None
 
 
-def rewarded_by_success(path: Path) -> str:
+def advice_on_successes(path: Path) -> str:
     """The end of an error about a file without rewards: the way out, if it holds successes."""
     if not zipfile.is_zipfile(path) or "successes" not in array_names(path):
         return ""
@@ -203,7 +203,7 @@ def _check_fields(arrays: Mapping[str, Any], path: Path) -> None:
         raise ValueError(
             f"{path}: no array named {' or '.join(missing)}; {held}: add it. Masks are "
             "1 - terminated: 0 where the next state has no value, and not at a time limit"
-            + rewarded_by_success(path)
+            + advice_on_successes(path)
         )
 
 

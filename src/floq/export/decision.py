@@ -1,6 +1,5 @@
 """A trained policy as a function of observations and noise, with what it reads alone."""
 
-import copy
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from floq.critics.network import NetworkCritic
 from floq.critics.quantile import QuantileCritic
 from floq.networks import Encoder, encode
 from floq.networks.mlp import Dense
+from floq.networks.modules import replaced, with_static
 from floq.observations import Normalization
 from floq.policies.deterministic import DeterministicPolicy
 from floq.policies.flow import BehaviourFlow, FlowPolicy
@@ -113,14 +113,12 @@ def reading_arrays(decision: Decision) -> Decision:
         count = len(inputs) - len(decision.noise)
         features: list[Any] = []
 
-        def read(node: Any) -> Any:
-            if not isinstance(node, Encoder):
-                return node
+        def read(encoder: Encoder) -> Any:
             first = sum(one.shape[-1] for one in features)
-            features.append(node.features(inputs[:count]))
-            return operator.itemgetter((..., slice(first, first + node.size)))
+            features.append(encoder.features(inputs[:count]))
+            return operator.itemgetter((..., slice(first, first + encoder.size)))
 
-        bare = jax.tree.map(read, modules, is_leaf=lambda node: isinstance(node, Encoder))
+        bare = replaced(modules, Encoder, read)
         observations = jnp.concatenate(features, axis=-1)
         return decision.actions(bare, observations, *inputs[count:])
 
@@ -173,15 +171,7 @@ def in_float32(modules: Any) -> Any:
 
     Programs that round factors to bfloat16 differ by a last bit here and there, which grows.
     """
-
-    def exact(layer: Any) -> Any:
-        if not isinstance(layer, Dense):
-            return layer
-        changed = copy.copy(layer)
-        object.__setattr__(changed, "precision", "float32")  # Modules are frozen.
-        return changed
-
-    return jax.tree.map(exact, modules, is_leaf=lambda node: isinstance(node, Dense))
+    return replaced(modules, Dense, lambda layer: with_static(layer, precision="float32"))
 
 
 def named_weights(modules: Any) -> dict[str, Array]:

@@ -235,14 +235,14 @@ def _like_data(
     Vectors are normal, as far apart as the data's if that is known, and images noise.
     """
     random, known = np.random.default_rng(0), record["observations"]["normalization"] or {}
+    scales, repeats = ({"": known}, 1) if form is None else (known, form.frames)
 
     def drawn(name: str, like: np.ndarray) -> np.ndarray:
         if like.dtype == np.uint8:
             return random.integers(0, 256, like.shape, np.uint8)
         values = random.normal(size=like.shape)
-        if scale := known.get(name) if form else known:
-            frames = 1 if form is None else form.frames
-            mean, deviation = (np.tile(scale[one], frames) for one in ("mean", "deviation"))
+        if scale := scales.get(name):
+            mean, deviation = (np.tile(scale[one], repeats) for one in ("mean", "deviation"))
             values = mean + deviation * values
         return values.astype(np.float32)
 
@@ -267,10 +267,9 @@ def _record(trained: Trained, decision: Decision) -> dict[str, Any]:
     chunk = trained.config.action_chunk
     candidates = getattr(trained.config, "candidates", 0)
     normalization, form = trained.normalization, trained.statistics.observations
-    scales: Any = None
-    if normalization is not None:
-        own = form and {name: one._asdict() for name, one in form.split(normalization).items()}
-        scales = own or normalization._asdict()
+    scales = normalization and normalization._asdict()
+    if normalization is not None and form is not None:
+        scales = {name: one._asdict() for name, one in form.split(normalization).items()}
     return {
         "format": 1,
         "algorithm": trained.name,

@@ -1,6 +1,5 @@
 """Encoders: networks from images, and dictionaries with images, to the features others read."""
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -146,12 +145,6 @@ class Encoder(eqx.Module):
             for part, own in zip(images, keys, strict=False)
         )
         self.form, self.normalization = form, None
-
-    def normalizing(self, normalization: Normalization) -> "Encoder":
-        """The same encoder, which normalises vectors."""
-        changed = copy.copy(self)
-        object.__setattr__(changed, "normalization", normalization)  # Modules are frozen.
-        return changed
 
     @property
     def size(self) -> int:

@@ -16,6 +16,8 @@ from floq.data.memory import pieces
 from floq.data.streamed import Data, StreamedDataset
 from floq.envs.make import Environment, EnvironmentSpec, spec_of
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
+from floq.networks import Encoder
+from floq.networks.modules import holds
 from floq.observations import Normalization
 from floq.runs.directory import RunConfig
 from floq.runs.settings import Schedule
@@ -29,11 +31,17 @@ TOLERANCE = 1e-5
 """Of rewards, relative: sums round differently on the device than in the data's statistics."""
 
 
-def normalization_of(dataset: Data | None, goals: Goals | None) -> Normalization:
+def normalization_of(dataset: Data | None, goals: Goals | None, template: Any) -> Normalization:
     """How observations like the data's are normalised.
 
+    Args:
+        dataset: The data.
+        goals: Goals beside its observations.
+        template: States of the algorithm, whose encoders normalise vectors beside images.
+
     Raises:
-        ValueError: If there is no data, or there are no vectors, or goals beside them.
+        ValueError: If there is no data, or there are no vectors, or goals beside them, or nothing
+            that would normalise them.
     """
     if dataset is None:
         raise ValueError(
@@ -47,6 +55,11 @@ def normalization_of(dataset: Data | None, goals: Goals | None) -> Normalization
         raise ValueError(
             f"normalize_observations is set and {beside}: only vectors without goals are "
             "normalised. Unset it."
+        )
+    if form is not None and not holds(template, Encoder):
+        raise ValueError(
+            f"normalize_observations is set, and the algorithm reads {form} by networks of its "
+            "own, not by floq.networks.Encoder, which normalises. Unset it."
         )
     if isinstance(dataset, StreamedDataset):
         rows = dataset.observations()

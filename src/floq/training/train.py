@@ -135,7 +135,7 @@ def train(
     """
     loggers, path = find_loggers(loggers), user_path(directory, "directory")
     refuse_existing(path)
-    name, _ = algorithm_of(config)
+    name, algorithm = algorithm_of(config)
     seeds = all_seeds(seed, seeds)
     spec = with_goals(None if env is None else spec_of(env), goals, online)
     has_data = dataset is not None
@@ -147,6 +147,8 @@ def train(
     source = None if dataset is None else as_goals(dataset, config, goals)
     environment = check_environment(spec, source, schedule, processes=processes)
     statistics = statistics_of(config, source, environment, reward_range)
+    # What networks refuse, as rewards that are all equal, is refused before there is a folder.
+    state = states_template(algorithm, config, statistics, seeds)
     check_batch(config.batch_size, seeds, statistics)
     own_bounds = environment.bounds if source is None and environment else action_bounds(source)
     run_config = RunConfig(
@@ -163,11 +165,9 @@ def train(
         **noted._asdict(),
         parts=source.parts(config.batch_size) if isinstance(source, StreamedDataset) else None,
         action_bounds=own_bounds,
-        normalization=normalization_of(dataset, goals) if normalize_observations else None,
+        normalization=normalization_of(dataset, goals, state) if normalize_observations else None,
         goals=goals,
     )
-    # What networks refuse, as rewards that are all equal, is refused before there is a folder.
-    states_template(run_config.rule, config, statistics, seeds)
     # From here on a signal saves: also one that comes before the first update is compiled.
     check_agreement(config_bytes(run_config), what="settings or data")
     with interruptions(), _open(lambda: RunDirectory.create(path, run_config), path) as files:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.data.bounds import ActionBounds
-from floq.data.files import SIMULATION, DatasetFile, rewarded_by_success
+from floq.data.files import SIMULATION, DatasetFile, advice_on_successes
 from floq.data.reading import Reading
 from floq.data.validation import RowError
 from floq.disk import user_path
@@ -182,7 +182,7 @@ def source_arguments(
     if "rewards" not in file.arrays:
         raise ValueError(
             f"{path}: no array named rewards or masks, as in OGBench's files, whose rewards follow "
-            "from a task: load that with floq.load_task, or add both" + rewarded_by_success(path)
+            "from a task: load that with floq.load_task, or add both" + advice_on_successes(path)
         )
     if given is not None and file.bounds is not None and not given.equals(file.bounds):
         raise ValueError(
