@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from floq.acting import BATCH
-from floq.critics.flow import FlowCriticConfig
+from floq.critics.flow import FlowCritic, FlowCriticConfig
 from floq.evaluation import Evaluation, Evaluator, shown
 from floq.inspection.probe import critic_of, decision_values
 from floq.inspection.returns import (
@@ -18,8 +18,8 @@ from floq.inspection.returns import (
     root_mean_square,
 )
 from floq.intervals import Interval, mean_interval, success_interval
+from floq.networks.modules import replaced, with_static
 from floq.runs.run import Run
-from floq.runs.states import states_template
 
 
 class StepReading(NamedTuple):
@@ -85,8 +85,7 @@ def at_integration_steps(run: Run, steps: int) -> Run:
     config = run.config.config
     critic = dataclasses.replace(config.critic, integration_steps=steps)
     config = dataclasses.replace(config, critic=critic)
-    template = states_template(run.algorithm, config, run.config.statistics, run.config.seeds)
-    state = jax.tree.unflatten(jax.tree.structure(template), jax.tree.leaves(run.state))
+    state = replaced(run.state, FlowCritic, lambda own: with_static(own, config=critic))
     return dataclasses.replace(run, config=run.config._replace(config=config), state=state)
 
 
