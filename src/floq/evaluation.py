@@ -12,7 +12,6 @@ number of environment slots and worker processes:
 
 import dataclasses
 import math
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -282,14 +281,11 @@ def shown(
 ) -> Evaluation:
     """Play episodes by a policy, and show how far they are; see `evaluate`."""
     with ProgressDisplay(episodes, bar=progress, unit="episodes") as display:
-        started = time.monotonic()
         result = evaluator.evaluate(
             policy,
             episodes=episodes,
             seed=seed,
-            on_episode=lambda done: display.update(
-                done, done / max(time.monotonic() - started, 1e-9)
-            ),
+            on_episode=display.reach,
             on_step=on_step,
             display=display,
         )

@@ -42,7 +42,7 @@ class ProgressDisplay:
         self._note = ""
         self._busy = 0.0
         self._printed = self._started = time.monotonic()
-        self._done = 0
+        self._start = self._done = start
         self._progress: Progress | None = None
         if bar and console.is_terminal:
             self._progress = Progress(
@@ -87,11 +87,15 @@ class ProgressDisplay:
         """
         for part in parts:
             yield part
-            self._done += size(part)
-            rate = self._done / max(time.monotonic() - self._started, 1e-9)
-            self.update(self._done, rate)
-            if self._done < self._steps:  # What is done at once needs no line.
-                self.log(self._done, rate)
+            self.reach(self._done + size(part))
+
+    def reach(self, step: int) -> None:
+        """Shows the step, and the steps a second since the display was made."""
+        self._done = step
+        rate = (step - self._start) / max(time.monotonic() - self._started, 1e-9)
+        self.update(step, rate)
+        if step < self._steps:  # What is done at once needs no line.
+            self.log(step, rate)
 
     def note(self, text: str) -> None:
         """Shows a short text, such as the last success, from now on."""

@@ -47,7 +47,7 @@ def record_missing(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     def spy(parts, **options):
         collected.extend((part.start, part.stop) for part in parts)
-        collect_parts(parts, **options)
+        return collect_parts(parts, **options)
 
     monkeypatch.setattr(collect, "collect_parts", spy)
     return collected
@@ -211,18 +211,24 @@ def test_a_failing_process_is_reported_with_its_last_words(tmp_path: Path):
     recipe = replace(find_recipe(MAZE), environment="pointmaze-tiny-v0")
     parts = plan_parts(0, 20, directory=tmp_path)
     with pytest.raises(RuntimeError, match=r"status 1[\s\S]*pointmaze-tiny"):
-        collect_parts(parts, recipe=recipe, seed=0, processes=2, advance=lambda rows: None)
+        list(collect_parts(parts, recipe=recipe, seed=0, processes=2))
 
 
-def test_progress_is_shown_only_where_it_is_wanted(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_progress_is_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    """The bar counts the rows of both files on standard error; without it nothing is printed."""
-    make(tmp_path / "loud", progress=True)
-    loud = capfd.readouterr()
-    assert loud.out == ""
-    assert re.search(r"520/520 rows\s+[\d,]+ rows/s\s+0:00:00", loud.err)
-    make(tmp_path / "quiet", progress=False)
+    """A bar counts the rows of both files on a terminal; elsewhere there is a line now and then."""
+    monkeypatch.setattr("floq.progress._PLAIN_SECONDS", 0.0)
+    make(tmp_path / "lines", progress=True)
+    lines = capfd.readouterr()
+    assert lines.out == ""
+    assert re.search(r"row 40 of 520, [\d,.]+ rows/s, \d+ min left", lines.err)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    make(tmp_path / "bar", progress=True)
+    assert re.search(r"520/520 [\d,.]+ rows/s, left", capfd.readouterr().err)
+    monkeypatch.undo()
+    make(tmp_path / "quick", progress=False)
     assert capfd.readouterr() == ("", "")
 
 

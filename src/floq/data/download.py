@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import math
 import os
 import re
 import shutil
@@ -18,19 +19,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-
 from floq.data.formats import Source
 from floq.data.info import check_file
 from floq.data.paths import dataset_files
 from floq.disk import read_json, sync, writable, writing
+from floq.progress import ProgressDisplay
 
 DEFAULT_MIRRORS = (
     "https://rail.eecs.berkeley.edu/datasets/ogbench",
@@ -117,7 +110,7 @@ def download(
         timeout: Seconds without a byte after which a connection is given up.
         backoff: Seconds of wait after a round over all mirrors; doubled after each that brought
             nothing.
-        progress: Whether to show a progress bar.
+        progress: Whether to draw a progress bar, where there is a terminal.
 
     Returns:
         The training and the validation file.
@@ -137,30 +130,21 @@ def download(
         )
     if not all(path.exists() for path in files):
         writable(files[0].parent).mkdir(parents=True, exist_ok=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        disable=not progress,
-    ) as bar:
-        for path in files:
-            if not path.exists():
-                _Fetch(path, expected.get(path.name), timeout, bar).run(addresses, backoff=backoff)
+    for path in files:
+        if not path.exists():
+            _Fetch(path, expected.get(path.name), timeout, progress).run(addresses, backoff=backoff)
     return files
 
 
 class _Fetch:
     """The fetching of one file."""
 
-    def __init__(self, path: Path, checksum: str | None, timeout: float, bar: Progress):
+    def __init__(self, path: Path, checksum: str | None, timeout: float, bar: bool):
         self.path = path
         self.part = path.with_name(f"{path.name}.part")
         self.checksum = checksum
         self.timeout = timeout
         self.bar = bar
-        self.task = bar.add_task(path.name, total=None)
 
     def run(self, mirrors: Sequence[str], *, backoff: float) -> None:
         """Go round the mirrors until one gives the file, or all have failed for good."""
@@ -248,8 +232,12 @@ class _Fetch:
 
     def _receive(self, response: http.client.HTTPResponse, offset: int, size: int | None) -> None:
         self._require_space((size or offset) - offset)
-        self.bar.update(self.task, completed=offset, total=size)
-        with self.part.open("ab") as file:
+        whole = lambda count: math.ceil(count / 1e6)
+        display = ProgressDisplay(
+            whole(size or offset), start=whole(offset), bar=self.bar, unit="MB"
+        )
+        with self.part.open("ab") as file, display:
+            display.note(self.path.name)
             while size is None or offset < size:
                 with _connection_errors():
                     block = response.read1(_BLOCK)
@@ -258,7 +246,7 @@ class _Fetch:
                 self._require_space(len(block))
                 file.write(block)
                 offset += len(block)
-                self.bar.update(self.task, completed=offset)
+                display.reach(whole(offset))
         if size is not None and offset != size:
             raise _MirrorError(f"closed the connection after {offset} of {size} bytes")
 

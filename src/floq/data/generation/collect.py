@@ -1,18 +1,15 @@
 """Generation of a whole dataset by several processes that can be stopped and continued."""
 
+import contextlib
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Column
-from rich.text import Text
 
 from floq.data.generation.parts import Part, is_complete, merge_parts, plan_parts, replace_file
 from floq.data.generation.processes import collect_parts
@@ -20,6 +17,7 @@ from floq.data.generation.recipes import Recipe, find_recipe
 from floq.data.paths import dataset_files
 from floq.disk import read_json, writable, writing
 from floq.extras import require_extra
+from floq.progress import ProgressDisplay
 from floq.settings import takes_settings
 
 _PACKAGES = ("floq", "gymnasium", "mujoco", "numpy", "ogbench", "scipy")
@@ -51,7 +49,7 @@ def generate(
         seed: Any non-negative number.
         directory: Where `NAME.npz`, `NAME-val.npz` and `NAME.json` (the settings) are written.
         steps: Rows of a trajectory. The published number by default.
-        progress: Whether to show a progress bar on standard error.
+        progress: Whether to draw a progress bar, where there is a terminal.
 
     Returns:
         The training file.
@@ -70,10 +68,9 @@ def generate(
     recipe = replace(recipe, episodes=episodes or recipe.episodes, rows=steps or recipe.rows)
     settings = _settings(recipe, seed)
     train, validation = dataset_files(name, directory=directory)
-    console = Console(stderr=True, quiet=not progress)
     folder = train.parent / f".{name}.parts-{_digest(settings)}"
     if _is_made(train, validation, settings):
-        console.print(f"{train} is already there, made with the same settings.", soft_wrap=True)
+        print(f"{train} is already there, made with the same settings.", file=sys.stderr)
     else:
         writable(train.parent)
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +80,7 @@ def generate(
             train: plan_parts(0, recipe.episodes, directory=folder),
         }
         parts = [*plans[train], *plans[validation]]
-        _collect_missing(parts, recipe=recipe, seed=seed, processes=processes, console=console)
+        _collect_missing(parts, recipe=recipe, seed=seed, processes=processes, bar=progress)
         _finish(plans, settings=settings, rows=recipe.rows, folder=folder)
     shutil.rmtree(folder, ignore_errors=True)
     return train
@@ -129,30 +126,20 @@ def _is_made(train: Path, validation: Path, settings: dict[str, Any]) -> bool:
 
 
 def _collect_missing(
-    parts: Sequence[Part], *, recipe: Recipe, seed: int, processes: int, console: Console
+    parts: Sequence[Part], *, recipe: Recipe, seed: int, processes: int, bar: bool
 ) -> None:
-    """Collects the parts that earlier calls did not complete, under a progress bar."""
+    """Collects the parts that earlier calls did not complete, and shows how far it is."""
     missing = [part for part in parts if not is_complete(part, rows=recipe.rows)]
     total, left = (
         recipe.rows * sum(part.stop - part.start for part in group) for group in (parts, missing)
     )
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
-        _RateColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    with bar:
-        task = bar.add_task(recipe.name, total=total, completed=total - left)
-        collect_parts(
-            missing,
-            recipe=recipe,
-            seed=seed,
-            processes=processes,
-            advance=lambda rows: bar.advance(task, rows),
-        )
+    episodes = collect_parts(missing, recipe=recipe, seed=seed, processes=processes)
+    with (
+        contextlib.closing(episodes),
+        ProgressDisplay(total, start=total - left, bar=bar, unit="rows") as display,
+    ):
+        for _ in display.through(episodes, size=lambda rows: rows):
+            pass
 
 
 def _finish(
@@ -167,11 +154,3 @@ def _finish(
     # The settings go first: data without them would be refused as made by other means.
     for name in (sidecar.name, *(target.name for target in plans)):
         replace_file(folder / name, folder.parent / name)
-
-
-class _RateColumn(ProgressColumn):
-    def __init__(self):
-        super().__init__(table_column=Column(no_wrap=True))
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} rows/s")

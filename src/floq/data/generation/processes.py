@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 
@@ -17,8 +17,7 @@ def collect_parts(
     recipe: Recipe,
     seed: int,
     processes: int,
-    advance: Callable[[int], None],
-) -> None:
+) -> Generator[int, None, None]:
     """Collects and writes `parts`, and stops all processes however it ends.
 
     Args:
@@ -26,7 +25,9 @@ def collect_parts(
         recipe: The dataset's settings.
         seed: The run's seed.
         processes: Processes among which the parts are shared.
-        advance: Called with the rows of each collected episode.
+
+    Yields:
+        The rows of each collected episode.
 
     Raises:
         RuntimeError: If a process fails; the message ends with its last lines of output.
@@ -52,7 +53,7 @@ def collect_parts(
                 for share in shares
             ]
         for line in events:
-            advance(json.loads(line)["rows"])
+            yield json.loads(line)["rows"]
             _check(workers)
         for worker in workers:
             worker.process.wait()
