@@ -109,7 +109,7 @@ def test_bootstrap_draws_within_tasks():
     apart = scores(a=[0, 0, 0], b=[1, 1, 1])
     for statistic in (task_mean, interquartile_mean):
         assert bootstrap_interval(statistic, apart) == (0.5, 0.5, 0.5)
-    same = bootstrap_interval(improvement_probability, apart, scores(a=[0], b=[0]))
+    same = bootstrap_interval(improvement_probability, apart, scores(a=[0, 0], b=[0, 0]))
     assert same == (0.75, 0.75, 0.75)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from floq.acting import BATCH, Moment, Rollouts, check_goals, episode_goals
 from floq.envs.make import MAX_EPISODE_STEPS, Environment, spec_of
 from floq.envs.vector import VectorEnvironment, WorkerError
-from floq.intervals import student_half_width, wilson_interval
+from floq.intervals import mean_interval, wilson_interval
 from floq.progress import ProgressDisplay
 from floq.settings import takes_settings
 from floq.types import Policy
@@ -83,10 +83,7 @@ class Evaluation:
         """
         if self.success_rate is not None:
             return wilson_interval(self.success_rate, self.episodes)
-        if self.episodes == 1:
-            return -math.inf, math.inf
-        half = student_half_width(self.returns)
-        return self.mean_return - half, self.mean_return + half
+        return mean_interval(self.returns)[1:]
 
     def summary(self) -> dict[str, Any]:
         """The figures as a flat, JSON-able dictionary; what is unknown is left out."""

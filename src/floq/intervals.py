@@ -36,15 +36,6 @@ class Interval(NamedTuple):
         return [end if math.isfinite(end) else None for end in (self.low, self.high)]
 
 
-def student_half_width(values: Sequence[float] | np.ndarray) -> float:
-    """Half the width of Student's 95 % interval for the mean of two or more values."""
-    from scipy.special import stdtrit  # Takes a third of a second, which no first update waits for.
-
-    count = len(values)
-    quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
-    return quantile * float(np.std(values, ddof=1)) / math.sqrt(count)
-
-
 def wilson_interval(rate: float, episodes: int) -> tuple[float, float]:
     """Wilson's 95 % interval for the chance of success, given the observed rate."""
     from scipy.special import ndtri
@@ -56,12 +47,12 @@ def wilson_interval(rate: float, episodes: int) -> tuple[float, float]:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean over seeds, and Student's interval for it.
+def mean_interval(values: Sequence[float] | np.ndarray) -> Interval:
+    """The mean, and Student's interval for it.
 
     Args:
-        values: One figure for each seed. A single one has an unbounded interval, because it says
-            nothing about how seeds differ.
+        values: One figure for each seed, or episode. A single one has an unbounded interval,
+            because it says nothing about how they differ.
 
     Raises:
         ValueError: If there is none.
@@ -69,10 +60,13 @@ def mean_interval(values: Sequence[float]) -> Interval:
     count = len(values)
     if count == 0:
         raise ValueError("There is no value: give one for each seed.")
+    from scipy.special import stdtrit  # Takes a third of a second, which no first update waits for.
+
     mean = float(np.mean(values))
     if count == 1:
         return Interval(mean, -math.inf, math.inf)
-    half = student_half_width(values)
+    quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(count)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -103,6 +97,17 @@ def success_interval(rates: Sequence[float], episodes: int) -> Interval:
     if len(rates) == 1:
         return Interval(mean, wilson_low, wilson_high)
     return Interval(mean, min(max(low, 0.0), wilson_low), max(min(high, 1.0), wilson_high))
+
+
+def figure_interval(figure: str, values: Sequence[float], episodes: int) -> Interval:
+    """What `success_interval` says of a success, and `mean_interval` of another figure.
+
+    Args:
+        figure: "success", or another name.
+        values: The figure of each seed.
+        episodes: Episodes of each seed.
+    """
+    return success_interval(values, episodes) if figure == "success" else mean_interval(values)
 
 
 def task_mean(scores: Scores) -> np.ndarray:
@@ -160,7 +165,8 @@ def bootstrap_interval(
     """A statistic with its 95 % interval by the stratified bootstrap (section 4.1).
 
     Seeds are drawn anew, with replacement, within each task of each method; tasks are not drawn,
-    because they are what the statistic is about. The interval is that of the percentiles.
+    because they are what the statistic is about. The interval is that of the percentiles; nothing
+    bounds it where a task has one seed, which would be drawn every time.
 
     Args:
         statistic: A function of scores, such as `interquartile_mean`, over leading axes.
@@ -180,5 +186,7 @@ def bootstrap_interval(
         for scores in methods
     ]
     tail = (1 - CONFIDENCE) / 2
-    ends = np.quantile(statistic(*drawn), [tail, 1 - tail], axis=0)
-    return statistic(*methods), np.asarray(ends[0]), np.asarray(ends[1])
+    low, high = np.quantile(statistic(*drawn), [tail, 1 - tail], axis=0)
+    if any(values.size == 1 for scores in methods for values in scores.values()):
+        low, high = np.full_like(low, -np.inf), np.full_like(high, np.inf)
+    return statistic(*methods), np.asarray(low), np.asarray(high)

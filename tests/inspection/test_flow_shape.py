@@ -8,7 +8,7 @@ import pytest
 
 from floq.critics.flow import FlowCritic, FlowCriticConfig
 from floq.critics.velocity_field import VelocityField
-from floq.inspection.flow_shape import fitted_damping, flow_shape
+from floq.inspection.flow_shape import flow_shape
 from floq.networks import NetworkConfig
 from floq.types import Statistics
 
@@ -56,7 +56,7 @@ def test_field_of_a_fixed_target():
     np.testing.assert_allclose(shape.deviations, 0, atol=1e-5)
     np.testing.assert_allclose(shape.spread, 0, atol=1e-5)
     np.testing.assert_allclose(shape.slopes[0, 0, :, 0], [-1, -4 / 3, -2, -4], rtol=1e-5)
-    assert fitted_damping(shape) == pytest.approx((1.0, 1.0))
+    assert (shape.typical_damping, shape.kept_damping) == pytest.approx((1.0, 1.0))
     # Starts are the middles of 16 parts of [−1, 0], ends are 2, 3, 5 and 6.
     assert shape.noise_spread == pytest.approx(np.sqrt((16**2 - 1) / 12) / 16)
     assert shape.travelled == pytest.approx(4.5)
@@ -66,14 +66,14 @@ def test_field_that_does_not_read_z():
     """With c = 0 the spread of the starts stays, and nothing is damped."""
     shape = shape_of([0.0, 0.0], [0.0, 0.0])
     np.testing.assert_allclose(shape.member_spread, shape.noise_spread, rtol=1e-5)
-    assert fitted_damping(shape) == (0.0, 0.0)
+    assert (shape.typical_damping, shape.kept_damping) == (0.0, 0.0)
 
 
 def test_bound_is_kept_by_nine_points_of_ten():
     """Members of c = ¼ and ½: half of the points are at each, so ¼ is kept, between is typical."""
-    fitted = fitted_damping(shape_of([0.25, 0.5], [0.0, 0.0]))
-    assert fitted.bound == pytest.approx(0.25)
-    assert 0.25 <= fitted.typical <= 0.5
+    shape = shape_of([0.25, 0.5], [0.0, 0.0])
+    assert shape.kept_damping == pytest.approx(0.25)
+    assert 0.25 <= shape.typical_damping <= 0.5
 
 
 def test_slopes_of_a_network_are_differences():

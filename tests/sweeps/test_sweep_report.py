@@ -18,7 +18,7 @@ from floq.sweeps.comparison import (
     profiles,
     shared_tasks,
 )
-from floq.sweeps.table import SweepRow, write_rows
+from floq.sweeps.table import SweepRow, write_table
 
 CUBES = [f"cube-double-play-singletask-task{number}-v0" for number in range(1, 6)]
 FLOQ, FQL = (
@@ -65,7 +65,7 @@ def page(tmp_path):
     def write(found, *, name="study"):
         directory = tmp_path / name
         directory.mkdir()
-        write_rows(directory, found)
+        write_table(directory, found)
         output = tmp_path / "out" / "report.html"
         assert main(["report", str(directory), "-o", str(output)]) == 0
         assert_stands_alone(output)
@@ -205,7 +205,7 @@ def test_trials_of_a_search_are_listed_and_compared_with_nothing(page):
 
 def test_a_sweep_is_reported_alone(tmp_path, capsys):
     """Beside another folder it is refused, and so is a table of something else."""
-    write_rows(tmp_path, TABLE)
+    write_table(tmp_path, TABLE)
     assert main(["report", str(tmp_path), str(tmp_path / "other")]) == 2
     assert "name it alone" in capsys.readouterr().err
     other = tmp_path / "numbers.csv"

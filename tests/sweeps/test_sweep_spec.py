@@ -13,7 +13,7 @@ from floq.presets.methods import preset
 from floq.sweeps import forecast, read_spec
 from floq.sweeps.estimate import task_flops
 from floq.sweeps.queue import Queue
-from floq.sweeps.table import read_table, write_table
+from floq.sweeps.table import final_rows, read_table, write_table
 
 PAPER = Path(__file__).parents[2] / "examples" / "sweeps" / "paper.toml"
 
@@ -129,7 +129,9 @@ def test_nothing_is_finished_at_first(tmp_path):
     names = [queue.next().name, queue.next().name]
     assert names == [run.name for run in queue.runs]
     assert queue.next() is None
-    rows = read_table(write_table(tmp_path, queue.runs))
+    rows = read_table(
+        write_table(tmp_path, [row for run in queue.runs for row in final_rows(tmp_path, run)])
+    )
     assert [(row.run, row.seed, row.status, row.success) for row in rows] == [
         (name, seed, "not begun", None) for seed, name in enumerate(names)
     ]

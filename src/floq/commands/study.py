@@ -45,7 +45,7 @@ class Study:
         from floq.training import Interrupted
 
         if self.list or not self.name:
-            print(list_studies(self.name, ground=self.ground, size=self.size))
+            print(list_studies(self.name, ground=self.ground, size=self.size, task=self.task))
             return 0
         try:
             path = run_study(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,22 +73,15 @@ class FlowShape:
         """
         return -(1 - self.times[:-1, None]) * self.slopes
 
+    @property
+    def typical_damping(self) -> float:
+        """The median c."""
+        return float(np.median(self.damping))
 
-class Damping(NamedTuple):
-    """The constant of ∂v/∂z ≤ −c / (1 − t), fitted to all points of a flow.
-
-    Attributes:
-        typical: The median c.
-        bound: The largest c with which 90 % of the points keep the inequality.
-    """
-
-    typical: float
-    bound: float
-
-
-def fitted_damping(shape: FlowShape) -> Damping:
-    """The damping that the field has, and the one that it keeps to."""
-    return Damping(*map(float, np.quantile(shape.damping, [0.5, 0.1])))
+    @property
+    def kept_damping(self) -> float:
+        """The largest c with which 90 % of the points keep ∂v/∂z ≤ −c / (1 − t)."""
+        return float(np.quantile(self.damping, 0.1))
 
 
 def flow_shape(critic: FlowCritic, observations: np.ndarray, actions: np.ndarray) -> FlowShape:

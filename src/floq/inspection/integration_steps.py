@@ -66,18 +66,13 @@ class StepReadings:
     figure: str
 
 
-def has_integration_steps(run: Run) -> bool:
-    """Whether the run's critic is a flow."""
-    return isinstance(getattr(run.config.config, "critic", None), FlowCriticConfig)
-
-
 def at_integration_steps(run: Run, steps: int) -> Run:
     """The run as if its critic had K = `steps` from now on; its arrays stay the same.
 
     Raises:
         ValueError: If the run's critic is not a flow, or K is below 1.
     """
-    if not has_integration_steps(run):
+    if not isinstance(getattr(run.config.config, "critic", None), FlowCriticConfig):
         raise ValueError(
             f"{run.directory}: {run.config.algorithm} has no flow critic here, so there are no "
             "integration steps to choose. Leave them out."

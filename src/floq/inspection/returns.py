@@ -27,6 +27,9 @@ _DECISIONS = 2048
 
 _RESAMPLES = 500
 
+_BINS = 8
+"""Groups of decisions of similar value."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decisions:
@@ -226,17 +229,16 @@ class Calibration:
     bins: Sequence[Bin]
 
 
-def calibration(values: np.ndarray, decisions: Decisions, *, bins: int = 8) -> Calibration:
+def calibration(values: np.ndarray, decisions: Decisions) -> Calibration:
     """How the values of decisions compare with what followed.
 
     Args:
         values: Q of each decision, [decisions].
         decisions: The decisions.
-        bins: Groups to average over, of equal size.
     """
     returns, episodes = decisions.returns, decisions.episodes
     groups = []
-    for rows in np.array_split(np.argsort(values, kind="stable"), min(bins, len(values))):
+    for rows in np.array_split(np.argsort(values, kind="stable"), min(_BINS, len(values))):
         outcome = over_episodes(lambda own, rows=rows: returns[rows[own]].mean(), episodes[rows])
         groups.append(Bin(float(values[rows].mean()), outcome))
     return Calibration(
@@ -272,9 +274,7 @@ def root_mean_square(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def over_episodes(
-    statistic: Callable[[np.ndarray], float], episodes: np.ndarray, *, seed: int = 0
-) -> Interval:
+def over_episodes(statistic: Callable[[np.ndarray], float], episodes: np.ndarray) -> Interval:
     """A statistic of decisions with the 95 % interval of the bootstrap over whole episodes.
 
     It says how other episodes of the same policy would have come out, and nothing of training
@@ -283,13 +283,12 @@ def over_episodes(
     Args:
         statistic: Maps rows to a number; NaN where these rows have none.
         episodes: The episode of each row. A single one has an unbounded interval.
-        seed: Seed of the bootstrap.
     """
     value = float(statistic(np.arange(len(episodes))))
     rows_of = [np.flatnonzero(episodes == episode) for episode in np.unique(episodes)]
     if len(rows_of) == 1:
         return Interval(value, -math.inf, math.inf)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     drawn = generator.integers(0, len(rows_of), (_RESAMPLES, len(rows_of)))
     found = np.array([statistic(np.concatenate([rows_of[i] for i in own])) for own in drawn])
     tail = 100 * (1 - CONFIDENCE) / 2

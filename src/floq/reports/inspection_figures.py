@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from floq.inspection.flow_shape import Damping, FlowShape
+from floq.inspection.flow_shape import FlowShape
 from floq.inspection.integration_steps import StepReadings
 from floq.inspection.returns import Calibration
 from floq.intervals import Interval
@@ -84,7 +84,7 @@ def member_spread(shape: FlowShape) -> Figure:
     return figure
 
 
-def slopes(shape: FlowShape, fitted: Damping) -> Figure:
+def slopes(shape: FlowShape) -> Figure:
     """∂v/∂z along the flow, with the region in which errors are damped shaded."""
     figure, axes = _panel()
     times = shape.times[:-1]
@@ -95,12 +95,12 @@ def slopes(shape: FlowShape, fitted: Damping) -> Figure:
     names = [*_members(handles[:-1]), "−1 / (1 − t)"]
     low = min(axes.get_ylim()[0], -1.2 / (1 - fine[-1]))
     axes.axhline(0, color=MUTED, linewidth=1)
-    if fitted.bound > 0:
-        bound = -fitted.bound / (1 - fine)
+    if (kept := shape.kept_damping) > 0:
+        bound = -kept / (1 - fine)
         axes.fill_between(fine, low, bound, color=COLOURS[2], alpha=0.13, linewidth=0, zorder=0)
         axes.plot(fine, bound, color=COLOURS[2], linewidth=1.2)
         handles.append(Patch(color=COLOURS[2], alpha=0.25))
-        names.append(f"≤ −{number(fitted.bound)} / (1 − t)")
+        names.append(f"≤ −{number(kept)} / (1 − t)")
     axes.set_ylim(bottom=low)
     _time_axis(axes)
     axes.set_ylabel("∂v/∂z")
@@ -108,16 +108,16 @@ def slopes(shape: FlowShape, fitted: Damping) -> Figure:
     return figure
 
 
-def damping(shape: FlowShape, fitted: Damping) -> Figure:
+def damping(shape: FlowShape) -> Figure:
     """The c in ∂v/∂z = −c / (1 − t) along the flow: level where the bound's form is right."""
     figure, axes = _panel()
     handles = _member_bands(axes, shape.times[:-1], shape.damping)
     handles.append(axes.axhline(1, color=INK, linewidth=1.2, linestyle="--"))
-    handles.append(axes.axhline(fitted.bound, color=COLOURS[2], linewidth=1.5))
+    handles.append(axes.axhline(shape.kept_damping, color=COLOURS[2], linewidth=1.5))
     axes.axhline(0, color=MUTED, linewidth=1)
     _time_axis(axes)
     axes.set_ylabel("c = −(1 − t) ∂v/∂z")
-    names = [*_members(handles[:-2]), "c = 1", f"kept by 90 %: {number(fitted.bound)}"]
+    names = [*_members(handles[:-2]), "c = 1", f"kept by 90 %: {number(shape.kept_damping)}"]
     add_legend(figure, handles, names, columns=2)
     return figure
 

@@ -7,7 +7,7 @@ import numpy as np
 from floq.algorithms import rebrac
 from floq.algorithms.implicit import ImplicitConfig
 from floq.critics.flow import FlowCritic
-from floq.inspection.flow_shape import FlowShape, fitted_damping
+from floq.inspection.flow_shape import FlowShape
 from floq.inspection.integration_steps import StepReadings
 from floq.inspection.probe import FlowView
 from floq.inspection.returns import Calibration
@@ -100,17 +100,16 @@ def _numbers_section(found: Findings) -> str:
         rows.append(["mean of Q − return", in_words(bias), "near 0"])
         rows.append(["root mean square of Q − return", in_words(error), "small beside the range"])
     if found.shape is not None:
-        shape, fitted = found.shape, fitted_damping(found.shape)
+        shape = found.shape
         bent = page.number(float(shape.curvature.mean()))
         bent = f"{bent} (ends lie {page.number(shape.travelled)} from starts)"
         spread = page.number(float(np.median(shape.spread)))
         spread = f"{spread} (that of z₀: {page.number(shape.noise_spread)})"
         rows.append(["mean distance from straight lines", bent, "above 0"])
         rows.append(["standard deviation of ψ(1, z₀) over z₀", spread, "far below that of z₀"])
-        rows.append(
-            ["c in ∂v/∂z = −c / (1 − t), median", page.number(fitted.typical), "above 0, up to 1"]
-        )
-        rows.append(["c that 90 % of the points keep to", page.number(fitted.bound), "above 0"])
+        typical, kept = page.number(shape.typical_damping), page.number(shape.kept_damping)
+        rows.append(["c in ∂v/∂z = −c / (1 − t), median", typical, "above 0, up to 1"])
+        rows.append(["c that 90 % of the points keep to", kept, "above 0"])
     if not rows:
         return page.section("In numbers", page.paragraph("Nothing to measure.", kind="missing"))
     note = "In units of return where nothing else is said; ranges are 95 % intervals over episodes."
@@ -247,16 +246,11 @@ def _spread_section(shape: FlowShape, found: Findings) -> str:
 
 
 def _damping_section(shape: FlowShape) -> str:
-    fitted = fitted_damping(shape)
-    bound = (
-        f"90 % of them lie in the shaded region, of c = {page.number(fitted.bound)}; the median is "
-        f"c = {page.number(fitted.typical)}."
-    )
-    if fitted.bound <= 0:
-        bound = (
-            f"No c above 0 holds for 90 % of them, so no region is shaded; the median is "
-            f"c = {page.number(fitted.typical)}."
-        )
+    bound = "No c above 0 holds for 90 % of them, so no region is shaded"
+    if shape.kept_damping > 0:
+        kept = page.number(shape.kept_damping)
+        bound = f"90 % of them lie in the shaded region, of c = {kept}"
+    bound += f"; the median is c = {page.number(shape.typical_damping)}."
     note = (
         "∂v/∂z along the trajectories, at the times at which the critic reads its field. Where "
         "∂v/∂z ≤ −c / (1 − t), errors of early steps shrink to a share of order K⁻ᶜ "
@@ -271,8 +265,8 @@ def _damping_section(shape: FlowShape) -> str:
         "Damping of errors",
         page.paragraph(note, kind="note"),
         _pair(
-            (panels.slopes(shape, fitted), "∂v/∂z over time with the region of the bound"),
-            (panels.damping(shape, fitted), "the constant c over time"),
+            (panels.slopes(shape), "∂v/∂z over time with the region of the bound"),
+            (panels.damping(shape), "the constant c over time"),
         ),
         _healthy(healthy),
     )
@@ -323,7 +317,7 @@ def _norms_section(run: Run) -> str:
     shown = [
         (name, [figures.Curve(name, steps, own)])
         for name, own in values.items()
-        if name.endswith(NORM)
+        if name.endswith("feature_norm")
     ]
     if not shown:
         reason = "The run logged no feature norms."

@@ -79,7 +79,8 @@ def report(
 
 def _place(directories: Sequence[str | Path]) -> Path:
     """Where a page about runs lies if nobody says."""
-    return Path(os.path.commonpath([Path(one).absolute() for one in directories])) / "report.html"
+    places = [user_path(one).absolute() for one in directories]
+    return Path(os.path.commonpath(places)) / "report.html"
 
 
 def _load(directories: Sequence[str | Path]) -> dict[str, Run]:

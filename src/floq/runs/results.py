@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from floq.intervals import Interval, mean_interval, success_interval
+from floq.intervals import Interval, figure_interval
 from floq.runs.directory import EVALUATIONS, METRICS, TIMINGS, read_rows
 from floq.runs.run import Run
 
@@ -136,16 +136,12 @@ def _result(rows: Sequence[dict[str, Any]], seeds: Sequence[int]) -> PolicyResul
     figure = "success" if "success" in rows[0] else "return"
     per_seed = tuple(float(row[figure]) for row in rows)
     episodes = rows[0]["episodes"]
-    if figure == "success":
-        interval = success_interval(per_seed, episodes)
-    else:
-        interval = mean_interval(per_seed)
     return PolicyResult(
         policy=rows[0]["policy"],
         step=rows[0]["step"],
         figure=figure,
         per_seed=per_seed,
-        interval=interval,
+        interval=figure_interval(figure, per_seed, episodes),
         episodes=episodes,
         mean_return=float(np.mean([row["return"] for row in rows])),
         mean_length=float(np.mean([row["length"] for row in rows])),

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
 from floq.intervals import Interval
 from floq.reports.style import MUTED, add_legend, cycle, new_figure, style_axes
@@ -80,7 +80,6 @@ def _place_axis(axes: Axes, rows: Sequence[VariantRow], panel: str) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
     if panel == FLOPS:
-        axes.xaxis.set_major_locator(MaxNLocator(2))
         low, high = places[0], places[-1]
         ticks = [tick for tick in np.outer(10.0 ** np.arange(3, 15), (1, 2, 5)).ravel()
                  if low * 0.99 <= tick <= high * 1.01]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 from floq.studies.catalogue import STUDIES
 from floq.studies.cells import Cells
@@ -10,40 +9,8 @@ from floq.studies.control_ground import ControlGround
 from floq.studies.study import GroundName, Size, Study, Variant
 from floq.studies.value_ground import ValueGround
 
-
-@runtime_checkable
-class Ground(Protocol):
-    """A ground: what variants mean on it, and how their cells are computed."""
-
-    figure: str
-    default_seeds: tuple[int, ...]
-
-    @property
-    def processes(self) -> int:
-        """Processes that are best spread over variants."""
-        ...
-
-    def check(self) -> None:
-        """Raises what is wrong before any work starts."""
-        ...
-
-    def variants(self, study: Study) -> list[Variant]:
-        """The study's variants."""
-        ...
-
-    def updates(self, variant: Variant) -> int:
-        """Updates of each seed."""
-        ...
-
-    def settings(self, variant: Variant) -> Any:
-        """Everything that determines a variant's figures, as JSON."""
-        ...
-
-    def run(
-        self, variant: Variant, seeds: Sequence[int], directory: Path
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Each seed with what it came to, as soon as it is done."""
-        ...
+Ground = ValueGround | ControlGround
+"""What variants mean, and how their cells are computed."""
 
 
 def find_study(name: str) -> Study:

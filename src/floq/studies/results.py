@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from floq.intervals import Interval, mean_interval, success_interval
+from floq.intervals import Interval, figure_interval, mean_interval
 from floq.studies.study import FLOPS, Variant
 
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]
@@ -71,6 +71,7 @@ def rows_of(
             own = _last(cells, reading)
             is_base = variant.name == reference and reading == next(iter(readings))
             any_cell = next(iter(cells.values()))
+            interval = figure_interval(figure, list(own.values()), any_cell.get("episodes", 0))
             place = places.get(reading)
             if place is None:
                 place = any_cell["flops"] if variant.panel == FLOPS else variant.place
@@ -82,7 +83,7 @@ def rows_of(
                     line=variant.line,
                     place=place,
                     seeds=len(own),
-                    interval=_interval(list(own.values()), cells, figure),
+                    interval=interval,
                     difference=None if is_base else _difference(own, base),
                     parameters=any_cell["parameters"],
                     flops=any_cell["flops"],
@@ -147,14 +148,6 @@ def _last(cells: Mapping[int, Mapping[str, Any]], reading: str | None) -> dict[i
         points = cell["figures"][reading or next(iter(cell["figures"]))]
         values[seed] = math.inf if points[-1] is None else points[-1]
     return values
-
-
-def _interval(
-    values: Sequence[float], cells: Mapping[int, Mapping[str, Any]], figure: str
-) -> Interval:
-    if figure == "success":
-        return success_interval(values, next(iter(cells.values()))["episodes"])
-    return mean_interval(values)
 
 
 def _difference(own: Mapping[int, float], base: Mapping[int, float]) -> Interval | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from floq.disk import user_path, writable
 from floq.interrupted import Interrupted
+from floq.presets.demo import TASK
 from floq.progress import ProgressDisplay
 from floq.reports.figures import to_svg
 from floq.runs.files import replace_bytes
@@ -26,11 +27,13 @@ _LABELS = {
 }
 
 
-def list_studies(name: str = "", *, ground: GroundName = "value", size: Size = "small") -> str:
+def list_studies(
+    name: str = "", *, ground: GroundName = "value", size: Size = "small", task: str = TASK
+) -> str:
     """The questions of all studies, or the variants of one, in words."""
     if name:
         study = find_study(name)
-        variants = create_ground(ground, size, "", None).variants(study)
+        variants = create_ground(ground, size, task, None).variants(study)
         return "\n".join([study.question, *(f"  {variant.name}" for variant in variants)])
     lines = []
     for study in STUDIES.values():
@@ -43,7 +46,7 @@ def run_study(
     *,
     ground: GroundName = "value",
     size: Size = "small",
-    task: str = "pointmaze-medium-navigate-singletask-task1-v0",
+    task: str = TASK,
     seeds: Sequence[int] | None = None,
     variants: Sequence[str] = (),
     updates: int | None = None,

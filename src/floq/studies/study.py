@@ -98,14 +98,6 @@ class Base:
         variant = Variant(name, critic or self.flow, self.training, self.problem)
         return dataclasses.replace(variant, **changes)  # pyright: ignore[reportArgumentType]
 
-    def with_updates(self, updates: int | None) -> "Base":
-        """The base with another number of updates; None leaves it."""
-        if updates is None:
-            return self
-        return dataclasses.replace(
-            self, training=dataclasses.replace(self.training, updates=updates)
-        )
-
     def wider(self, compute: int | float) -> NetworkConfig:
         """The network so much wider that a layer costs about `compute` times as much."""
         sizes = self.flow.network.hidden_sizes

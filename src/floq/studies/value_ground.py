@@ -1,5 +1,6 @@
 """Studies on the value ground: the value benchmark, where the truth is known."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,17 @@ class ValueGround:
             size: Small, for minutes on two cores, or full, for an accelerator.
             updates: Updates of every variant, if not those of the size.
         """
-        self._base = _base(size)
-        self._updates = updates
+        self._base = base = _base(size)
+        if updates is not None:
+            training = dataclasses.replace(base.training, updates=updates)
+            self._base = dataclasses.replace(base, training=training)
 
     def check(self) -> None:
         """Nothing: it makes its own data."""
 
     def variants(self, study: Study) -> list[Variant]:
         """The study's variants."""
-        return study.variants(self._base.with_updates(self._updates))
+        return study.variants(self._base)
 
     def updates(self, variant: Variant) -> int:
         """Updates of each seed."""

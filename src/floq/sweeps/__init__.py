@@ -12,7 +12,7 @@ from floq.streams import say
 from floq.sweeps.plan import PlannedRun, standing
 from floq.sweeps.queue import Queue, forecast
 from floq.sweeps.spec import Spec, read_spec
-from floq.sweeps.table import write_table
+from floq.sweeps.table import final_rows, write_table
 from floq.tasks import require_task
 
 __all__ = ["Outcome", "Spec", "forecast", "read_spec", "sweep"]
@@ -90,7 +90,9 @@ def sweep(
                 run_all(queue, directory, resources=spec.resources, address=address, **shared)
         finally:
             # Also if it was stopped: the table says what is begun.
-            table = write_table(directory, queue.runs)
+            table = write_table(
+                directory, [row for run in queue.runs for row in final_rows(directory, run)]
+            )
         unfinished = [run for run in queue.runs if not standing(directory, run).finished]
         left = sum(run.name not in queue.failures for run in unfinished)
         return Outcome(table, queue.failures, left)

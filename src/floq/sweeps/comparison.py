@@ -6,7 +6,6 @@ of different tasks are not on one scale.
 """
 
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -18,11 +17,10 @@ from floq.intervals import (
     Interval,
     Scores,
     bootstrap_interval,
+    figure_interval,
     improvement_probability,
     interquartile_mean,
-    mean_interval,
     performance_profile,
-    success_interval,
     task_mean,
 )
 from floq.presets.published import published_mean
@@ -222,8 +220,7 @@ def profiles(cells: Sequence[Cell]) -> list[Profile]:
         shares, *ends = bootstrap_interval(
             lambda drawn: performance_profile(drawn, THRESHOLDS), scores
         )
-        band = np.array(ends) if _resampled(scores) else np.full((2, len(shares)), np.inf)
-        found.append(Profile(method, shares, band))
+        found.append(Profile(method, shares, np.array(ends)))
     return found
 
 
@@ -239,10 +236,6 @@ def _cell(method: str, rows: Sequence[SweepRow]) -> Cell:
     values = [row.success if figure == "success" else row.mean_return for row in found]
     per_seed = tuple(value for value in values if value is not None)
     episodes = min((row.episodes or 1 for row in found), default=0)
-    interval = None
-    if per_seed:
-        success = figure == "success"
-        interval = success_interval(per_seed, episodes) if success else mean_interval(per_seed)
     return Cell(
         task=rows[0].task,
         method=method,
@@ -253,7 +246,7 @@ def _cell(method: str, rows: Sequence[SweepRow]) -> Cell:
         figure=figure,
         per_seed=per_seed,
         episodes=episodes,
-        interval=interval,
+        interval=figure_interval(figure, per_seed, episodes) if per_seed else None,
     )
 
 
@@ -274,15 +267,7 @@ def _shared_scores(cells: Sequence[Cell]) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _bootstrapped(statistic: Callable[..., np.ndarray], *methods: Scores) -> Interval:
-    mean, low, high = (float(value) for value in bootstrap_interval(statistic, *methods))
-    # A task's only seed is drawn every time: the interval would look certain for having no data.
-    return (
-        Interval(mean, low, high) if _resampled(*methods) else Interval(mean, -math.inf, math.inf)
-    )
-
-
-def _resampled(*methods: Scores) -> bool:
-    return all(values.size > 1 for scores in methods for values in scores.values())
+    return Interval(*map(float, bootstrap_interval(statistic, *methods)))
 
 
 def _dataset(task: str) -> str:

@@ -97,20 +97,7 @@ def final_rows(directory: Path, run: PlannedRun) -> list[SweepRow]:
     return rows
 
 
-def write_table(directory: Path, runs: Sequence[PlannedRun]) -> Path:
-    """Writes `table.csv` and `table.md` from what the run directories hold.
-
-    Args:
-        directory: The sweep's folder.
-        runs: Its runs, in the order of the rows.
-
-    Returns:
-        The former.
-    """
-    return write_rows(directory, [row for run in runs for row in final_rows(directory, run)])
-
-
-def write_rows(directory: Path, rows: Sequence[SweepRow]) -> Path:
+def write_table(directory: Path, rows: Sequence[SweepRow]) -> Path:
     """Writes `table.csv` and `table.md`.
 
     Args:
