@@ -115,6 +115,19 @@ def test_public_names_are_documented():
             assert (thing.__doc__ or "").strip(), f"{name} has no docstring"
 
 
+def test_public_names_are_in_the_reference():
+    """Each by the path of where it is, as a member of a module that is shown, or by its name."""
+    pages = "".join(
+        page.read_text(encoding="utf-8")
+        for page in (SOURCE.parents[1] / "docs" / "reference").glob("*.md")
+    )
+    shown = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
+    for name in floq.__all__:
+        home = getattr(getattr(floq, name), "__module__", None)
+        is_shown = any(path == home or path.rpartition(".")[2] == name for path in shown)
+        assert is_shown or f"`floq.{name}`" in pages, f"floq.{name} is on no page of the reference"
+
+
 def test_arguments_have_one_name_and_one_meaning():
     """What several public functions take is called alike, and is of one type, in all of them."""
     functions = (
