@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from golden_files import (
     Replay,
     Tree,
-    batch_of,
     blank_state,
     compare,
     layers_of,
@@ -127,16 +125,10 @@ def replay_rebrac(settings: Mapping[str, Any], arrays: Tree) -> Replay:
         loss=functools.partial(rebrac.loss, policy_weight=float(is_turn)),
         apply_update=rebrac.apply_update,
     )
-    return compare(
-        algorithm,
-        config,
-        _load_rebrac(state._replace(step=step), arrays["params"]),
-        batch_of(arrays),
-        rebrac.Draws(jnp.asarray(arrays["draws"]["target_policy_noise"])),
-        _load_rebrac,
-        arrays,
-        functools.partial(_rebrac_values, float(is_turn)),
-    )
+    draws = rebrac.Draws(arrays["draws"]["target_policy_noise"])
+    values = functools.partial(_rebrac_values, float(is_turn))
+    state = state._replace(step=step)
+    return compare(algorithm, config, state, draws, _load_rebrac, arrays, values)
 
 
 def _implicit_settings(settings: Mapping[str, Any], arrays: Tree) -> dict[str, Any]:
@@ -227,16 +219,7 @@ def replay_iql(settings: Mapping[str, Any], arrays: Tree) -> Replay:
         **_implicit_settings(settings, arrays),
     )
     state = blank_state(iql, config, statistics_of(arrays))
-    return compare(
-        iql,
-        config,
-        _load_iql(state, arrays["params"]),
-        batch_of(arrays),
-        iql.Draws(),
-        _load_iql,
-        arrays,
-        _iql_values,
-    )
+    return compare(iql, config, state, iql.Draws(), _load_iql, arrays, _iql_values)
 
 
 def _load_ifql(state: State, networks: Tree) -> State:
@@ -263,14 +246,6 @@ def replay_ifql(settings: Mapping[str, Any], arrays: Tree) -> Replay:
         **_implicit_settings(settings, arrays),
     )
     state = blank_state(ifql, config, statistics_of(arrays))
-    recorded = jax.tree.map(jnp.asarray, arrays["draws"])
-    return compare(
-        ifql,
-        config,
-        _load_ifql(state, arrays["params"]),
-        batch_of(arrays),
-        ifql.Draws(BehaviourDraws(recorded["bc_noise"], recorded["bc_time"])),
-        _load_ifql,
-        arrays,
-        _ifql_values,
-    )
+    recorded = arrays["draws"]
+    draws = ifql.Draws(BehaviourDraws(recorded["bc_noise"], recorded["bc_time"]))
+    return compare(ifql, config, state, draws, _load_ifql, arrays, _ifql_values)

@@ -139,13 +139,13 @@ def compare(
     algorithm: Any,
     config: Any,
     state: State,
-    batch: Batch,
     draws: Any,
     load: Callable[[State, Tree], State],
     arrays: Tree,
     expected: Callable[..., dict[str, Any]],
 ) -> Replay:
-    """Runs the update, and loads the recorded gradients and parameters beside it."""
+    """Runs the update from a blank state, and loads the recorded gradients and parameters."""
+    state, batch = load(state, arrays["params"]), batch_of(arrays)
 
     @jax.jit
     def replay(state: State, batch: Batch, draws: Any) -> tuple[Any, Any, State]:
@@ -157,7 +157,7 @@ def compare(
             algorithm.apply_update(config, state, batch, draws)[0],
         )
 
-    ours, gradients, updated = replay(state, batch, draws)
+    ours, gradients, updated = replay(state, batch, jax.tree.map(jnp.asarray, draws))
     recorded = load(state, arrays["updated"])
     return Replay(
         ours,

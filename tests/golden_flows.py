@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from golden_files import (
     Replay,
     Tree,
-    batch_of,
     blank_state,
     compare,
     layers_of,
@@ -203,16 +201,7 @@ def replay_floq(settings: Mapping[str, Any], arrays: Tree) -> Replay:
         ),
         _policy_draws(recorded),
     )
-    return compare(
-        floq,
-        config,
-        _load_floq(state, arrays["params"]),
-        batch_of(arrays),
-        jax.tree.map(jnp.asarray, draws),
-        _load_floq,
-        arrays,
-        _floq_values,
-    )
+    return compare(floq, config, state, draws, _load_floq, arrays, _floq_values)
 
 
 def _load_fql(state: State, networks: Tree) -> State:
@@ -258,16 +247,7 @@ def _replay_fql(
 ) -> Replay:
     config = fql.Config(critic=critic, **_common_settings(settings))
     state = blank_state(fql, config, statistics_of(arrays))
-    return compare(
-        fql,
-        config,
-        _load_fql(state, arrays["params"]),
-        batch_of(arrays),
-        jax.tree.map(jnp.asarray, draws),
-        _load_fql,
-        arrays,
-        _fql_values,
-    )
+    return compare(fql, config, state, draws, _load_fql, arrays, _fql_values)
 
 
 def replay_fql(settings: Mapping[str, Any], arrays: Tree) -> Replay:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults import endurance, hostile, hostile_files, mutants, writes
 from tests.faults.learning import kept_programs
-from tests.faults.page import put_table, table
+from tests.faults.page import put_between, table
 from tests.faults.rows import ROWS
 from tests.faults.trials import Row, hold, run_row
 
@@ -152,7 +152,7 @@ def test_a_table_replaces_the_one_before(tmp_path):
         "done": "this", "holds": "that", "wanted": 9, "trials": 2, "held": 1, "seconds": 3.0,
         "measured": {"MB": 4.0}, "cases": ["trial 1: it broke"],
     }  # fmt: skip
-    put_table(page, {"rows": {"name": row}})
+    put_between(page, "faults", table({"rows": {"name": row}}))
     text = page.read_text()
     assert text.startswith("before\n<!-- faults: begin -->\n| done |")
     assert "| this (`name`) | that | 2 of 9 | 1 | 3 | MB 4 |" in text
@@ -160,7 +160,7 @@ def test_a_table_replaces_the_one_before(tmp_path):
     assert "former" not in text
     page.write_text("no marks")
     with pytest.raises(ValueError, match="no lines"):
-        put_table(page, {"rows": {}})
+        put_between(page, "faults", table({"rows": {}}))
 
 
 def test_mutants_are_wrong_lines_of_todays_source():

@@ -1,4 +1,4 @@
-"""Packages that come with an extra of floq: for OGBench's tasks, drawing, logging, sharing."""
+"""Packages that come with an extra of floq: for OGBench's tasks, drawing, sharing, sweeps."""
 
 import contextlib
 import importlib.util
@@ -33,6 +33,7 @@ EXTRAS = {
     "video": _Extra("av", "MP4 videos"),
     "hub": _Extra("huggingface_hub", "Runs on the Hugging Face Hub"),
     "serve": _Extra("websockets", "The policy server and its client"),
+    "sweep": _Extra("ray", "Sweeps side by side, and searches,"),
 }
 """Each extra of floq that one of its functions may find missing."""
 

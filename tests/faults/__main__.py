@@ -13,7 +13,7 @@ from typing import Any
 
 from floq.workers import available_cores
 from tests.faults.learning import kept_programs
-from tests.faults.page import put_table
+from tests.faults.page import put_between, table
 from tests.faults.rows import ROWS
 from tests.faults.trials import Row, run_row
 
@@ -41,7 +41,7 @@ def main() -> int:
         counts["python"] = platform.python_version()
         options.output.write_text(json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
     if options.page:
-        put_table(options.page, counts)
+        put_between(options.page, "faults", table(counts))
     failed = sum(row["failed"] for row in counts["rows"].values())
     print(f"{failed} trials failed; the counts are in {options.output}.")
     return 1 if failed else 0

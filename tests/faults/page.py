@@ -23,11 +23,6 @@ def table(counts: dict[str, Any]) -> str:
     return "\n".join([*lines, *(["", "What did not hold:", "", *cases] if cases else [])])
 
 
-def put_table(page: Path, counts: dict[str, Any]) -> None:
-    """Replaces what is between the page's two marks by the table."""
-    put_between(page, "faults", table(counts))
-
-
 def put_between(page: Path, name: str, text: str) -> None:
     """Replaces what is between the page's two marks of a name.
 

@@ -19,19 +19,10 @@ from tests.faults import (
 )
 
 ROWS = [
-    *cuts.ROWS,
-    *damage.ROWS,
-    *hostile.ROWS,
-    *datasets.ROWS,
-    *users.ROWS,
-    *writes.ROWS,
-    *disks.ROWS,
-    *streams.ROWS,
-    *divergence.ROWS,
-    *environments.ROWS,
-    *own_environments.ROWS,
-    *endurance.ROWS,
-    *serving.ROWS,
-    *fuzz.ROWS,
-    *settings.ROWS,
+    row
+    for module in (
+        *(cuts, damage, hostile, datasets, users, writes, disks, streams),
+        *(divergence, environments, own_environments, endurance, serving, fuzz, settings),
+    )
+    for row in module.ROWS
 ]

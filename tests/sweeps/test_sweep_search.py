@@ -30,10 +30,10 @@ def value(settings):
     return -loss - (settings["critic.integration_steps"] != 8)
 
 
-def searched(count, seed=0, study="task/floq"):
+def searched(count, seed=0, name="task/floq"):
     trials = []
     for _ in range(count):
-        settings = suggest(SPACE, CONFIG, trials, seed=seed, study=study)
+        settings = suggest(SPACE, CONFIG, trials, seed=seed, name=name)
         trials.append(Trial(settings, value(settings)))
     return trials
 
@@ -61,11 +61,11 @@ def test_a_search_learns_from_its_trials(trials):
 
 
 def test_the_same_trials_lead_to_the_same_choice(trials):
-    """Whatever was asked before; another seed or study chooses otherwise."""
-    again = suggest(SPACE, CONFIG, trials[:12], seed=0, study="task/floq")
+    """Whatever was asked before; another seed or name chooses otherwise."""
+    again = suggest(SPACE, CONFIG, trials[:12], seed=0, name="task/floq")
     assert again == trials[12].settings
-    for changed in ({"seed": 1}, {"study": "task2/floq"}):
-        names = {"seed": 0, "study": "task/floq"} | changed
+    for changed in ({"seed": 1}, {"name": "task2/floq"}):
+        names = {"seed": 0, "name": "task/floq"} | changed
         assert suggest(SPACE, CONFIG, trials[:12], **names) != again
 
 
@@ -75,7 +75,7 @@ def test_trials_without_a_value_are_allowed(trials):
         trial._replace(value=(None, math.nan, trial.value)[index % 3])
         for index, trial in enumerate(trials)
     ]
-    assert suggest(SPACE, CONFIG, mixed, seed=0, study="task/floq").keys() == SPACE.keys()
+    assert suggest(SPACE, CONFIG, mixed, seed=0, name="task/floq").keys() == SPACE.keys()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_trials_without_a_value_are_allowed(trials):
 def test_a_search_that_has_begun_keeps_its_space(key, part, named, trials):
     """Settings outside of a changed space are refused by name."""
     with pytest.raises(ValueError, match=rf"trial \d+ of task/floq: {key} was .*{named}"):
-        suggest(SPACE | {key: part}, CONFIG, trials, seed=0, study="task/floq")
+        suggest(SPACE | {key: part}, CONFIG, trials, seed=0, name="task/floq")
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """Sweeps: tasks × algorithms × settings × seeds, or a search, finished whatever is killed."""
 
-import importlib.util
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from floq.data.paths import data_directory
 from floq.disk import user_path
+from floq.extras import is_installed
 from floq.runs.locks import hold
 from floq.streams import say
 from floq.sweeps.plan import PlannedRun, standing
@@ -83,7 +83,7 @@ def sweep(
         say(f"{directory}: {len(queue.runs):,} runs are planned, {len(queue.left):,} are left.")
         shared: Any = {"data": data_directory(), "deadline": deadline, "note": note}
         try:
-            if queue.left and address is None and importlib.util.find_spec("ray") is None:
+            if queue.left and address is None and not is_installed("sweep"):
                 say('Ray is not installed (pip install "floq[sweep]"): runs are done in turn.')
                 run_in_turn(queue, directory, **shared)
             elif queue.left:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from floq.extras import require_extra
 from floq.sweeps.job import describe_job, do_job
 from floq.sweeps.plan import PlannedRun
 from floq.sweeps.queue import Queue
@@ -109,14 +110,10 @@ def _trainable(config: dict[str, str]) -> dict[str, str]:
 def _ray(environment: dict[str, str]) -> Any:
     for name, value in environment.items():
         os.environ.setdefault(name, value)
-    try:
-        import ray  # pyright: ignore[reportMissingImports] - an extra
-        import ray.tune  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise RuntimeError(
-            'A sweep runs on Ray Tune, which is not installed: pip install "floq[sweep]". '
-            "(--dry-run needs none of it.)"
-        ) from error
+    require_extra("sweep")
+    import ray  # pyright: ignore[reportMissingImports] - an extra
+    import ray.tune  # pyright: ignore[reportMissingImports]
+
     return ray
 
 

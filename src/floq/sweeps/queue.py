@@ -22,8 +22,8 @@ from floq.sweeps.spec import Choices, Method, Spec
 from floq.sweeps.table import final_rows
 
 
-class Study:
-    """One search: a method on a task."""
+class TaskSearch:
+    """The search of one method on one task."""
 
     def __init__(self, spec: Spec, directory: Path, task: str, method: Method):
         """Looks at nothing yet.
@@ -88,7 +88,7 @@ class Study:
                 self._start,
                 history,
                 seed=self._search.seed,
-                study=f"{self._task}/{self._method.label}",
+                name=f"{self._task}/{self._method.label}",
             )
         return runs_of(self._spec, self._task, self._method, settings, trial=number)
 
@@ -129,7 +129,7 @@ class Queue:
         self.failures: dict[str, str] = {}
         self._directory = directory
         self._grid = grid_runs(spec)
-        self._studies = _studies(spec, directory)
+        self._searches = _searches(spec, directory)
         self._seen: set[str] = set()
         self._left: deque[PlannedRun] = deque()
         self._grow()
@@ -137,7 +137,7 @@ class Queue:
     @property
     def runs(self) -> list[PlannedRun]:
         """All runs that are known of: those of a search come one by one."""
-        return [*self._grid, *(run for study in self._studies for run in study.runs)]
+        return [*self._grid, *(run for search in self._searches for run in search.runs)]
 
     @property
     def left(self) -> list[PlannedRun]:
@@ -155,8 +155,8 @@ class Queue:
         self._grow()
 
     def _grow(self) -> None:
-        for study in self._studies:
-            study.grow(self.failures)
+        for search in self._searches:
+            search.grow(self.failures)
         for run in self.runs:
             if run.name not in self._seen:
                 self._seen.add(run.name)
@@ -170,13 +170,13 @@ def forecast(spec: Spec, directory: Path) -> list[PlannedRun]:
     Raises:
         ValueError: If a setting is not one.
     """
-    studies = _studies(spec, directory)
-    return [*grid_runs(spec), *(run for study in studies for run in study.forecast())]
+    searches = _searches(spec, directory)
+    return [*grid_runs(spec), *(run for search in searches for run in search.forecast())]
 
 
-def _studies(spec: Spec, directory: Path) -> list[Study]:
+def _searches(spec: Spec, directory: Path) -> list[TaskSearch]:
     return [
-        Study(spec, directory, task, method)
+        TaskSearch(spec, directory, task, method)
         for task in spec.tasks
         for method in spec.methods
         if method.space

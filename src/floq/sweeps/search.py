@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from floq.extras import require_extra
 from floq.sweeps.settings import setting, spelled
 from floq.sweeps.spec import Choices, Range
 
@@ -29,7 +30,7 @@ def suggest(
     trials: Sequence[Trial],
     *,
     seed: int,
-    study: str,
+    name: str,
 ) -> dict[str, Any]:
     """The settings of the next trial, by Optuna's tree-structured Parzen estimator.
 
@@ -41,14 +42,17 @@ def suggest(
         config: Settings of the same kind, from which it is read which numbers are whole.
         trials: All trials before, in order. Settings of those without a value are avoided.
         seed: The search's seed.
-        study: What tells this search from the others of a sweep.
+        name: What tells this search from the others of a sweep.
 
     Raises:
+        MissingExtraError: If Optuna is not installed.
         ValueError: If an earlier trial has settings outside of the space.
     """
-    optuna = _optuna()
+    require_extra("sweep", "optuna")
+    import optuna  # pyright: ignore[reportMissingImports] - an extra
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    entropy = np.random.SeedSequence([seed, zlib.crc32(study.encode()), len(trials)])
+    entropy = np.random.SeedSequence([seed, zlib.crc32(name.encode()), len(trials)])
     sampler = optuna.samplers.TPESampler(
         seed=int(entropy.generate_state(1)[0]), constant_liar=True, n_startup_trials=10
     )
@@ -63,7 +67,7 @@ def suggest(
         else:
             state = states.COMPLETE if math.isfinite(trial.value) else states.FAIL
         parameters = {
-            key: _parameter(part, trial.settings[key], f"trial {number} of {study}: {key}")
+            key: _parameter(part, trial.settings[key], f"trial {number} of {name}: {key}")
             for key, part in space.items()
         }
         search.add_trial(
@@ -79,16 +83,6 @@ def suggest(
         key: part.choices[chosen[key]] if isinstance(part, Choices) else chosen[key]
         for key, part in space.items()
     }
-
-
-def _optuna() -> Any:
-    try:
-        import optuna  # pyright: ignore[reportMissingImports] - an extra
-    except ImportError as error:
-        raise RuntimeError(
-            'A search needs Optuna, which is not installed: pip install "floq[sweep]".'
-        ) from error
-    return optuna
 
 
 def _distribution(optuna: Any, part: Choices | Range, value: Any) -> Any:
