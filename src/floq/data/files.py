@@ -80,7 +80,7 @@ def read_file(path: Path, *, is_by_success: bool = False) -> DatasetFile:
     marks = read_marks(path)
     _check_fields(arrays, path)
     layout = "states" if marks.is_saved and "terminals" in arrays else None
-    return DatasetFile(arrays, marks.bounds, is_saved=marks.is_saved, layout=layout)
+    return marks._replace(arrays=arrays, layout=layout)
 
 
 def asks_for_success(reading: Reading, *, source: str) -> bool:
@@ -154,20 +154,8 @@ def parts_of(path: Path) -> dict[str, list[str]]:
     return found
 
 
-class Marks(NamedTuple):
-    """What a dataset file says beside its rows.
-
-    Attributes:
-        bounds: Of the actions, where it has them.
-        is_saved: Whether floq saved it, so that actions are rescaled.
-    """
-
-    bounds: ActionBounds | None
-    is_saved: bool
-
-
-def read_marks(path: Path) -> Marks:
-    """What a dataset file says beside its rows.
+def read_marks(path: Path) -> DatasetFile:
+    """What a dataset file says beside its rows: its bounds, and whether floq saved it.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -180,7 +168,8 @@ def read_marks(path: Path) -> Marks:
             f"{path}: its version is {version.tolist()}, and this floq reads {_VERSION}: read it "
             "with the floq that saved it"
         )
-    return Marks(action_bounds(low, high, None, source=str(path)), version is not None)
+    bounds = action_bounds(low, high, None, source=str(path))
+    return DatasetFile({}, bounds, is_saved=version is not None)
 
 
 def _check_fields(arrays: Mapping[str, Any], path: Path) -> None:

@@ -11,7 +11,7 @@ from floq.data.bounds import ActionBounds
 from floq.data.dataset import Dataset
 from floq.data.files import parts_of
 from floq.data.formats import Source
-from floq.data.formats.ogbench import shards
+from floq.data.formats.ogbench import training_files
 from floq.data.memory import filled, observation_dtype, zeros
 from floq.data.npz import available_memory, find_members
 from floq.data.sharded import ShardedRows
@@ -85,7 +85,7 @@ def streamed_source(
 
 def _is_large(path: Path) -> bool:
     """Whether what a file holds, or those of a folder, would take more than half of memory."""
-    files = shards(path) if path.is_dir() else [path]
+    files = training_files(path)
     fields = (*(parts_of(files[0])["observations"] or ["observations"]), "actions")
     members = [one for file in files for one in find_members(file, required=fields).values()]
     return sum(member.nbytes for member in members) > free_memory() // 2

@@ -13,7 +13,7 @@ import numpy as np
 
 from floq.data.bounds import ActionBounds
 from floq.data.files import parts_of, read_marks
-from floq.data.formats.ogbench import shards
+from floq.data.formats.ogbench import training_files
 from floq.data.memory import clip_actions, rows_of_piece
 from floq.data.npz import Member, find_members
 from floq.data.validation import FieldCheck, check_forms
@@ -61,9 +61,7 @@ class ShardedRows:
             ValueError: A file is damaged or lacks a field, they differ, or last rows may be
                 transitions.
         """
-        files = shards(path) if path.is_dir() else [path]
-        if not files:
-            raise ValueError(f"{path}: it holds no npz file of training data")
+        files = training_files(path)
         parts = parts_of(files[0])["observations"] or ["observations"]
         required = (*parts, "actions", "terminals", *fields)
         found = [find_members(file, required=required) for file in files]

@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-from floq.data.files import DatasetFile, asks_for_success
+from floq.data.files import asks_for_success
 from floq.data.formats import hdf5
-from floq.data.formats.episodes import Stream, chosen_parts, together
-from floq.data.formats.kinds import HDF5, signature
+from floq.data.formats.episodes import Stream, chosen_parts
 from floq.data.formats.minari_episodes import from_hdf5, from_table
 from floq.data.formats.spaces import bounds_of, leaves_of, space_of
 from floq.data.reading import Reading
@@ -27,24 +26,16 @@ def recognises(path: Path) -> bool:
     """Whether it is a folder with Minari's metadata, or the main file of one."""
     if path.is_dir():
         return _data_folder(path) is not None
-    return signature(path) == HDF5 and "episode_0" in hdf5.first_names(path)
-
-
-def read(path: Path, reading: Reading) -> DatasetFile:
-    """Episodes with a row for each one's last state, and the action space's bounds.
-
-    Raises:
-        ValueError: The files are damaged, or hold what floq cannot take.
-        MissingExtraError: h5py or pyarrow is not installed.
-    """
-    return together(stream(path, reading))
+    return "episode_0" in hdf5.first_names(path)
 
 
 def stream(path: Path, reading: Reading) -> Stream:
-    """The episodes as they come, each with a row for its last state.
+    """The episodes as they come, each with a row for its last state, and the action space's bounds.
 
     Raises:
-        ValueError: The metadata is damaged, or says what floq cannot take.
+        ValueError: The metadata or, as they come, an episode is damaged, or holds what floq cannot
+            take.
+        MissingExtraError: As they come, h5py or pyarrow is not installed.
     """
     folder = path.parent if path.is_file() else _data_folder(path)
     if folder is None or not (folder / "metadata.json").is_file():
