@@ -378,6 +378,17 @@ def test_an_environment_without_end_does_not_hang_an_evaluation(monkeypatch):
     assert [worker.poll() for worker in workers] == [0]
 
 
+@pytest.mark.parametrize(
+    ("spec", "entries", "limit"),
+    [(EnvironmentSpec("toy_environments:make", {"length": 99}), 2, 50), ("Pendulum-v1", 1, 200)],
+)
+def test_a_limit_of_ones_own_is_no_missing_one(spec, entries, limit, monkeypatch):
+    """Nothing is said of an environment whose own is as long as floq's for those without."""
+    monkeypatch.setattr("floq.evaluation.MAX_EPISODE_STEPS", limit)
+    still = lambda observations, keys: np.zeros((len(observations), entries))
+    assert evaluate(still, spec, episodes=1, processes=0).lengths.tolist() == [limit]
+
+
 @pytest.mark.parametrize("name", ["success", "is_success"])
 def test_success_goes_by_either_name(name, monkeypatch):
     """Gymnasium's robots call it is_success."""

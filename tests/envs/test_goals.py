@@ -40,6 +40,12 @@ def test_gymnasiums_dictionary_is_put_side_by_side():
     assert Slots([env]).goal_count == 0
 
 
+def test_an_environment_that_counts_goals_of_its_own():
+    """What a user calls `goal_count`, of a game for instance, is no number of goals to choose."""
+    env = make_env(f"{MODULE}:Scored")
+    assert Slots([env]).sizes.goal_count == 0
+
+
 @pytest.mark.parametrize("processes", [0, 2])
 def test_goals_take_turns(processes):
     """Each is met equally often, and its success stands by itself; in worker processes too."""

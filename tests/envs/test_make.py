@@ -173,6 +173,18 @@ def test_environments_that_cannot_be_rebuilt_are_refused():
         spec_of(make_env(TOY, length=np.int64(3)))
 
 
+def test_wrappers_that_belong_to_an_id():
+    """Others build them too, and so an environment from which they were taken is refused."""
+    for name, wrapper in (("Flat-v0", "FlattenObservation"), ("Unit-v0", "RescaleAction")):
+        whole = gymnasium.make(name)
+        assert spec_of(whole) == EnvironmentSpec(f"toy_environments:{name}")
+        with pytest.raises(ValueError, match=rf"{name}' lacks {wrapper}, .*as gymnasium\.make"):
+            spec_of(whole.unwrapped)
+    two = np.float32(2)
+    more = gymnasium.wrappers.RescaleAction(gymnasium.make("Unit-v0"), -two, two)
+    assert spec_of(more).kwargs == {"rescale_actions": [-2.0, 2.0]}
+
+
 def test_importing_floq_touches_neither_mujoco_nor_jax():
     """The import of floq.envs loads no simulator, no jax, and sets no variable."""
     code = (

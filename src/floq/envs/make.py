@@ -284,11 +284,20 @@ def _made(make: Callable[..., Any], name: str, kwargs: Mapping[str, Any]) -> Any
 
 def time_limit(env: gymnasium.Env) -> int | None:
     """Steps after which the environment's wrappers end an episode; None where none does."""
-    limits = [w._max_episode_steps for w in _wrappers(env) if isinstance(w, TimeLimit)]
+    limits = [w._max_episode_steps for w in wrappers_of(env) if isinstance(w, TimeLimit)]
     return min(limits, default=None)
 
 
-def _wrappers(env: gymnasium.Env) -> list[gymnasium.Wrapper]:
+def has_limit(spec: EnvironmentSpec) -> bool:
+    """Whether an environment has a time limit of its own, or was given one; it may be built."""
+    if "max_episode_steps" in spec.kwargs:
+        return True
+    built = build(spec.id, spec.kwargs)
+    built.close()
+    return built.has_limit
+
+
+def wrappers_of(env: gymnasium.Env) -> list[gymnasium.Wrapper]:
     """All wrappers of an environment, the outermost first."""
     wrappers = []
     while isinstance(env, gymnasium.Wrapper):
@@ -321,23 +330,30 @@ def spec_of(environment: Environment) -> EnvironmentSpec:
         return EnvironmentSpec(portable(environment))
     if not isinstance(environment, gymnasium.Env):
         return EnvironmentSpec(name_of_function(environment))
-    wrappers = _wrappers(environment)
+    wrappers = wrappers_of(environment)
     built = next((w for w in wrappers if isinstance(w, BuiltEnvironment)), None)
     # The wrappers that floq did not put there itself.
     above = wrappers if built is None else wrappers[: wrappers.index(built)]
     rescaling = next((w for w in above if not isinstance(w, TimeLimit)), None)
-    if not isinstance(rescaling, RescaleAction):
-        rescaling = None
     if built is None:
         spec, known = _spec_by_gymnasium(environment)
     else:
         spec, known = EnvironmentSpec(portable(built.name), _worth_saying(built)), []
         if (limit := time_limit(environment)) != time_limit(built):
             spec = with_arguments(spec, max_episode_steps=limit)
-    unknown = [type(w).__name__ for w in above if w is not rescaling]
+    others = [type(w).__name__ for w in above]
     for name in known:
-        unknown.remove(name)
-    unknown = [name for name in unknown if name not in _OWN_WRAPPERS]
+        if name not in others:
+            raise ValueError(
+                f"environment {spec.id!r} lacks {name}, a wrapper that belongs to its id: give the "
+                f"whole of it, as gymnasium.make gives it. {WAY_OUT}"
+            )
+        others.remove(name)
+    if isinstance(rescaling, RescaleAction) and "RescaleAction" in others:
+        others.remove("RescaleAction")
+    else:
+        rescaling = None  # One that belongs to the id is built again with it.
+    unknown = [name for name in others if name not in _OWN_WRAPPERS]
     if unknown:
         raise ValueError(
             f"environment {spec.id!r} is wrapped in {', '.join(unknown)}, which floq does not "

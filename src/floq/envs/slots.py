@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from floq.envs.make import EnvironmentSpec
+from floq.envs.goals import GoalObservations
+from floq.envs.make import EnvironmentSpec, wrappers_of
 from floq.envs.observations import form_of_space
 
 
@@ -84,8 +85,9 @@ class Slots:
         entries = math.prod(observations.shape or ())
         self.observation_dim = entries if self.form is None else self.form.nbytes
         self.action_dim = math.prod(actions.shape or ())
-        has_goals = first.has_wrapper_attr("goal_count")
-        self.goal_count: int = first.get_wrapper_attr("goal_count") if has_goals else 0
+        # An environment may count goals of its own, which are none to choose among.
+        shown = [one for one in wrappers_of(first) if isinstance(one, GoalObservations)]
+        self.goal_count = shown[0].goal_count if shown else 0
 
     @property
     def sizes(self) -> Sizes:
