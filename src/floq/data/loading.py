@@ -173,7 +173,7 @@ def as_bytes(memory: str | int) -> int:
     found = re.fullmatch(r"([0-9.]+) ?([kMGT]?B)", str(memory).strip())
     try:
         size = int(float(found[1]) * _UNITS[found[2]]) if found else int(memory)
-    except ValueError:
+    except (ValueError, OverflowError):
         size = 0
     if size < 1:
         raise ValueError(f"device_memory is {memory!r}: give a size such as 8GB or 500MB")

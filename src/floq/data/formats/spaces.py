@@ -50,8 +50,8 @@ def leaves_of(space: dict[str, Any], source: str, prefix: str = "") -> dict[str,
             inner = space["subspaces"]
             if kind == "Tuple":
                 inner = {f"_index_{index}": part for index, part in enumerate(inner)}
-            if prefix.count("/") > 8 or any("/" in name for name in inner):
-                raise ValueError("its parts are too deep, or have / in their names")
+            if prefix.count("/") > 8 or any("/" in name or not name for name in inner):
+                raise ValueError("its parts are too deep, or have no names, or / in them")
             found: dict[str, Leaf] = {}
             for name, part in inner.items():
                 found |= leaves_of(part, source, f"{prefix}/{name}".removeprefix("/"))
