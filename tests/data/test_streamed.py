@@ -104,7 +104,7 @@ def parts_of(dataset, blocks, block_size):
 def test_transitions_are_those_of_the_data_in_memory(whole, streamed, chunk, n_step, monkeypatch):
     """Wherever a block begins, each of its transitions is bit for bit the one in memory."""
     one, other = decided(whole, chunk, n_step), decided(streamed, chunk, n_step)
-    assert (other.size, other.statistics, other.shown) == (one.size, one.statistics, one.shown)
+    assert (other.size, other.statistics, other.sizes) == (one.size, one.statistics, one.sizes)
     monkeypatch.setattr(StreamedDataset, "first_starts", lambda *_: np.arange(other.size))
     part = part_of(other, parts_of(other, other.size, 7), 0, 0)
     assert part.form == one.form

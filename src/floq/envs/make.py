@@ -29,7 +29,7 @@ from floq.envs.names import (
     refuse_while_importing,
 )
 from floq.envs.success import SuccessReward
-from floq.settings import normalise
+from floq.settings import from_json, normalise, to_json
 
 MAX_EPISODE_STEPS = 10_000
 """Steps after which an episode ends where the environment has no time limit of its own."""
@@ -73,7 +73,7 @@ class EnvironmentSpec:
 
     def to_json(self) -> str:
         """The spec as one line of JSON."""
-        return json.dumps({"id": self.id, "kwargs": dict(self.kwargs)}, sort_keys=True)
+        return json.dumps(to_json(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "EnvironmentSpec":
@@ -82,20 +82,7 @@ class EnvironmentSpec:
         Raises:
             ValueError: If the text is no JSON, or a field is missing, unknown or of another type.
         """
-        fields = json.loads(text)
-        kinds = {"id": str, "kwargs": dict}
-        if not isinstance(fields, dict) or fields.keys() != kinds.keys():
-            raise ValueError(
-                f"an environment spec is {text[:200]}: it must be an object with the fields id and "
-                "kwargs, and no others."
-            )
-        for name, kind in kinds.items():
-            if not isinstance(fields[name], kind):
-                raise ValueError(
-                    f"{name} of an environment spec is {fields[name]!r}: it must be "
-                    f"{'a string' if kind is str else 'an object'}."
-                )
-        return cls(**fields)
+        return from_json(cls, json.loads(text), name="environment spec")
 
 
 def make_env(
