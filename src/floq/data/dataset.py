@@ -177,20 +177,21 @@ class Dataset(Transitions):
         masks: np.ndarray,
         is_end: np.ndarray,
         form: ObservationForm | None,
-        recorded: Mapping[str, tuple[float, ...]],
+        recorded: ActionBounds | None,
         source: str,
     ) -> "Dataset":
         """A dataset of rows of states, sound, clipped, float32 or bytes, which it takes over."""
         transitions = starts_of(is_end, source=source)
         warn_of_masks(masks, transitions, source=source)
+        low, high = recorded or (None, None)
         return cls(
             observations=on_device(observations),
             actions=on_device(actions),
             rewards=on_device(rewards),
             masks=on_device(masks),
             transitions=jnp.array(transitions, dtype=jnp.int32),
-            action_low=recorded.get("action_low"),
-            action_high=recorded.get("action_high"),
+            action_low=low,
+            action_high=high,
             form=form,
         )
 

@@ -19,7 +19,7 @@ import numpy as np
 from floq.data.bounds import ActionBounds, action_bounds
 from floq.data.npz import array_names, read_arrays
 from floq.data.reading import Layout, Reading
-from floq.disk import sync, writing
+from floq.disk import sync, sync_path, writing
 from floq.observations import flat, nested
 
 _VERSION = 1
@@ -241,21 +241,25 @@ class Pieces(NamedTuple):
         return cls(values.shape, values.dtype, [values])
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Pieces]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, Pieces], *, is_compressed: bool = False) -> None:
     """Writes an npz file such that a crash leaves the former file or the new one.
+
+    Equal arrays give equal bytes: no time of writing is in them.
 
     Args:
         path: The file.
         arrays: By name.
+        is_compressed: Whether they take less room, and longer to write and to read.
 
     Raises:
         OSError: If the disk does not take it.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    method = zipfile.ZIP_DEFLATED if is_compressed else zipfile.ZIP_STORED
     try:
         with writing(path):
             with partial.open("wb") as file:
-                with zipfile.ZipFile(file, "w") as archive:
+                with zipfile.ZipFile(file, "w", method) as archive:
                     for name, array in arrays.items():
                         # Nobody knows before the end that it is short.
                         with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -267,5 +271,6 @@ def write_arrays(path: Path, arrays: Mapping[str, Pieces]) -> None:
                 file.flush()
                 sync(file.fileno())
             partial.replace(path)
+        sync_path(path.parent)
     finally:
         partial.unlink(missing_ok=True)

@@ -72,12 +72,10 @@ def streamed_source(
             "device_memory asks for: write it anew with `floq data convert`"
         )
     rows = ShardedRows.open(source.path)
-    found = rows.recorded
-    recorded = ActionBounds(found["action_low"], found["action_high"]) if found else None
-    if bounds is not None and (recorded is None or not bounds.equals(recorded)):
+    if bounds is not None and (rows.recorded is None or not bounds.equals(rows.recorded)):
         raise ValueError(
-            f"{source.path}: it says that its actions lie within {recorded or 'no bounds'}, and "
-            f"{bounds} was given: leave the bounds out"
+            f"{source.path}: it says that its actions lie within {rows.recorded or 'no bounds'}, "
+            f"and {bounds} was given: leave the bounds out"
         )
     memory = _part_memory(rows, device_memory, in_memory)
     return None if memory is None else StreamedDataset.of(rows, memory)

@@ -34,7 +34,7 @@ class ShardedRows:
         fields: Those that rewards and masks follow from.
         label: Rewards and masks by these.
         bounds: What the files' actions lie within, which are rescaled; None of actions in [-1, 1].
-        recorded: By name, what -1 and 1 stand for, if it is known.
+        recorded: What -1 and 1 stand for in each entry of an action, if it is known.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class ShardedRows:
     fields: Sequence[str]
     label: Label
     bounds: ActionBounds | None
-    recorded: Mapping[str, tuple[float, ...]]
+    recorded: ActionBounds | None
 
     @classmethod
     def open(
@@ -100,7 +100,7 @@ class ShardedRows:
             fields,
             label or (lambda arrays: (arrays["rewards"], arrays["masks"])),
             None if is_saved else bounds,
-            {} if bounds is None else bounds.named,
+            bounds,
         )
 
     @functools.cached_property

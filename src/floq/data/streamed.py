@@ -128,12 +128,12 @@ class StreamedDataset:
     @property
     def action_low(self) -> tuple[float, ...] | None:
         """What -1 stands for in each entry of an action, if somebody has said."""
-        return self.rows.recorded.get("action_low")
+        return self.rows.recorded and self.rows.recorded.low
 
     @property
     def action_high(self) -> tuple[float, ...] | None:
         """What 1 stands for, likewise."""
-        return self.rows.recorded.get("action_high")
+        return self.rows.recorded and self.rows.recorded.high
 
     def observations(self) -> Iterator[np.ndarray]:
         """Those of all rows, some at a time, which reads them once more."""

@@ -82,8 +82,8 @@ def check_arrays(
 
 def check_and_rescale(
     arrays: Mapping[str, Any], *, source: str, given: ActionBounds | None
-) -> tuple[dict[str, np.ndarray], dict[str, tuple[float, ...]]]:
-    """Sound arrays with actions in [-1, 1], and by name the bounds that these stand for.
+) -> tuple[dict[str, np.ndarray], ActionBounds | None]:
+    """Sound arrays with actions in [-1, 1], and what these stand for, if somebody has said.
 
     Args:
         arrays: As `check_arrays` takes them, with actions.
@@ -95,7 +95,7 @@ def check_and_rescale(
     """
     checked = check_arrays(arrays, source=source, bounds=given)
     if given is None:
-        return checked, {}
+        return checked, None
     actions = checked["actions"]
     bounds = given.each(actions.shape[1], source=source)
     least, most = actions.min(axis=0), actions.max(axis=0)
@@ -111,7 +111,7 @@ def check_and_rescale(
     for start in range(0, len(actions), PIECE):
         rescaled[start : start + PIECE] = bounds.to_unit(actions[start : start + PIECE])
     checked["actions"] = rescaled
-    return checked, bounds.named
+    return checked, bounds
 
 
 def check_forms(arrays: Mapping[str, np.ndarray], *, source: str) -> None:
