@@ -154,10 +154,13 @@ def test_returns_lengths_and_successes_are_counted_right():
     assert evaluate(_still, _toy(length=5), episodes=2, processes=0).successes is None
 
 
-def test_a_truncated_episode_ends():
-    """A time limit of 4 ends episodes that would take 9 steps."""
-    spec = _toy(length=9, max_episode_steps=4)
-    np.testing.assert_array_equal(evaluate(_still, spec, episodes=2, processes=0).lengths, 4)
+@pytest.mark.parametrize(
+    ("spec", "limit"), [(_toy(length=9, max_episode_steps=4), 4), (_toy(length=2_000), 1_000)]
+)
+def test_a_truncated_episode_ends(spec, limit, monkeypatch):
+    """By a time limit that was given or registered; if it is as long as floq's, nothing is said."""
+    monkeypatch.setattr("floq.evaluation.MAX_EPISODE_STEPS", limit)
+    np.testing.assert_array_equal(evaluate(_still, spec, episodes=2, processes=0).lengths, limit)
 
 
 def test_keys_belong_to_episode_and_step():
@@ -376,17 +379,6 @@ def test_an_environment_without_end_does_not_hang_an_evaluation(monkeypatch):
             evaluator.evaluate(interrupting, episodes=2)
         workers = [worker._process for worker in evaluator._environments._workers]
     assert [worker.poll() for worker in workers] == [0]
-
-
-@pytest.mark.parametrize(
-    ("spec", "entries", "limit"),
-    [(EnvironmentSpec("toy_environments:make", {"length": 99}), 2, 50), ("Pendulum-v1", 1, 200)],
-)
-def test_a_limit_of_ones_own_is_no_missing_one(spec, entries, limit, monkeypatch):
-    """Nothing is said of an environment whose own is as long as floq's for those without."""
-    monkeypatch.setattr("floq.evaluation.MAX_EPISODE_STEPS", limit)
-    still = lambda observations, keys: np.zeros((len(observations), entries))
-    assert evaluate(still, spec, episodes=1, processes=0).lengths.tolist() == [limit]
 
 
 @pytest.mark.parametrize("name", ["success", "is_success"])

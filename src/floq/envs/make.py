@@ -275,15 +275,6 @@ def time_limit(env: gymnasium.Env) -> int | None:
     return min(limits, default=None)
 
 
-def has_limit(spec: EnvironmentSpec) -> bool:
-    """Whether an environment has a time limit of its own, or was given one; it may be built."""
-    if "max_episode_steps" in spec.kwargs:
-        return True
-    built = build(spec.id, spec.kwargs)
-    built.close()
-    return built.has_limit
-
-
 def wrappers_of(env: gymnasium.Env) -> list[gymnasium.Wrapper]:
     """All wrappers of an environment, the outermost first."""
     wrappers = []
