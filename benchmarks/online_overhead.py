@@ -78,7 +78,7 @@ def measure_loop(
     """
     spec = EnvironmentSpec(task)
     slots = Slots.build(spec, 1)
-    shapes = Statistics(slots.observation_dim, slots.action_dim, -1.0, 0.0)
+    shapes = Statistics(*slots.sizes[:2], -1.0, 0.0)
     run_config = RunConfig(
         algorithm="floq",
         config=config,
@@ -145,7 +145,7 @@ class _Parts:
         self._random = np.random.default_rng(0)
         self._observations = self._reset()
         buffer = ReplayBuffer.create(
-            self._observations, slots.action_dim, rows=4 * steps, discount=config.discount
+            self._observations, slots.sizes.action_dim, rows=4 * steps, discount=config.discount
         )
         learner = Learner(floq, config)
         self._groups = SeedGroups(learner, (0,), state, None, buffers=[buffer])
@@ -179,7 +179,7 @@ class _Parts:
         return self._slots.reset(np.arange(1), self._random.integers(0, 2**31, 1))
 
     def _step(self) -> Experience:
-        actions = clip_actions(self._random.uniform(-1, 1, (1, self._slots.action_dim)))
+        actions = clip_actions(self._random.uniform(-1, 1, (1, self._slots.sizes.action_dim)))
         steps = self._slots.step(np.arange(1), actions)
         ended = steps.terminated[0] or steps.truncated[0]
         first = self._reset() if ended else np.zeros_like(steps.observations)

@@ -59,7 +59,7 @@ def measure_evaluation(episodes: int, processes: int, rounds: int) -> dict[str, 
     """
     spec = EnvironmentSpec(TASK)
     slots = Slots.build(spec, 1)
-    shapes = Statistics(slots.observation_dim, slots.action_dim, -1.0, 0.0)
+    shapes = Statistics(*slots.sizes[:2], -1.0, 0.0)
     config = small(floq.Config())
     state = state_at(initial_states(floq, config, shapes, (0,)), 0)
     policy = make_policy(floq.act, config, state)

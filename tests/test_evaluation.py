@@ -154,10 +154,13 @@ def test_returns_lengths_and_successes_are_counted_right():
     assert evaluate(_still, _toy(length=5), episodes=2, processes=0).successes is None
 
 
-def test_a_truncated_episode_ends():
-    """A time limit of 4 ends episodes that would take 9 steps."""
-    spec = _toy(length=9, max_episode_steps=4)
-    np.testing.assert_array_equal(evaluate(_still, spec, episodes=2, processes=0).lengths, 4)
+@pytest.mark.parametrize(
+    ("spec", "limit"), [(_toy(length=9, max_episode_steps=4), 4), (_toy(length=2_000), 1_000)]
+)
+def test_a_truncated_episode_ends(spec, limit, monkeypatch):
+    """By a time limit that was given or registered; if it is as long as floq's, nothing is said."""
+    monkeypatch.setattr("floq.evaluation.MAX_EPISODE_STEPS", limit)
+    np.testing.assert_array_equal(evaluate(_still, spec, episodes=2, processes=0).lengths, limit)
 
 
 def test_keys_belong_to_episode_and_step():

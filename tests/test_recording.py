@@ -53,6 +53,32 @@ def test_pictures_are_spread_over_the_episode(length, count, stride, pictures):
     np.testing.assert_array_equal(played.frames[:, 0, 0, 0], stride * np.arange(count))
 
 
+def test_what_cannot_render_is_closed(monkeypatch):
+    """The environments that were built to render are closed before others take their place."""
+    import toy_environments
+
+    events, reset = [], toy_environments.Toy.reset
+
+    def resetting(self, **options):
+        events.append(("reset", self))
+        return reset(self, **options)
+
+    monkeypatch.setattr(toy_environments.Toy, "metadata", {"render_modes": ["rgb_array"]})
+    monkeypatch.setattr(toy_environments.Toy, "reset", resetting)
+    monkeypatch.setattr(toy_environments.Toy, "close", lambda self: events.append(("close", self)))
+    record(still, toy(length=2), seed=0)
+    assert [what for what, _ in events] == ["reset", "close", "reset", "close"]
+    first, second = events[0][1], events[2][1]
+    assert [env for _, env in events] == [first, first, second, second]
+
+
+@pytest.mark.parametrize("most", [-1, 0, 1])
+def test_fewer_than_two_pictures_are_refused(most):
+    """They could not be spread over an episode."""
+    with pytest.raises(ValueError, match=f"max_frames is {most}: give 2 or more"):
+        record(still, toy(length=4), seed=0, max_frames=most)
+
+
 @pytest.mark.parametrize(("length", "expected", "most"), [(40, 40.0, 10), (20, 40.0, 6)])
 def test_fewer_pictures_are_thrown_away_where_the_length_is_known(length, expected, most, pictures):
     """About the same steps are shown, of which fewer were rendered, also in a shorter episode."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from floq.data.dataset import ACTION_LIMIT
+from floq.data.memory import ACTION_LIMIT
 from floq.data.streamed import StreamedDataset
 from floq.envs.make import make_env, spec_of
 from floq.tasks import load_task, task_names, task_sizes

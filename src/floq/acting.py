@@ -207,7 +207,7 @@ class Rollouts:
                 "keys, such as the `policy` of a run."
             )
         self._policy, self._environments, self._seed = policy, environments, seed
-        self._plans = Plans(BATCH, environments.action_dim)
+        self._plans = Plans(BATCH, environments.sizes.action_dim)
         self._numbers = np.asarray(episodes, np.int32)
         self.returns = np.zeros(len(episodes))
         self.lengths = np.zeros(len(episodes), np.int64)

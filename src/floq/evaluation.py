@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from floq.acting import BATCH, Moment, Rollouts, check_goals, episode_goals
-from floq.envs.make import MAX_EPISODE_STEPS, Environment, spec_of
+from floq.envs.make import MAX_EPISODE_STEPS, Environment, EnvironmentSpec, build, spec_of
 from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.intervals import mean_interval, wilson_interval
 from floq.progress import ProgressDisplay
@@ -288,7 +288,7 @@ def shown(
         )
     assert result is not None
     cut = int((result.lengths == MAX_EPISODE_STEPS).sum())
-    if cut and "max_episode_steps" not in evaluator.spec.kwargs:
+    if cut and not _has_limit(evaluator.spec):
         warnings.warn(
             f"{cut:,} of {episodes:,} episodes of {evaluator.spec.id!r} were ended after "
             f"{MAX_EPISODE_STEPS:,} steps, as all are in environments without a time limit. Give "
@@ -297,3 +297,12 @@ def shown(
             stacklevel=3,
         )
     return result
+
+
+def _has_limit(spec: EnvironmentSpec) -> bool:
+    """Whether an environment has a time limit of its own, or was given one."""
+    if "max_episode_steps" in spec.kwargs:
+        return True
+    built = build(spec.id, spec.kwargs)
+    built.close()
+    return built.has_limit

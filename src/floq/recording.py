@@ -1,13 +1,15 @@
 """Recording: episodes of an evaluation again, with all that was seen and done."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 
+import gymnasium
 import numpy as np
 
 from floq.acting import Rollouts
-from floq.envs.make import Environment, spec_of
-from floq.envs.rendering import Camera, rendering_slots
+from floq.envs.make import Environment, EnvironmentSpec, spec_of
+from floq.envs.names import needs_renderer
 from floq.envs.slots import Slots
 from floq.settings import takes_settings
 from floq.types import Policy
@@ -61,7 +63,7 @@ def record(
         The episode: what `Evaluator.evaluate` played as number `episode` with this seed.
 
     Raises:
-        ValueError: As `Evaluator.evaluate`.
+        ValueError: As `Evaluator.evaluate`, or if there are fewer than two pictures to keep.
     """
     many = record_episodes(
         policy, env, seed=seed, episodes=(episode,), render=render, max_frames=max_frames
@@ -87,14 +89,19 @@ def record_episodes(
         seed: The evaluation's seed.
         episodes: The episodes' numbers in it, at most `floq.acting.BATCH`.
         render: Whether to take pictures.
-        max_frames: Most pictures of an episode.
+        max_frames: Most pictures of an episode, at least 2.
         expected: About how many steps an episode takes, if it is known: fewer pictures are thrown
             away then.
+
+    Raises:
+        ValueError: As `Evaluator.evaluate`, or if there are fewer than two pictures to keep.
     """
+    if max_frames < 2:
+        raise ValueError(f"max_frames is {max_frames}: give 2 or more, or render=False for none.")
     spec, count = spec_of(env), len(episodes)
-    slots, no_frames = rendering_slots(spec, count) if render else (Slots.build(spec, count), "")
+    slots, no_frames = _rendering_slots(spec, count) if render else (Slots.build(spec, count), "")
     most = max_frames if render and not no_frames else 0
-    cameras = [Camera(one, most, expected=expected) for one in slots.environments]
+    cameras = [_Camera(one, most, expected=expected) for one in slots.environments]
     rollouts = Rollouts(policy, slots, count, episodes, seed)
     observations = [[row.copy()] for row in rollouts.frames.stacked[:count]]
     actions: list[list[np.ndarray]] = [[] for _ in episodes]
@@ -121,3 +128,52 @@ def record_episodes(
         )
         for slot, camera in enumerate(cameras)
     ]
+
+
+class _Camera:
+    """Pictures spread evenly over an episode whose length is not known beforehand."""
+
+    def __init__(self, env: gymnasium.Env, max_frames: int, *, expected: float = 0.0):
+        """Takes no picture yet.
+
+        Args:
+            env: What to take pictures of.
+            max_frames: Most of them.
+            expected: About how many steps the episode takes, if somebody knows: rendering is slow,
+                and of what is taken too often half is thrown away.
+        """
+        self._env, self._max_frames, self._looks = env, max_frames, 0
+        self.frames: list[np.ndarray] = []
+        # An episode of half the steps still has as many pictures.
+        self.stride = max(1, int(expected / 2 / max(max_frames, 1)))
+
+    def look(self) -> None:
+        """Take a picture if it is time for one."""
+        if self._max_frames and self._looks % self.stride == 0:
+            if len(self.frames) == self._max_frames:
+                self.frames = self.frames[::2]
+                self.stride *= 2
+            if self._looks % self.stride == 0:
+                self.frames.append(np.asarray(self._env.render(), np.uint8))
+        self._looks += 1
+
+
+def _rendering_slots(spec: EnvironmentSpec, count: int) -> tuple[Slots, str]:
+    """Slots that render; or some that do not, and why none does."""
+    slots = None
+    try:
+        slots = Slots.build(spec, count, render_mode="rgb_array")
+        if needs_renderer():
+            raise RuntimeError(
+                "there is no display, and MuJoCo was imported without MUJOCO_GL: start Python with "
+                "MUJOCO_GL=egl in its environment"
+            )
+        slots.reset(np.zeros(1, np.int64), np.zeros(1, np.int64))
+        if not isinstance(slots.environments[0].render(), np.ndarray):
+            raise ValueError("its render() returns no picture")
+    except Exception as error:
+        if slots is not None:
+            with contextlib.suppress(Exception):  # What cannot render may not close either.
+                slots.close()
+        return Slots.build(spec, count), f"no rendering here: {type(error).__name__}: {error}"
+    return slots, ""

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 import gymnasium
 import numpy as np
@@ -18,19 +18,6 @@ from floq.envs.make import make_env, sparse_reward
 from floq.extras import require_extra
 from floq.observations import ObservationForm, Part
 from floq.settings import given
-
-
-class _Domain(NamedTuple):
-    """What a domain's datasets share.
-
-    Attributes:
-        kinds: The ways its data was collected.
-        sizes: Entries of an observation and of an action.
-    """
-
-    kinds: tuple[str, ...]
-    sizes: tuple[int, int]
-
 
 _BODIES = {"point": (2, 2), "ant": (29, 8), "humanoid": (69, 21)}
 # Entries of an observation. The arm has 19; a cube adds 9, a button 4, and the scene 21 in all.
@@ -51,25 +38,21 @@ GOALS_OF_A_TASK = 5
 _IMAGE = ObservationForm((Part("", (64, 64, 3)),))
 _DOMAINS = {
     **{
-        f"{body}maze-{size}": _Domain(("navigate", "stitch", "explore"), sizes)
+        f"{body}maze-{size}": (("navigate", "stitch", "explore"), sizes)
         for body, sizes in _BODIES.items()
         for size in ("medium", "large", "giant", "teleport")
     },
+    **{f"antsoccer-{size}": (("navigate", "stitch"), (42, 8)) for size in ("arena", "medium")},
+    **{name: (("play", "noisy"), (entries, 5)) for name, entries in _MANIPULATION.items()},
     **{
-        f"antsoccer-{size}": _Domain(("navigate", "stitch"), (42, 8))
-        for size in ("arena", "medium")
-    },
-    **{name: _Domain(("play", "noisy"), (entries, 5)) for name, entries in _MANIPULATION.items()},
-    **{
-        f"visual-{name}": _Domain(("play", "noisy"), (_IMAGE.nbytes, 5))
+        f"visual-{name}": (("play", "noisy"), (_IMAGE.nbytes, 5))
         for name in _MANIPULATION
         if name != "cube-octuple"
     },
 }
-"""Every domain of OGBench that observes states, and those whose images can be rendered here."""
-_SIZES = {
-    f"{name}-{kind}-v0": domain.sizes for name, domain in _DOMAINS.items() for kind in domain.kinds
-}
+"""Every domain of OGBench that observes states, and those whose images can be rendered here: the
+ways in which its data was collected, and the entries of an observation and of an action."""
+_SIZES = {f"{name}-{kind}-v0": sizes for name, (kinds, sizes) in _DOMAINS.items() for kind in kinds}
 """Entries of an observation and of an action, by the exact name of the dataset."""
 
 
@@ -77,8 +60,8 @@ def task_names() -> list[str]:
     """Every benchmark task that floq knows."""
     return [
         f"{domain}-{kind}-singletask{task}-v0"
-        for domain, found in _DOMAINS.items()
-        for kind in found.kinds
+        for domain, (kinds, _) in _DOMAINS.items()
+        for kind in kinds
         for task in ("", *(f"-task{number}" for number in range(1, 6)))
     ]
 

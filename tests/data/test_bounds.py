@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from floq.data.bounds import action_bounds
-from floq.data.dataset import ACTION_LIMIT, Dataset
+from floq.data.dataset import Dataset
+from floq.data.memory import ACTION_LIMIT
 
 
 def rescaled(trajectories, actions, **bounds):

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from floq.data.dataset import ACTION_LIMIT, Dataset
+from floq.data.dataset import Dataset
+from floq.data.memory import ACTION_LIMIT
 from floq.types import Statistics
 from tests.draws import draws
 

@@ -18,8 +18,8 @@ from generated import MAZE, load, make
 
 import floq.data.generation.collect as collect
 from floq.data.generation import find_recipe
+from floq.data.generation.collect import collect_parts
 from floq.data.generation.parts import plan_parts
-from floq.data.generation.processes import collect_parts
 
 
 def content(train: Path) -> list[bytes]:

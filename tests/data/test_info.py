@@ -1,12 +1,16 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from floq.data.converting import convert
 from floq.data.dataset import Dataset
+from floq.data.formats import as_sources
 from floq.data.info import check, describe
+from floq.data.loading import streamed_source
 
 
 @pytest.fixture
@@ -67,6 +71,26 @@ def test_missing_files_are_named_with_the_commands(folder, use):
         use("scene-play-v0", directory=folder)
     with pytest.raises(FileNotFoundError, match=r"other\.npz: no such file"):
         use(str(folder / "other.npz"))
+
+
+def test_a_file_beside_is_found_by_its_name(tmp_path, trajectories, monkeypatch):
+    """A file of the current folder needs neither a prefix nor ./ in front of it."""
+    monkeypatch.chdir(tmp_path)
+    with open("demo.data", "wb") as file:  # noqa: PTH123  (whose name numpy would change)
+        np.savez(file, **trajectories)
+    assert check("demo.data") == {Path("demo.data"): None}
+
+
+def test_a_folder_without_training_data_is_refused(tmp_path):
+    """It is checked, loaded, streamed and converted with the same words."""
+    words = "it holds no npz file of training data"
+    assert words in str(check(f"ogbench:{tmp_path}")[tmp_path])
+    with pytest.raises(ValueError, match=words):
+        Dataset.load(f"ogbench:{tmp_path}")
+    with pytest.raises(ValueError, match=words):
+        streamed_source(as_sources(f"ogbench:{tmp_path}"), "auto", None)
+    with pytest.raises(ValueError, match=words):
+        convert(f"ogbench:{tmp_path}", tmp_path / "converted")
 
 
 def test_reading_files_needs_no_jax():

@@ -104,7 +104,7 @@ def parts_of(dataset, blocks, block_size):
 def test_transitions_are_those_of_the_data_in_memory(whole, streamed, chunk, n_step, monkeypatch):
     """Wherever a block begins, each of its transitions is bit for bit the one in memory."""
     one, other = decided(whole, chunk, n_step), decided(streamed, chunk, n_step)
-    assert (other.size, other.statistics, other.shown) == (one.size, one.statistics, one.shown)
+    assert (other.size, other.statistics, other.sizes) == (one.size, one.statistics, one.sizes)
     monkeypatch.setattr(StreamedDataset, "first_starts", lambda *_: np.arange(other.size))
     part = part_of(other, parts_of(other, other.size, 7), 0, 0)
     assert part.form == one.form
@@ -197,7 +197,7 @@ def test_a_part_takes_no_more_than_it_may(whole, streamed, memory_bytes):
 def test_sizes_are_read_with_their_units():
     """A size has a unit, or is in bytes; what fits is loaded into memory."""
     assert [as_bytes(size) for size in ("8GB", "1.5 MB", 300)] == [8 * 10**9, 1_500_000, 300]
-    for wrong in ("many", "8GiB", 0, -1, "-2GB"):
+    for wrong in ("many", "8GiB", 0, -1, "-2GB", "9" * 400 + "GB"):
         with pytest.raises(ValueError, match="such as 8GB"):
             as_bytes(wrong)
 

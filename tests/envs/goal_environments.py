@@ -63,6 +63,12 @@ class Points(gymnasium.Env):
         return self.seen(), 5.0, is_there, self.time == 6, {"success": float(is_there)}
 
 
+class Scored(Points):
+    """Counts the goals that were scored."""
+
+    goal_count = 3
+
+
 class Lying(Points):
     """Says no goal."""
 

@@ -37,7 +37,13 @@ def test_gymnasiums_dictionary_is_put_side_by_side():
     observation, reward, *_ = env.step(np.ones(1))
     np.testing.assert_allclose(observation, [0.5, 0.5, goal])
     assert reward == float(abs(goal - 0.5) < 0.1) - 1
-    assert Slots([env]).goal_count == 0
+    assert Slots([env]).sizes.goal_count == 0
+
+
+def test_an_environment_that_counts_goals_of_its_own():
+    """What a user calls `goal_count`, of a game for instance, is no number of goals to choose."""
+    env = make_env(f"{MODULE}:Scored")
+    assert Slots([env]).sizes.goal_count == 0
 
 
 @pytest.mark.parametrize("processes", [0, 2])
@@ -100,7 +106,7 @@ def test_ogbenchs_own_protocol():
     assert env.spec is not None
     assert env.spec.id == "pointmaze-medium-v0"
     slots = Slots([env])
-    assert slots.goal_count == 5
+    assert slots.sizes.goal_count == 5
     simulator = env.unwrapped
     for goal in range(1, 6):
         (seen,) = slots.reset(np.zeros(1, int), np.zeros(1, int), np.array([goal]))
@@ -109,4 +115,4 @@ def test_ogbenchs_own_protocol():
         cell = simulator.ij_to_xy(simulator.task_infos[goal - 1]["goal_ij"])
         assert np.abs(seen[2:] - cell).max() <= 1
     single = make_env("pointmaze-medium-navigate-singletask-v0", goals=[])
-    assert Slots([single]).goal_count == 0
+    assert Slots([single]).sizes.goal_count == 0

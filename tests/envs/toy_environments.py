@@ -93,6 +93,16 @@ for _class in (Toy, Counter, Picture, Unbounded):
     )
 
 
+ONES = np.ones(2, np.float32)
+for _name, _wrapper in (
+    ("Flat-v0", gymnasium.wrappers.FlattenObservation.wrapper_spec()),
+    ("Unit-v0", gymnasium.wrappers.RescaleAction.wrapper_spec(min_action=-ONES, max_action=ONES)),
+):
+    gymnasium.register(
+        _name, f"{__name__}:Toy", kwargs={"high": 3.0}, additional_wrappers=(_wrapper,)
+    )
+
+
 class Endless(Toy):
     """Declares no time limit, and never ends."""
 

@@ -109,7 +109,7 @@ def test_parameters_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
         ({"config": tiny.Config(batch_size=2**40)}, "batch_size is 1,099,511,627,776.* GB"),
         ({"seeds": (-1,)}, "whole numbers from 0"),
         ({"steps": 0}, "steps is 0"),
-        ({"task": "no-such-task"}, "task is 'no-such-task'"),
+        ({"task": "no-such-task"}, "no task is named 'no-such-task'.* leave task out"),
         ({"env": None, "schedule": Schedule(evaluate_bc=True)}, "there is no env"),
         ({"env": "NoSuchEnvironment-v0"}, "unknown environment"),
         ({"steps": "100"}, "steps is '100'.* whole number"),

@@ -3,7 +3,3 @@
 `floq.data.dataset` holds the dataset that algorithms learn from; it alone of these modules needs
 jax.
 """
-
-from floq.data.paths import data_directory, dataset_files, dataset_name
-
-__all__ = ["data_directory", "dataset_files", "dataset_name"]

@@ -10,7 +10,7 @@ from floq.data.dataset import Dataset
 from floq.data.files import DatasetFile, read_file
 from floq.data.formats import Source, find_source, format_for
 from floq.data.formats.episodes import Episode, Stream, together
-from floq.data.formats.ogbench import shards
+from floq.data.formats.ogbench import training_files
 from floq.data.reading import Reading
 from floq.disk import sync_path, user_path
 from floq.progress import ProgressDisplay
@@ -68,7 +68,7 @@ def _groups(source: Source, reading: Reading) -> Iterator[DatasetFile]:
     """The data in parts of whole trajectories, of the size of a file where they come apart."""
     format = format_for(source, reading)
     if source.format == "ogbench" and source.path.is_dir():
-        yield from map(read_file, shards(source.path))
+        yield from map(read_file, training_files(source.path))
     elif hasattr(format, "stream"):
         yield from _some(format.stream(source.path, reading))
     else:

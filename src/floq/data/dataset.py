@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike
 from floq.data.bounds import ActionBounds, Bound, action_bounds
 from floq.data.files import DatasetFile, write_file
 from floq.data.formats import Source, as_sources, placed, read_source, source_arguments
-from floq.data.joining import join
-from floq.data.memory import ACTION_LIMIT as ACTION_LIMIT
 from floq.data.memory import clip_actions, filled, observation_dtype, on_device, pieces
 from floq.data.reading import Layout, Reading
 from floq.data.trajectories import (
@@ -179,20 +177,21 @@ class Dataset(Transitions):
         masks: np.ndarray,
         is_end: np.ndarray,
         form: ObservationForm | None,
-        recorded: Mapping[str, tuple[float, ...]],
+        recorded: ActionBounds | None,
         source: str,
     ) -> "Dataset":
         """A dataset of rows of states, sound, clipped, float32 or bytes, which it takes over."""
         transitions = starts_of(is_end, source=source)
         warn_of_masks(masks, transitions, source=source)
+        low, high = recorded or (None, None)
         return cls(
             observations=on_device(observations),
             actions=on_device(actions),
             rewards=on_device(rewards),
             masks=on_device(masks),
             transitions=jnp.array(transitions, dtype=jnp.int32),
-            action_low=recorded.get("action_low"),
-            action_high=recorded.get("action_high"),
+            action_low=low,
+            action_high=high,
             form=form,
         )
 
@@ -234,7 +233,7 @@ class Dataset(Transitions):
         sources = as_sources(source)
         name = ", ".join(str(one.path) for one in sources)
         given = action_bounds(action_low, action_high, action_space, source=name)
-        return join(
+        return _joined(
             [
                 cls.from_file(read_source(one, reading), one.path, reading, given=given)
                 for one in sources
@@ -278,3 +277,39 @@ class Dataset(Transitions):
                 "with_decisions was called on"
             )
         write_file(path, self.trajectories(), low=self.action_low, high=self.action_high)
+
+
+def _joined(datasets: Sequence[Dataset], *, source: str) -> Dataset:
+    """The transitions of several datasets, one after the other.
+
+    Args:
+        datasets: One or more, of equal sizes and bounds.
+        source: What they are called in messages.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    if len(datasets) == 1:
+        return datasets[0]
+    forms = [_form(one) for one in datasets]
+    for number, form in enumerate(forms, start=1):
+        for what, value in form.items():
+            if value != forms[0][what]:
+                raise ValueError(
+                    f"{source}: {what}: {forms[0][what]} in the first set, and {value} in set "
+                    f"{number}: join sets of one environment"
+                )
+    start, parts = 0, list[Dataset]()
+    for one in datasets:
+        parts.append(dataclasses.replace(one, transitions=one.transitions + start))
+        start += len(one.rewards)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def _form(dataset: Dataset) -> dict[str, Any]:
+    """What sets must share, in words."""
+    return {
+        "entries of an observation": dataset.form or dataset.observations.shape[1:],
+        "entries of an action": dataset.actions.shape[1:],
+        "bounds of actions": (dataset.action_low, dataset.action_high),
+    }

@@ -19,7 +19,7 @@ import numpy as np
 from floq.data.bounds import ActionBounds, action_bounds
 from floq.data.npz import array_names, read_arrays
 from floq.data.reading import Layout, Reading
-from floq.disk import sync, writing
+from floq.disk import sync, sync_path, writing
 from floq.observations import flat, nested
 
 _VERSION = 1
@@ -80,7 +80,7 @@ def read_file(path: Path, *, is_by_success: bool = False) -> DatasetFile:
     marks = read_marks(path)
     _check_fields(arrays, path)
     layout = "states" if marks.is_saved and "terminals" in arrays else None
-    return DatasetFile(arrays, marks.bounds, is_saved=marks.is_saved, layout=layout)
+    return marks._replace(arrays=arrays, layout=layout)
 
 
 def asks_for_success(reading: Reading, *, source: str) -> bool:
@@ -154,20 +154,8 @@ def parts_of(path: Path) -> dict[str, list[str]]:
     return found
 
 
-class Marks(NamedTuple):
-    """What a dataset file says beside its rows.
-
-    Attributes:
-        bounds: Of the actions, where it has them.
-        is_saved: Whether floq saved it, so that actions are rescaled.
-    """
-
-    bounds: ActionBounds | None
-    is_saved: bool
-
-
-def read_marks(path: Path) -> Marks:
-    """What a dataset file says beside its rows.
+def read_marks(path: Path) -> DatasetFile:
+    """What a dataset file says beside its rows: its bounds, and whether floq saved it.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -180,7 +168,8 @@ def read_marks(path: Path) -> Marks:
             f"{path}: its version is {version.tolist()}, and this floq reads {_VERSION}: read it "
             "with the floq that saved it"
         )
-    return Marks(action_bounds(low, high, None, source=str(path)), version is not None)
+    bounds = action_bounds(low, high, None, source=str(path))
+    return DatasetFile({}, bounds, is_saved=version is not None)
 
 
 def _check_fields(arrays: Mapping[str, Any], path: Path) -> None:
@@ -252,21 +241,25 @@ class Pieces(NamedTuple):
         return cls(values.shape, values.dtype, [values])
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Pieces]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, Pieces], *, is_compressed: bool = False) -> None:
     """Writes an npz file such that a crash leaves the former file or the new one.
+
+    Equal arrays give equal bytes: no time of writing is in them.
 
     Args:
         path: The file.
         arrays: By name.
+        is_compressed: Whether they take less room, and longer to write and to read.
 
     Raises:
         OSError: If the disk does not take it.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    method = zipfile.ZIP_DEFLATED if is_compressed else zipfile.ZIP_STORED
     try:
         with writing(path):
             with partial.open("wb") as file:
-                with zipfile.ZipFile(file, "w") as archive:
+                with zipfile.ZipFile(file, "w", method) as archive:
                     for name, array in arrays.items():
                         # Nobody knows before the end that it is short.
                         with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -278,5 +271,6 @@ def write_arrays(path: Path, arrays: Mapping[str, Pieces]) -> None:
                 file.flush()
                 sync(file.fileno())
             partial.replace(path)
+        sync_path(path.parent)
     finally:
         partial.unlink(missing_ok=True)

@@ -49,24 +49,9 @@ class GoalDataset:
         return observation_dim + self.goals.goal_dim(observation_dim), action_dim
 
     @property
-    def shown(self) -> tuple[int, int]:
-        """What an environment with goals shows and takes."""
-        return self.sizes
-
-    @property
     def form(self) -> None:
         """Observations are vectors: a goal is entries of one."""
         return None
-
-    @property
-    def action_low(self) -> tuple[float, ...] | None:
-        """What -1 stands for in each entry of an action."""
-        return self.dataset.action_low
-
-    @property
-    def action_high(self) -> tuple[float, ...] | None:
-        """What 1 stands for."""
-        return self.dataset.action_high
 
     @property
     def statistics(self) -> Statistics:

@@ -9,7 +9,7 @@ import numpy as np
 from floq.data.bounds import ActionBounds
 from floq.data.files import SIMULATION, read_marks
 from floq.data.formats import Source, find_source, placed, read_source
-from floq.data.formats.ogbench import shards
+from floq.data.formats.ogbench import training_files
 from floq.data.npz import find_members
 from floq.data.paths import dataset_files, dataset_name
 from floq.data.reading import Reading
@@ -118,7 +118,7 @@ def _check_in_pieces(source: Source) -> bool:
     """
     if source.format != "ogbench" or not source.path.is_dir():
         return False
-    first, values = shards(source.path)[0], ("rewards", "masks")
+    first, values = training_files(source.path)[0], ("rewards", "masks")
     found = find_members(first, required=(), optional=(*values, *SIMULATION))
     if "rewards" in found and not read_marks(first).is_saved:
         return False
@@ -200,7 +200,7 @@ def _sources(target: str, directory: Path | None) -> tuple[Source, ...]:
     """The files of a dataset by its name, or the source that is named."""
     if directory is not None:
         target = target.removeprefix("ogbench:")
-    if target.endswith(".npz") or os.sep in target or ":" in target or Path(target).is_dir():
+    if target.endswith(".npz") or os.sep in target or ":" in target or Path(target).exists():
         return (find_source(target),)
     paths = dataset_files(target, directory=directory)
     folder = paths[0].with_suffix("")

@@ -11,7 +11,7 @@ from floq.data.bounds import ActionBounds
 from floq.data.dataset import Dataset
 from floq.data.files import parts_of
 from floq.data.formats import Source
-from floq.data.formats.ogbench import shards
+from floq.data.formats.ogbench import training_files
 from floq.data.memory import filled, observation_dtype, zeros
 from floq.data.npz import available_memory, find_members
 from floq.data.sharded import ShardedRows
@@ -72,12 +72,10 @@ def streamed_source(
             "device_memory asks for: write it anew with `floq data convert`"
         )
     rows = ShardedRows.open(source.path)
-    found = rows.recorded
-    recorded = ActionBounds(found["action_low"], found["action_high"]) if found else None
-    if bounds is not None and (recorded is None or not bounds.equals(recorded)):
+    if bounds is not None and (rows.recorded is None or not bounds.equals(rows.recorded)):
         raise ValueError(
-            f"{source.path}: it says that its actions lie within {recorded or 'no bounds'}, and "
-            f"{bounds} was given: leave the bounds out"
+            f"{source.path}: it says that its actions lie within {rows.recorded or 'no bounds'}, "
+            f"and {bounds} was given: leave the bounds out"
         )
     memory = _part_memory(rows, device_memory, in_memory)
     return None if memory is None else StreamedDataset.of(rows, memory)
@@ -85,7 +83,7 @@ def streamed_source(
 
 def _is_large(path: Path) -> bool:
     """Whether what a file holds, or those of a folder, would take more than half of memory."""
-    files = shards(path) if path.is_dir() else [path]
+    files = training_files(path)
     fields = (*(parts_of(files[0])["observations"] or ["observations"]), "actions")
     members = [one for file in files for one in find_members(file, required=fields).values()]
     return sum(member.nbytes for member in members) > free_memory() // 2
@@ -173,7 +171,7 @@ def as_bytes(memory: str | int) -> int:
     found = re.fullmatch(r"([0-9.]+) ?([kMGT]?B)", str(memory).strip())
     try:
         size = int(float(found[1]) * _UNITS[found[2]]) if found else int(memory)
-    except ValueError:
+    except (ValueError, OverflowError):
         size = 0
     if size < 1:
         raise ValueError(f"device_memory is {memory!r}: give a size such as 8GB or 500MB")

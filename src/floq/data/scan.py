@@ -1,6 +1,6 @@
 """One reading of all rows of files, which checks them and finds what is kept of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +65,9 @@ def _scanned(rows: ShardedRows, progress: ProgressDisplay) -> Scan:
         ("masks", single, (count,), (masks.read(*edges) for edges in edges(count))),
         ("transitions", whole, (count - ends,), starts()),
     ]
-    constants: Mapping[str, object] = {"chunk": 1, "lookahead": 1, **rows.recorded}
+    constants: dict[str, object] = {"chunk": 1, "lookahead": 1}
+    if rows.recorded is not None:
+        constants |= rows.recorded.named
     for name, value in constants.items():
         fields.append(whole_field(name, value))
     if rows.form is not None:

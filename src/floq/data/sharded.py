@@ -13,7 +13,7 @@ import numpy as np
 
 from floq.data.bounds import ActionBounds
 from floq.data.files import parts_of, read_marks
-from floq.data.formats.ogbench import shards
+from floq.data.formats.ogbench import training_files
 from floq.data.memory import clip_actions, rows_of_piece
 from floq.data.npz import Member, find_members
 from floq.data.validation import FieldCheck, check_forms
@@ -34,7 +34,7 @@ class ShardedRows:
         fields: Those that rewards and masks follow from.
         label: Rewards and masks by these.
         bounds: What the files' actions lie within, which are rescaled; None of actions in [-1, 1].
-        recorded: By name, what -1 and 1 stand for, if it is known.
+        recorded: What -1 and 1 stand for in each entry of an action, if it is known.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class ShardedRows:
     fields: Sequence[str]
     label: Label
     bounds: ActionBounds | None
-    recorded: Mapping[str, tuple[float, ...]]
+    recorded: ActionBounds | None
 
     @classmethod
     def open(
@@ -61,9 +61,7 @@ class ShardedRows:
             ValueError: A file is damaged or lacks a field, they differ, or last rows may be
                 transitions.
         """
-        files = shards(path) if path.is_dir() else [path]
-        if not files:
-            raise ValueError(f"{path}: it holds no npz file of training data")
+        files = training_files(path)
         parts = parts_of(files[0])["observations"] or ["observations"]
         required = (*parts, "actions", "terminals", *fields)
         found = [find_members(file, required=required) for file in files]
@@ -102,7 +100,7 @@ class ShardedRows:
             fields,
             label or (lambda arrays: (arrays["rewards"], arrays["masks"])),
             None if is_saved else bounds,
-            {} if bounds is None else bounds.named,
+            bounds,
         )
 
     @functools.cached_property

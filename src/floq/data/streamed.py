@@ -126,19 +126,14 @@ class StreamedDataset:
         return self.rows.widths
 
     @property
-    def shown(self) -> tuple[int | ObservationForm, int]:
-        """What an environment that it comes from shows and takes."""
-        return self.rows.form or self.sizes[0], self.sizes[1]
-
-    @property
     def action_low(self) -> tuple[float, ...] | None:
         """What -1 stands for in each entry of an action, if somebody has said."""
-        return self.rows.recorded.get("action_low")
+        return self.rows.recorded and self.rows.recorded.low
 
     @property
     def action_high(self) -> tuple[float, ...] | None:
         """What 1 stands for, likewise."""
-        return self.rows.recorded.get("action_high")
+        return self.rows.recorded and self.rows.recorded.high
 
     def observations(self) -> Iterator[np.ndarray]:
         """Those of all rows, some at a time, which reads them once more."""

@@ -143,11 +143,6 @@ class Transitions:
         return self.observations.shape[1], self.actions.shape[1]
 
     @property
-    def shown(self) -> tuple[int | ObservationForm, int]:
-        """What an environment that it comes from shows and takes."""
-        return self.form.bare if self.form else self.sizes[0], self.sizes[1]
-
-    @property
     def nbytes(self) -> int:
         """Memory on the device, in bytes."""
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self))

@@ -82,8 +82,8 @@ def check_arrays(
 
 def check_and_rescale(
     arrays: Mapping[str, Any], *, source: str, given: ActionBounds | None
-) -> tuple[dict[str, np.ndarray], dict[str, tuple[float, ...]]]:
-    """Sound arrays with actions in [-1, 1], and by name the bounds that these stand for.
+) -> tuple[dict[str, np.ndarray], ActionBounds | None]:
+    """Sound arrays with actions in [-1, 1], and what these stand for, if somebody has said.
 
     Args:
         arrays: As `check_arrays` takes them, with actions.
@@ -95,7 +95,7 @@ def check_and_rescale(
     """
     checked = check_arrays(arrays, source=source, bounds=given)
     if given is None:
-        return checked, {}
+        return checked, None
     actions = checked["actions"]
     bounds = given.each(actions.shape[1], source=source)
     least, most = actions.min(axis=0), actions.max(axis=0)
@@ -111,7 +111,7 @@ def check_and_rescale(
     for start in range(0, len(actions), PIECE):
         rescaled[start : start + PIECE] = bounds.to_unit(actions[start : start + PIECE])
     checked["actions"] = rescaled
-    return checked, bounds.named
+    return checked, bounds
 
 
 def check_forms(arrays: Mapping[str, np.ndarray], *, source: str) -> None:
@@ -127,8 +127,12 @@ def check_forms(arrays: Mapping[str, np.ndarray], *, source: str) -> None:
     observations = arrays["observations"]
     for field, values in arrays.items():
         _check_form(values, field, rows=observations.shape[:1], source=source)
-    if "next_observations" in arrays:
-        _check_width(arrays["next_observations"], observations, source=source)
+    following = arrays.get("next_observations", observations)
+    if following.shape[1] != observations.shape[1]:
+        raise ValueError(
+            f"{source}: next_observations has {following.shape[1]} entries a row and observations "
+            f"has {observations.shape[1]}: both must describe the same state"
+        )
 
 
 class FieldCheck:
@@ -190,7 +194,12 @@ class FieldCheck:
         for rule in self._rules:
             rule.settle()
         if self._is_terminals and self._last != 1:
-            _refuse_terminals(self._last, self._rows - 1, self._ends, source=self._source)
+            raise ValueError(
+                f"{self._source}: terminals is {self._last} at the last row, {self._rows - 1}, "
+                f"with {self._ends or 'no'} end{'' if self._ends == 1 else 's'} before it: the "
+                "last row of each trajectory must be 1, also where a time limit ended it (of "
+                "D4RL's fields give terminals | timeouts); or the data was cut short"
+            )
 
 
 def _as_array(values: Any, field: str, source: str) -> np.ndarray:
@@ -264,14 +273,6 @@ def _reshaped(values: np.ndarray, field: str, wanted: int) -> str:
     return "give one number for each row, trajectory after trajectory"
 
 
-def _check_width(following: np.ndarray, observations: np.ndarray, *, source: str) -> None:
-    if following.shape[1] != observations.shape[1]:
-        raise ValueError(
-            f"{source}: next_observations has {following.shape[1]} entries a row and observations "
-            f"has {observations.shape[1]}: both must describe the same state"
-        )
-
-
 def _action_rule(shape: tuple[int, ...], bounds: ActionBounds | None, *, source: str) -> "_Rule":
     limits = (bounds or _UNITS).each(shape[1], source=source)
     if bounds is None:
@@ -286,15 +287,6 @@ def _action_rule(shape: tuple[int, ...], bounds: ActionBounds | None, *, source:
         f"{source}: actions must lie within {limits}",
         way_out,
         shape[0],
-    )
-
-
-def _refuse_terminals(last: Any, row: int, found: int, *, source: str) -> None:
-    raise ValueError(
-        f"{source}: terminals is {last} at the last row, {row}, with "
-        f"{found or 'no'} end{'' if found == 1 else 's'} before it: the last row of each "
-        "trajectory must be 1, also where a time limit ended it (of D4RL's fields give "
-        "terminals | timeouts); or the data was cut short"
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.wrappers import RescaleAction
 
-from floq.envs.observations import form_of_space
+from floq.envs.observations import form_of_space, is_vector
 
 
 class Narrowed(gymnasium.Wrapper):
@@ -34,17 +34,12 @@ def check_spaces(env: gymnasium.Env, name: str) -> None:
             f"environment {name!r} observes {error}. Give 'module:make', a function that returns "
             "it wrapped to show one (a Dict: by FlattenObservation)."
         ) from None
-    if not _is_flat(actions):
+    if not is_vector(actions):
         raise ValueError(
             f"environment {name!r} has the action space {actions}: floq needs continuous actions, "
             "a flat Box of floats. Give 'module:make', a function that returns it wrapped to take "
             "such actions."
         )
-
-
-def _is_flat(space: gymnasium.Space) -> bool:
-    is_box = isinstance(space, Box) and len(space.shape) == 1 and space.shape[0] > 0
-    return is_box and np.issubdtype(space.dtype, np.floating)
 
 
 def with_unit_actions(

@@ -29,7 +29,7 @@ from floq.envs.names import (
     refuse_while_importing,
 )
 from floq.envs.success import SuccessReward
-from floq.settings import normalise
+from floq.settings import from_json, normalise, to_json
 
 MAX_EPISODE_STEPS = 10_000
 """Steps after which an episode ends where the environment has no time limit of its own."""
@@ -73,7 +73,7 @@ class EnvironmentSpec:
 
     def to_json(self) -> str:
         """The spec as one line of JSON."""
-        return json.dumps({"id": self.id, "kwargs": dict(self.kwargs)}, sort_keys=True)
+        return json.dumps(to_json(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "EnvironmentSpec":
@@ -82,20 +82,7 @@ class EnvironmentSpec:
         Raises:
             ValueError: If the text is no JSON, or a field is missing, unknown or of another type.
         """
-        fields = json.loads(text)
-        kinds = {"id": str, "kwargs": dict}
-        if not isinstance(fields, dict) or fields.keys() != kinds.keys():
-            raise ValueError(
-                f"an environment spec is {text[:200]}: it must be an object with the fields id and "
-                "kwargs, and no others."
-            )
-        for name, kind in kinds.items():
-            if not isinstance(fields[name], kind):
-                raise ValueError(
-                    f"{name} of an environment spec is {fields[name]!r}: it must be "
-                    f"{'a string' if kind is str else 'an object'}."
-                )
-        return cls(**fields)
+        return from_json(cls, json.loads(text), name="environment spec")
 
 
 def make_env(
@@ -284,11 +271,11 @@ def _made(make: Callable[..., Any], name: str, kwargs: Mapping[str, Any]) -> Any
 
 def time_limit(env: gymnasium.Env) -> int | None:
     """Steps after which the environment's wrappers end an episode; None where none does."""
-    limits = [w._max_episode_steps for w in _wrappers(env) if isinstance(w, TimeLimit)]
+    limits = [w._max_episode_steps for w in wrappers_of(env) if isinstance(w, TimeLimit)]
     return min(limits, default=None)
 
 
-def _wrappers(env: gymnasium.Env) -> list[gymnasium.Wrapper]:
+def wrappers_of(env: gymnasium.Env) -> list[gymnasium.Wrapper]:
     """All wrappers of an environment, the outermost first."""
     wrappers = []
     while isinstance(env, gymnasium.Wrapper):
@@ -321,23 +308,30 @@ def spec_of(environment: Environment) -> EnvironmentSpec:
         return EnvironmentSpec(portable(environment))
     if not isinstance(environment, gymnasium.Env):
         return EnvironmentSpec(name_of_function(environment))
-    wrappers = _wrappers(environment)
+    wrappers = wrappers_of(environment)
     built = next((w for w in wrappers if isinstance(w, BuiltEnvironment)), None)
     # The wrappers that floq did not put there itself.
     above = wrappers if built is None else wrappers[: wrappers.index(built)]
     rescaling = next((w for w in above if not isinstance(w, TimeLimit)), None)
-    if not isinstance(rescaling, RescaleAction):
-        rescaling = None
     if built is None:
         spec, known = _spec_by_gymnasium(environment)
     else:
         spec, known = EnvironmentSpec(portable(built.name), _worth_saying(built)), []
         if (limit := time_limit(environment)) != time_limit(built):
             spec = with_arguments(spec, max_episode_steps=limit)
-    unknown = [type(w).__name__ for w in above if w is not rescaling]
+    others = [type(w).__name__ for w in above]
     for name in known:
-        unknown.remove(name)
-    unknown = [name for name in unknown if name not in _OWN_WRAPPERS]
+        if name not in others:
+            raise ValueError(
+                f"environment {spec.id!r} lacks {name}, a wrapper that belongs to its id: give the "
+                f"whole of it, as gymnasium.make gives it. {WAY_OUT}"
+            )
+        others.remove(name)
+    if isinstance(rescaling, RescaleAction) and "RescaleAction" in others:
+        others.remove("RescaleAction")
+    else:
+        rescaling = None  # One that belongs to the id is built again with it.
+    unknown = [name for name in others if name not in _OWN_WRAPPERS]
     if unknown:
         raise ValueError(
             f"environment {spec.id!r} is wrapped in {', '.join(unknown)}, which floq does not "

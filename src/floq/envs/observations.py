@@ -14,7 +14,7 @@ def form_of_space(space: Space) -> ObservationForm | None:
     Raises:
         ValueError: If it is neither.
     """
-    if _is_vector(space):
+    if is_vector(space):
         return None
     parts = _parts(space, "")
     if parts is None:
@@ -25,7 +25,8 @@ def form_of_space(space: Space) -> ObservationForm | None:
     return ObservationForm(parts)
 
 
-def _is_vector(space: Space) -> bool:
+def is_vector(space: Space) -> bool:
+    """Whether it is a flat box of floats."""
     is_box = isinstance(space, Box) and len(space.shape) == 1 and space.shape[0] > 0
     return is_box and np.issubdtype(space.dtype, np.floating)
 
@@ -39,6 +40,6 @@ def _parts(space: Space, name: str) -> tuple[Part, ...] | None:
         return tuple(part for parts in inner if parts for part in parts)
     shape = space.shape or ()
     is_image = isinstance(space, Box) and len(shape) == 3 and space.dtype == np.uint8
-    if (is_image and math.prod(shape)) or (_is_vector(space) and name):
+    if (is_image and math.prod(shape)) or (is_vector(space) and name):
         return (Part(name, shape),)
     return None

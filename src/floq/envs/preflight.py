@@ -104,7 +104,7 @@ def preflight(
         elsewhere = None if worker is None else _played_by(worker, spec, slots.sizes)
         _play(slots, spec, observations, elsewhere)
         own_units = _in_own_units(spec, built)
-        return Checked(spec, *slots.sizes[:2], own_units, slots.goal_count, form)
+        return Checked(spec, *slots.sizes[:2], own_units, slots.sizes.goal_count, form)
 
 
 def _shapes(sizes: tuple[int | ObservationForm, int]) -> str:
@@ -225,7 +225,7 @@ def _play(
         with _trying(spec.id, f"reset{again}"):
             first = slots.reset(slot, seeds)
         with _trying(spec.id, f"stepped{again} by a middle action"):
-            steps = slots.step(slot, np.zeros((1, slots.action_dim), np.float32))
+            steps = slots.step(slot, np.zeros((1, slots.sizes.action_dim), np.float32))
         times.append([first, *steps])
     if not all(
         np.array_equal(one, other, equal_nan=True)

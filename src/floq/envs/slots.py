@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from floq.envs.make import EnvironmentSpec
+from floq.envs.goals import GoalObservations
+from floq.envs.make import EnvironmentSpec, wrappers_of
 from floq.envs.observations import form_of_space
 
 
@@ -64,10 +65,8 @@ class Slots:
 
     Attributes:
         environments: The environment of each slot.
-        observation_dim: Entries of an observation, or its bytes where it has a form.
-        form: What these bytes are; None of vectors.
-        action_dim: Entries of an action.
-        goal_count: Goals that an episode can be given, numbered from 1; 0 if none can.
+        form: What the bytes of an observation are; None of vectors.
+        sizes: What messages of these environments look like.
     """
 
     def __init__(self, environments: Sequence[gymnasium.Env]):
@@ -82,16 +81,14 @@ class Slots:
         observations, actions = first.observation_space, first.action_space
         self.form = form_of_space(observations)
         entries = math.prod(observations.shape or ())
-        self.observation_dim = entries if self.form is None else self.form.nbytes
-        self.action_dim = math.prod(actions.shape or ())
-        has_goals = first.has_wrapper_attr("goal_count")
-        self.goal_count: int = first.get_wrapper_attr("goal_count") if has_goals else 0
-
-    @property
-    def sizes(self) -> Sizes:
-        """What messages of these environments look like."""
-        is_packed = self.form is not None
-        return Sizes(self.observation_dim, self.action_dim, is_packed, self.goal_count)
+        # An environment may count goals of its own, which are none to choose among.
+        shown = [one for one in wrappers_of(first) if isinstance(one, GoalObservations)]
+        self.sizes = Sizes(
+            observation_dim=entries if self.form is None else self.form.nbytes,
+            action_dim=math.prod(actions.shape or ()),
+            is_packed=self.form is not None,
+            goal_count=shown[0].goal_count if shown else 0,
+        )
 
     @classmethod
     def build(cls, spec: EnvironmentSpec, count: int, *, render_mode: str | None = None) -> "Slots":
@@ -127,7 +124,7 @@ class Slots:
         Returns:
             The first observations, float32 [batch, obs].
         """
-        observations = np.empty((len(slots), self.observation_dim), self.sizes.dtype)
+        observations = np.empty((len(slots), self.sizes.observation_dim), self.sizes.dtype)
         goals = np.zeros(len(slots), np.int64) if goals is None else goals
         episodes = zip(slots.tolist(), seeds.tolist(), goals.tolist(), strict=True)
         for row, (slot, seed, goal) in enumerate(episodes):
@@ -146,7 +143,7 @@ class Slots:
         """Step each of the given slots by its action, float32 [batch, act]."""
         batch = len(slots)
         steps = Steps(
-            np.empty((batch, self.observation_dim), self.sizes.dtype),
+            np.empty((batch, self.sizes.observation_dim), self.sizes.dtype),
             np.empty(batch, np.float64),
             np.empty(batch, np.bool_),
             np.empty(batch, np.bool_),
@@ -168,7 +165,8 @@ class Slots:
             env.close()
 
     def _parts(self, result: Any, count: int, slot: int, call: str) -> tuple[Any, ...]:
-        if not (isinstance(result, tuple) and len(result) == count and _is_info(result[-1])):
+        is_whole = isinstance(result, tuple) and len(result) == count
+        if not (is_whole and isinstance(result[-1], Mapping)):
             expected = "observation, info"
             if call == "step":
                 expected = "observation, reward, terminated, truncated, info"
@@ -191,12 +189,11 @@ class Slots:
                     f"{call} of the environment in slot {slot} gave something else than its "
                     f"space says: {error}"
                 ) from None
-        given = np.asarray(observation)
-        if given.shape != (self.observation_dim,) or given.dtype.kind not in "fiub":
+        given, due = np.asarray(observation), (self.sizes.observation_dim,)
+        if given.shape != due or given.dtype.kind not in "fiub":
             raise ValueError(
                 f"{call} of the environment in slot {slot} gave an observation of shape "
-                f"{given.shape} and dtype {given.dtype}, its space says ({self.observation_dim},) "
-                "and floats"
+                f"{given.shape} and dtype {given.dtype}, its space says {due} and floats"
             )
         with np.errstate(over="ignore"):
             observed = given.astype(np.float32)
@@ -206,10 +203,6 @@ class Slots:
                 f"finite in float32: {observation}"
             )
         return observed
-
-
-def _is_info(info: Any) -> bool:
-    return isinstance(info, Mapping)
 
 
 def _number(value: Any, slot: int, name: str) -> float:

@@ -45,14 +45,21 @@ def unpack_steps(payload: bytes, batch: int, dtype: np.dtype) -> Steps:
     return Steps(observations.reshape(batch, -1), *rest)
 
 
-class _Server:
-    """Answers requests about one set of slots."""
+class Server:
+    """Answers requests about one set of slots.
+
+    Attributes:
+        slots: The slots, once they are built.
+        timeout: Seconds that an answer may take.
+    """
 
     def __init__(self) -> None:
+        """Waits to be told what to build."""
         self.slots: Slots | None = None
         self.timeout = 0
 
     def answer(self, kind: bytes, payload: bytes) -> bytes:
+        """The payload that answers a request."""
         if kind == START:
             start = json.loads(payload)
             self.timeout = start["timeout"]
@@ -62,7 +69,7 @@ class _Server:
             raise RuntimeError("the worker was asked to act before it was told what to build")
         # A request is the slots' numbers (int32), then a seed and a goal (uint32) or an action for
         # each.
-        batch = len(payload) // (12 if kind == RESET else 4 + 4 * self.slots.action_dim)
+        batch = len(payload) // (12 if kind == RESET else 4 + 4 * self.slots.sizes.action_dim)
         slots = np.frombuffer(payload, np.int32, batch)
         if kind == RESET:
             given = np.frombuffer(payload, np.uint32, offset=slots.nbytes).reshape(batch, 2)
@@ -81,7 +88,7 @@ def main() -> int:
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    server = _Server()
+    server = Server()
     while len(header := requests.read(HEADER.size)) == HEADER.size:
         kind, length = HEADER.unpack(header)
         payload = requests.read(length)

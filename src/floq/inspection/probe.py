@@ -319,7 +319,7 @@ def maze_view(
     corner = origin - unit / 2
     far = corner + unit * np.array(maze.maze_map.shape[::-1])
     # A chunk's first action is the one that the policy takes here.
-    arrows = actions[len(points) :, :, :2].mean(axis=1) if slots.action_dim == 2 else None
+    arrows = actions[len(points) :, :, :2].mean(axis=1) if slots.sizes.action_dim == 2 else None
     return MazeView(
         values=values,
         extent=(corner[0], far[0], corner[1], far[1]),

@@ -16,7 +16,8 @@ from floq.plugins import command
 from floq.runs.checkpoint import Checkpoint
 from floq.runs.directory import RunConfig
 from floq.runs.settings import Online, Schedule
-from floq.tasks import goal_task_names, task_names
+from floq.settings import given
+from floq.tasks import goal_task_names, task_names, unknown_task
 from floq.training.devices import device_grid
 from floq.types import Statistics
 
@@ -189,11 +190,8 @@ def check_task_of(task: str | None, env: Any, *, has_goals: bool = False) -> str
     known = goal_task_names() if has_goals else task_names()
     if task is None and isinstance(env, str) and env in known:
         return env
-    if task is not None and task not in known:
-        raise ValueError(
-            f"task is {task!r}: give the name of one of floq's tasks, or leave it out. Where the "
-            "task is to reach goals it is a dataset's, such as cube-double-play-v0."
-        )
+    if task is not None and given(str, task, name="task") not in known:
+        raise ValueError(f"{unknown_task(task, has_goals=has_goals)} Or leave task out.")
     return task
 
 

@@ -86,7 +86,7 @@ class Collector:
         self.time = 0
         sizes = self._vector.sizes
         self.frames = Frames(rows, sizes.observation_dim, count=frames, dtype=sizes.dtype)
-        self._plans = Plans(rows, self._vector.action_dim)
+        self._plans = Plans(rows, sizes.action_dim)
         self._episode_seeds = np.zeros(rows, np.uint32)
         # Of each row's episode: its actions, the sum of its rewards, and its success.
         self._actions: list[list[np.ndarray]] = [[] for _ in range(rows)]
@@ -101,7 +101,7 @@ class Collector:
     @property
     def action_dim(self) -> int:
         """Entries of an environment's action."""
-        return self._vector.action_dim
+        return self._vector.sizes.action_dim
 
     @property
     def observations(self) -> np.ndarray:

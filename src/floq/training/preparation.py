@@ -211,9 +211,12 @@ def check_environment(
     """
     if spec is None:
         return None
+    sizes = None
+    if dataset is not None:
+        sizes = dataset.form.bare if dataset.form else dataset.sizes[0], dataset.sizes[1]
     found = preflight(
         spec,
-        sizes=None if dataset is None else dataset.shown,
+        sizes=sizes,
         bounds=None if dataset is None else action_bounds(dataset),
         is_related=dataset is None,
         in_worker=processes != 0 and is_first(),
@@ -226,6 +229,8 @@ def action_bounds(
     dataset: Data | GoalDataset | None,
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """What -1 and 1 stand for in the data's actions; None if nobody has said."""
+    if isinstance(dataset, GoalDataset):
+        dataset = dataset.dataset
     if dataset is None or dataset.action_low is None or dataset.action_high is None:
         return None
     return dataset.action_low, dataset.action_high

@@ -105,11 +105,28 @@ def test_shards_of_ogbench(tmp_path, file_arrays, trajectories, monkeypatch):
     assert "row 4 holds 7.0" in found
 
 
+def test_shards_that_somebody_else_wrote_beside_saved_ones(tmp_path, trajectories):
+    """Their last rows may mean another thing: they are refused, and so are other fields."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    bounds = {"action_low": -2.0, "action_high": 2.0}
+    floq.Dataset.from_trajectories(**trajectories, **bounds, layout="states").save(
+        folder / "a-000.npz"
+    )
+    np.savez(folder / "a-001.npz", **trajectories, action_low=[-2.0] * 2, action_high=[2.0] * 2)
+    with pytest.raises(ValueError, match=r"a-001\.npz: its bounds or version are not those of a-0"):
+        floq.Dataset.load(folder)
+    np.savez(folder / "a-000.npz", **trajectories)
+    np.savez(folder / "a-001.npz", **trajectories, qpos=np.zeros((11, 1)))
+    with pytest.raises(ValueError, match=r"a-001\.npz: it holds .*qpos, and a-000\.npz obs"):
+        floq.Dataset.load(folder)
+
+
 def test_visual_sets_stay_bytes(tmp_path, file_arrays):
     """Images are read as uint8, and sound."""
     path = tmp_path / "visual-cube-single-play-v0.npz"
     np.savez(path, **file_arrays | {"observations": np.zeros((11, 8, 8, 3), np.uint8)})
-    held = formats.read_source(path, floq.Reading()).arrays["observations"]
+    held = formats.read_source(find_source(path), floq.Reading()).arrays["observations"]
     assert (held.dtype, held.shape) == (np.uint8, (11, 8, 8, 3))
     (facts,) = floq.data.info.describe(str(path)).values()
     assert facts["entries of an observation"] == "an image [8, 8, 3]"

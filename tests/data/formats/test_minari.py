@@ -195,6 +195,15 @@ def test_faults_are_named(tmp_path, name, change, words):
     assert str(folder) in str(caught.value)
 
 
+def nested_spaces(name, depth):
+    """The description of a box in so many dictionaries of one part."""
+    part = json.dumps({"type": "Dict", "subspaces": {name: "INNER"}})
+    text = '"INNER"'
+    for _ in range(depth):
+        text = text.replace('"INNER"', part)
+    return text.replace('"INNER"', json.dumps(box(-9, 9, (2,))))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -204,6 +213,9 @@ def test_faults_are_named(tmp_path, name, change, words):
         ({"action_space": '{"type": "Discrete", "n": 2}'}, "floq has no discrete actions"),
         ({"action_space": "[" * 100_000}, "action_space cannot be read"),
         ({"observation_space": '{"type": "Graph"}'}, "observation_space is 'Graph'"),
+        ({"observation_space": nested_spaces("a", 12)}, "a/a cannot be read: its parts are too de"),
+        ({"observation_space": nested_spaces("", 1)}, "its parts are too deep, or have no names"),
+        ({"observation_space": nested_spaces("", 450)}, "its parts are too deep, or have no names"),
     ],
 )
 def test_faults_of_the_description(tmp_path, changes, words):

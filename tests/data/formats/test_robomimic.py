@@ -106,6 +106,24 @@ def test_without_next_observations(path):
     assert dataset.size == 8
 
 
+@pytest.mark.parametrize(
+    ("demo", "gone", "words"),
+    [
+        ("demo_2", ["next_obs"], "demo_2: it holds .*, and demo_0 .*next_observations"),
+        ("demo_0", ["next_obs"], "demo_2: it holds .*next_observations.*, and demo_0 "),
+        ("demo_2", ["obs"], "no data/demo_2/obs; there is actions"),
+        ("demo_2", ["obs", "next_obs"], "no data/demo_2/obs; there is actions"),
+    ],
+)
+def test_demonstrations_of_other_groups(path, demo, gone, words):
+    """One that lacks what others have, or has what they lack, is named beside the first."""
+    with h5py.File(path, "a") as file:
+        for folder in gone:
+            del file[f"data/{demo}/{folder}"]
+    with pytest.raises(ValueError, match=words):
+        floq.Dataset.load(path, observation_keys=("object",))
+
+
 def test_images_of_floats_are_refused(path):
     """They would be read as long vectors; parts that are not read may hold anything."""
     with h5py.File(path, "a") as file:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from floq.data.bounds import ActionBounds
 from floq.data.files import SIMULATION, DatasetFile, advice_on_successes
+from floq.data.formats.episodes import together
 from floq.data.reading import Reading
 from floq.data.validation import RowError
 from floq.disk import user_path
@@ -133,7 +134,7 @@ def find_source(source: str | Path | Source) -> Source:
     )
 
 
-def read_source(source: str | Path | Source, reading: Reading) -> DatasetFile:
+def read_source(source: Source, reading: Reading) -> DatasetFile:
     """All that floq knows of a source, not checked.
 
     Raises:
@@ -141,8 +142,10 @@ def read_source(source: str | Path | Source, reading: Reading) -> DatasetFile:
         ValueError: It is damaged or lacks something, or options do not belong to its format.
         MissingExtraError: A package is missing that reads it.
     """
-    found = find_source(source)
-    return format_for(found, reading).read(found.path, reading)
+    format = format_for(source, reading)
+    if hasattr(format, "read"):
+        return format.read(source.path, reading)
+    return together(format.stream(source.path, reading))
 
 
 def format_for(source: Source, reading: Reading) -> Any:

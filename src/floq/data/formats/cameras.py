@@ -18,19 +18,15 @@ _FIELDS = ("chunk_index", "file_index", "from_timestamp")
 _MOST_RATE = 1000
 
 
-class _Place(NamedTuple):
-    """Where the frames of an episode lie, in the order of its rows."""
+class Cameras(NamedTuple):
+    """The decoded frames of a set's videos.
 
-    member: Member
-    frames: np.ndarray
+    Attributes:
+        places: By feature and episode, the frames of a file, and the numbers of those that the
+            episode's rows show.
+    """
 
-
-class Cameras:
-    """The decoded frames of a set's videos, by feature and episode."""
-
-    def __init__(self, places: Mapping[tuple[str, int], _Place]):
-        """Takes what `decoded` found."""
-        self._places = places
+    places: Mapping[tuple[str, int], tuple[Member, np.ndarray]]
 
     @classmethod
     def decoded(
@@ -75,7 +71,7 @@ class Cameras:
         members = decoded(videos, source=str(path))
         return cls(
             {
-                key: _Place(member, own)
+                key: (member, own)
                 for member, some in zip(members, owners, strict=True)
                 for key, own in some
             }
@@ -83,7 +79,7 @@ class Cameras:
 
     def frames(self, name: str, episode: int) -> np.ndarray:
         """What a feature shows in the rows of an episode, uint8 (rows, height, width, 3)."""
-        member, own = self._places[name, episode]
+        member, own = self.places[name, episode]
         first = int(own.min())
         return member.rows(first, int(own.max()) + 1)[own - first]
 

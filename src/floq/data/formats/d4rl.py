@@ -6,7 +6,6 @@ import numpy as np
 
 from floq.data.files import DatasetFile
 from floq.data.formats import hdf5
-from floq.data.formats.kinds import HDF5, signature
 from floq.data.reading import Reading
 
 OPTIONS = ("convention",)
@@ -17,7 +16,7 @@ _JUMP = 1e-6
 def recognises(path: Path) -> bool:
     """Whether it is an HDF5 file with D4RL's arrays at its top."""
     wanted = {"observations", "actions", "rewards", "terminals"}
-    return signature(path) == HDF5 and wanted <= hdf5.first_names(path)
+    return wanted <= hdf5.first_names(path)
 
 
 def read(path: Path, reading: Reading) -> DatasetFile:

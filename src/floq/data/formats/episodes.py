@@ -3,7 +3,7 @@
 import bisect
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,18 +53,6 @@ class Stream(NamedTuple):
     bounds: ActionBounds | None = None
 
 
-class Together(NamedTuple):
-    """Episodes one after the other.
-
-    Attributes:
-        arrays: All rows by field; observations that hold images are `Packed`.
-        place: The words for where a row lies.
-    """
-
-    arrays: dict[str, Any]
-    place: Callable[[int], str]
-
-
 def together(stream: Stream) -> DatasetFile:
     """All episodes of a stream.
 
@@ -77,19 +65,24 @@ def together(stream: Stream) -> DatasetFile:
         check_memory(stream.path, size)
         episodes.append(episode)
     found = put_together(stream.path, episodes)
-    return DatasetFile(found.arrays, stream.bounds, layout=stream.layout, place=found.place)
+    return found._replace(bounds=stream.bounds, layout=stream.layout)
 
 
-def put_together(path: Path, episodes: Sequence[Episode]) -> Together:
-    """The rows of episodes, one after the other.
+def put_together(path: Path, episodes: Sequence[Episode]) -> DatasetFile:
+    """The rows of episodes, one after the other, and the words for where each lies.
 
     Raises:
-        ValueError: There is none, or fields differ in length, shape or kind between them.
+        ValueError: There is none, or their fields differ, in names, length, shape or kind.
     """
     if not episodes:
         raise ValueError(f"{path}: it holds no episode: give at least one")
     first = episodes[0]
     for episode in episodes:
+        if episode.arrays.keys() != first.arrays.keys():
+            raise ValueError(
+                f"{path}: {episode.name}: it holds {', '.join(episode.arrays)}, and {first.name} "
+                f"{', '.join(first.arrays)}: all episodes must have the same fields"
+            )
         rows = len(episode.arrays["observations"])
         if episode.form != first.form:
             raise ValueError(
@@ -130,7 +123,7 @@ def put_together(path: Path, episodes: Sequence[Episode]) -> Together:
     if first.form is not None:
         for field in arrays.keys() & {"observations", "next_observations"}:
             arrays[field] = Packed(arrays[field], first.form)
-    return Together(arrays, place)
+    return DatasetFile(arrays, place=place)
 
 
 def chosen_parts(

@@ -17,6 +17,8 @@ import numpy as np
 from floq.data.npz import check_memory, check_share
 from floq.extras import require_extra
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""What a file begins with."""
 _FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 """Those that come with HDF5 and h5py; any other would load a library that the file names."""
 _MOST_NAMES = 1_000_000
@@ -227,7 +229,16 @@ def _damaged(path: Path, error: Exception) -> ValueError:
 
 
 def first_names(path: Path) -> set[str]:
-    """The names at the top of an HDF5 file; none of a file that cannot be read."""
+    """The names at the top of an HDF5 file; none of what is none, or cannot be read.
+
+    Raises:
+        MissingExtraError: It is one, and h5py is not installed.
+    """
+    if not path.is_file():
+        return set()
+    with path.open("rb") as file:
+        if file.read(len(_SIGNATURE)) != _SIGNATURE:
+            return set()
     try:
         with opened(path) as file:
             return set(file.names())

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from floq.data.files import DatasetFile, asks_for_success, read_file
-from floq.data.formats.kinds import signature
 from floq.data.reading import Reading
 
 OPTIONS = ("layout", "rewards")
 
 
 def recognises(path: Path) -> bool:
-    """Whether a file is an archive."""
-    return signature(path).startswith(b"PK")
+    """Whether a file begins as an archive does, which one that was cut short does too."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
 
 
 def read(path: Path, reading: Reading) -> DatasetFile:

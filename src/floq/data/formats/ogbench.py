@@ -29,33 +29,39 @@ def shards(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.npz") if not path.stem.endswith("-val"))
 
 
-def read(path: Path, reading: Reading) -> DatasetFile:
-    """The file, or all shards one after the other; images stay uint8.
+def training_files(path: Path) -> list[Path]:
+    """The file at a place, or the training files of a folder, in order.
 
     Raises:
-        ValueError: One is damaged, or they differ in their fields or shapes.
+        ValueError: If it is a folder without one.
     """
     files = shards(path) if path.is_dir() else [path]
     if not files:
         raise ValueError(f"{path}: it holds no npz file of training data")
+    return files
+
+
+def read(path: Path, reading: Reading) -> DatasetFile:
+    """The file, or all shards one after the other; images stay uint8.
+
+    Raises:
+        ValueError: One is damaged, or they differ in their fields, shapes, bounds or version.
+    """
+    files = training_files(path)
     size = sum(file.stat().st_size for file in files)
     # Files of plain arrays are as large as what they hold.
     check_declared(path, size, size=size)
     parts = [read_file(file) for file in files]
+    first = parts[0]
     if len(parts) == 1:
-        return parts[0]
-    fields = [part.arrays.keys() for part in parts]
-    for file, part, names in zip(files, parts, fields, strict=True):
-        if names != fields[0] or part.bounds != parts[0].bounds:
-            raise ValueError(
-                f"{file}: it holds {', '.join(names)}, and {files[0].name} "
-                f"{', '.join(fields[0])}: shards of a set have the same fields and bounds"
-            )
-    together = put_together(
+        return first
+    for file, part in zip(files, parts, strict=True):
+        if (part.bounds, part.is_saved) != (first.bounds, first.is_saved):
+            raise ValueError(f"{file}: its bounds or version are not those of {files[0].name}")
+    found = put_together(
         path, [_rows(file, part.arrays) for file, part in zip(files, parts, strict=True)]
     )
-    first = parts[0]
-    return first._replace(arrays=together.arrays, place=together.place)
+    return first._replace(arrays=found.arrays, place=found.place)
 
 
 def _rows(file: Path, arrays: dict[str, Any]) -> Episode:

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from floq.data.files import DatasetFile
 from floq.data.formats import hdf5
-from floq.data.formats.episodes import Episode, Stream, chosen_parts, observed, together
-from floq.data.formats.kinds import HDF5, signature
+from floq.data.formats.episodes import Episode, Stream, chosen_parts, observed
 from floq.data.reading import Reading
 
 OPTIONS = ("filter_key", "observation_keys")
@@ -18,7 +16,7 @@ _DEMO = re.compile(r"demo_[0-9]{1,9}")
 
 def recognises(path: Path) -> bool:
     """Whether it is an HDF5 file with a group of demonstrations."""
-    if signature(path) != HDF5 or "data" not in hdf5.first_names(path):
+    if "data" not in hdf5.first_names(path):
         return False
     try:
         with hdf5.opened(path) as file:
@@ -27,21 +25,12 @@ def recognises(path: Path) -> bool:
         return False
 
 
-def read(path: Path, reading: Reading) -> DatasetFile:
-    """The transitions of the demonstrations, in the order of their numbers.
-
-    Raises:
-        ValueError: The file is damaged, or there is no such filter key or part of observations.
-        MissingExtraError: h5py is not installed.
-    """
-    return together(stream(path, reading))
-
-
 def stream(path: Path, reading: Reading) -> Stream:
     """The demonstrations as they come, in the order of their numbers.
 
     Raises:
-        ValueError: The file is damaged, or there is no such filter key.
+        ValueError: The file is damaged, or there is no such filter key or, as they come, no such
+            part of observations.
         MissingExtraError: h5py is not installed.
     """
     with hdf5.opened(path) as file:
@@ -88,7 +77,7 @@ def _episode(demo: hdf5.Group, name: str, parts: list[str]) -> Episode:
     source = f"{demo.path}: {name}"
     arrays, forms = {}, []
     for field, folder in (("observations", "obs"), ("next_observations", "next_obs")):
-        if folder in demo:
+        if folder == "obs" or folder in demo:
             group = demo.group(folder)
             found = {part: group.array(part) for part in parts}
             arrays[field], form = observed(found, source=f"{source}/{folder}")

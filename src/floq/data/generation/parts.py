@@ -3,15 +3,14 @@
 All writes are atomic, so that a file that exists is whole, and equal arrays give equal bytes.
 """
 
-import os
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from floq.data.files import Pieces, write_arrays
 from floq.data.generation.episodes import DTYPES, Episode
 from floq.data.npz import read_arrays
 from floq.disk import sync_path, writing
@@ -46,10 +45,7 @@ def plan_parts(start: int, stop: int, *, directory: Path) -> list[Part]:
 def write_part(part: Part, episodes: Sequence[Episode]) -> None:
     """Stores the episodes of a part."""
     arrays = {name: np.concatenate([e[name] for e in episodes]) for name in episodes[0]}
-    temporary = part.path.with_suffix(f".{os.getpid()}")
-    with writing(temporary), temporary.open("wb") as file:
-        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-    replace_file(temporary, part.path)
+    write_arrays(part.path, {name: Pieces.of(values) for name, values in arrays.items()})
 
 
 def is_complete(part: Part, *, rows: int) -> bool:
@@ -75,18 +71,18 @@ def merge_parts(parts: Sequence[Part], *, rows: int, target: Path) -> None:
     with np.load(parts[0].path, allow_pickle=False) as first:
         headers = {name: (first[name].shape[1:], first[name].dtype) for name in first.files}
     total = rows * sum(part.stop - part.start for part in parts)
-    with writing(target), zipfile.ZipFile(target, "w") as archive:
-        for name, (shape, dtype) in headers.items():
-            # An entry made from its name alone carries no time of writing.
-            entry = zipfile.ZipInfo(f"{name}.npy")
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w", force_zip64=True) as stream:
-                descr = np.lib.format.dtype_to_descr(dtype)
-                header = {"descr": descr, "fortran_order": False, "shape": (total, *shape)}
-                np.lib.format.write_array_header_1_0(stream, header)
-                for part in parts:
-                    with np.load(part.path, allow_pickle=False) as arrays:
-                        stream.write(arrays[name].tobytes())
+    arrays = {
+        name: Pieces((total, *shape), dtype, _rows_of(parts, name))
+        for name, (shape, dtype) in headers.items()
+    }
+    write_arrays(target, arrays, is_compressed=True)
+
+
+def _rows_of(parts: Sequence[Part], name: str) -> Iterator[np.ndarray]:
+    """An array of all parts, one after the other."""
+    for part in parts:
+        with np.load(part.path, allow_pickle=False) as arrays:
+            yield arrays[name]
 
 
 def replace_file(source: Path, target: Path) -> None:

@@ -9,25 +9,15 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any
 
-from floq.data.generation.episodes import Episode
 from floq.data.generation.parts import Part, write_part
 from floq.data.generation.recipes import Recipe
 from floq.workers import receive_job
 
 
-@runtime_checkable
-class Collector(Protocol):
-    """Makes the trajectories of one dataset."""
-
-    def collect(self, seed: int, episode: int) -> Episode:
-        """One trajectory, the same whatever was collected before it."""
-        ...
-
-
-def make_collector(recipe: Recipe) -> Collector:
-    """The collector of a recipe's family of environments."""
+def make_collector(recipe: Recipe) -> Any:
+    """What has `collect(seed, episode)` give the trajectories of a recipe's dataset."""
     if recipe.behaviour in ("navigate", "stitch"):
         from floq.data.generation.maze import MazeCollector
 
