@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,35 +11,14 @@ from floq.data.files import DatasetFile
 from floq.data.formats import pictures, tables
 from floq.data.formats.cameras import Cameras
 from floq.data.formats.episodes import Episode, Stream, chosen_parts, observed, together
+from floq.data.formats.lerobot_info import SHOWN, Feature, features_of, frame_count, read_info
 from floq.data.npz import check_memory
 from floq.data.reading import Reading
-from floq.disk import read_json
 
 OPTIONS = ("observation_keys", "rewards", "resize")
 _OBSERVATION = "observation."
 _NEEDED = {"next.reward": ["next.reward"], "success": ["next.success"], "demonstrations": []}
 _MOST_EPISODES = 1_000_000
-_SHOWN = ("video", "image")
-"""Kinds of features that are looked at."""
-
-
-class _Feature(NamedTuple):
-    """What meta/info.json says of a feature.
-
-    Attributes:
-        shape: Of a row; of a video or an image height, width and channels.
-        dtype: Of its entries.
-        kind: What it calls that: a type of numbers, video or image.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    kind: str
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether it is a video or an image."""
-        return self.kind in _SHOWN
 
 
 def recognises(path: Path) -> bool:
@@ -55,11 +34,11 @@ def read(path: Path, reading: Reading) -> DatasetFile:
         OSError: The disk has no room for decoded frames.
         MissingExtraError: pyarrow or, for videos and pictures, PyAV or Pillow is not installed.
     """
-    info = _read_info(path)
+    info = read_info(path)
     features, chosen = _chosen(info, reading, path)
     shown = [features[name].shape[:2] for name in chosen if features[name].is_shown]
     shapes = [(*(reading.resize or size), 3) for size in shown]
-    size = _frame_count(info, path) * sum(math.prod(shape) for shape in shapes)
+    size = frame_count(info, path) * sum(math.prod(shape) for shape in shapes)
     try:
         check_memory(path, size)
     except ValueError as error:
@@ -73,7 +52,7 @@ def stream(path: Path, reading: Reading) -> Stream:
     Raises:
         ValueError: The description is damaged, or leaves open what must be said.
     """
-    info = _read_info(path)
+    info = read_info(path)
     features, chosen = _chosen(info, reading, path)
     episodes = _episodes(path, info, features, chosen, reading)
     count = info.get("total_episodes")
@@ -83,13 +62,13 @@ def stream(path: Path, reading: Reading) -> Stream:
 def _episodes(
     path: Path,
     info: dict[str, Any],
-    features: dict[str, _Feature],
+    features: dict[str, Feature],
     chosen: list[str],
     reading: Reading,
 ) -> Iterator[Episode]:
     needed = _NEEDED[reading.rewards or "demonstrations"]
     optional = [name for name in ("next.done", "next.truncated") if name in features]
-    videos, images = ([one for one in chosen if features[one].kind == kind] for kind in _SHOWN)
+    videos, images = ([one for one in chosen if features[one].kind == kind] for kind in SHOWN)
     states = [name for name in chosen if not features[name].is_shown]
     columns = [*states, "action", *needed, *optional, "episode_index"]
     files = sorted((path / "data").glob("*/*.parquet"))
@@ -123,7 +102,7 @@ def _cameras(
     path: Path,
     files: list[Path],
     info: dict[str, Any],
-    videos: Mapping[str, _Feature],
+    videos: Mapping[str, Feature],
     reading: Reading,
 ) -> Cameras:
     """The frames of all videos, decoded."""
@@ -141,9 +120,9 @@ def _cameras(
 
 def _chosen(
     info: dict[str, Any], reading: Reading, path: Path
-) -> tuple[dict[str, _Feature], list[str]]:
+) -> tuple[dict[str, Feature], list[str]]:
     """All features, and those of the observations that are read."""
-    features = _features_of(info, path)
+    features = features_of(info, path)
     if reading.rewards is None:
         there = [name for name in features if name.startswith("next.")]
         raise ValueError(
@@ -218,68 +197,3 @@ def _earned(
         ends &= one.get("next.truncated", np.zeros(len(is_last))) == 0
         return {"rewards": one["next.reward"], "masks": 1.0 - ends}
     return {"rewards": ends.astype(np.float32), "masks": 1.0 - ends}
-
-
-def _read_info(path: Path) -> dict[str, Any]:
-    """The description of the set in a folder.
-
-    Raises:
-        ValueError: There is none, or it is of another version.
-    """
-    file = path / "meta" / "info.json"
-    if not file.is_file():
-        raise ValueError(f"{path}: there is no meta/info.json: give the folder that holds it")
-    info = read_json(file)
-    version = info.get("codebase_version") if isinstance(info, dict) else None
-    if not (isinstance(version, str) and version.startswith("v3.")):
-        raise ValueError(
-            f"{file}: codebase_version is {version!r}, and floq reads v3: convert the set with "
-            "LeRobot's own converter"
-        )
-    return info
-
-
-def _features_of(info: dict[str, Any], path: Path) -> dict[str, _Feature]:
-    """What is said of each feature; videos and images are uint8.
-
-    Raises:
-        ValueError: There is none, or one cannot be read.
-    """
-    found = {}
-    given = info.get("features")
-    for name, feature in given.items() if isinstance(given, dict) else ():
-        kind = feature.get("dtype") if isinstance(feature, dict) else None
-        if kind == "string":
-            continue
-        shape = feature.get("shape") if isinstance(feature, dict) else None
-        try:
-            dtype = np.dtype("uint8" if kind in _SHOWN else kind)
-            sizes = tuple(shape) if isinstance(shape, list) else ()
-            if dtype.kind not in "fiub" or not all(type(one) is int and one > 0 for one in sizes):
-                raise TypeError(f"the shape {shape} of {kind}")
-            if kind in _SHOWN and len(sizes) != 3:
-                raise TypeError(f"the shape {shape} of a {kind}")
-        except TypeError as error:
-            raise ValueError(
-                f"{path}/meta/info.json: the feature {name} cannot be read: {error}"
-            ) from error
-        if kind in _SHOWN and sizes[:1] == (3,) != sizes[2:]:
-            sizes = (*sizes[1:], 3)  # Some say the channels first.
-        # A single number is one of shape [1], in a column without lists.
-        is_number = name.startswith("next.") or name == "episode_index"
-        found[name] = _Feature(() if is_number else sizes, dtype, str(kind))
-    if not found:
-        raise ValueError(f"{path}/meta/info.json: there are no features: it is damaged")
-    return found
-
-
-def _frame_count(info: dict[str, Any], path: Path) -> int:
-    """Rows of all episodes together.
-
-    Raises:
-        ValueError: It is not said.
-    """
-    total = info.get("total_frames")
-    if type(total) is not int or total < 1:
-        raise ValueError(f"{path}/meta/info.json: total_frames is {total!r}: give 1 or more")
-    return total
