@@ -200,14 +200,16 @@ class Loop:
             return
         states = self._phase.state()
         rows = on_first(lambda: self._evaluation_rows(states, display, stop))
-        if rows is None:
+        # Only the first process has rows; the others must still come to the telling with it.
+        if any(from_all(self._files.writes and rows is None)):
             return
-        self._files.append(EVALUATIONS, rows)
         self._evaluated_step = self._phase.step
-        own = [row for row in rows if row["policy"] == self._config.algorithm]
-        figure = "success" if "success" in own[0] else "return"
-        display.note(f"{figure} {np.mean([row[figure] for row in own]):,.2f}")
-        self._tell("evaluation", rows)
+        if rows:
+            self._files.append(EVALUATIONS, rows)
+            own = [row for row in rows if row["policy"] == self._config.algorithm]
+            figure = "success" if "success" in own[0] else "return"
+            display.note(f"{figure} {np.mean([row[figure] for row in own]):,.2f}")
+        self._tell("evaluation", rows or [])
 
     def _evaluation_rows(
         self, states: Any, display: ProgressDisplay, stop: StopRequest
