@@ -45,6 +45,9 @@ class Following:
 
     def __exit__(self, *_: object) -> None:
         """Closes the loggers."""
+        self._close()
+
+    def _close(self) -> None:
         self._each(lambda logger: logger.close())
         self._loggers = []
 
@@ -65,7 +68,7 @@ class Following:
             for step in sorted(found):
                 self._each(lambda logger, step=step: logger.log(step, found[step]))
             return
-        self._loggers = []
+        self._close()
 
     def show(self, run: Run) -> None:
         """Shows the pictures of a run's report, and a rollout; a picture that fails is left out."""
@@ -73,7 +76,9 @@ class Following:
         if run.state is None or all(type(one).show is Logger.show for one in self._loggers):
             return
         with _never_stopping("The pictures for the loggers"):
-            for name, frames in _pictures(run):
+            from floq.reports.rollout import pictures
+
+            for name, frames in pictures(run):
                 self._each(
                     lambda logger, name=name, frames=frames: logger.show(run.step, name, frames)
                 )
@@ -121,12 +126,6 @@ def _never_stopping(what: str, then: str = "the rest of them is left out.") -> I
             UserWarning,
             stacklevel=4,
         )
-
-
-def _pictures(run: Run) -> Iterator[tuple[str, np.ndarray]]:
-    from floq.reports.rollout import pictures
-
-    return pictures(run)
 
 
 def _by_step(rows: Sequence[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
