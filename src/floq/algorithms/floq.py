@@ -17,7 +17,6 @@ from floq.algorithms.common import (
     TDConfig,
     act_by_behaviour_flow,
     act_by_flow_policy,
-    check_not_negative,
     feature_norm,
     gradient_step,
     initial_state,
@@ -27,6 +26,7 @@ from floq.critics.flow import FlowCritic, FlowCriticConfig, FlowCriticDraws
 from floq.critics.scalar import ScalarCritic, ScalarCriticConfig
 from floq.losses import expectile_loss, td_target
 from floq.policies.flow import FlowPolicy, FlowPolicyConfig, FlowPolicyDraws
+from floq.settings import check_not_negative
 from floq.types import Batch, Metrics, Statistics
 
 

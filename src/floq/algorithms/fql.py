@@ -18,13 +18,13 @@ from floq.algorithms.common import (
     TDConfig,
     act_by_behaviour_flow,
     act_by_flow_policy,
-    check_not_negative,
     gradient_step,
     initial_state,
     policy_next_actions,
 )
 from floq.critics import CriticConfig, ScalarCriticConfig
 from floq.policies.flow import FlowPolicy, FlowPolicyConfig, FlowPolicyDraws
+from floq.settings import check_not_negative
 from floq.types import Batch, Critic, Metrics, Statistics
 
 

@@ -20,6 +20,7 @@ from floq.algorithms.common import (
 from floq.algorithms.implicit import ImplicitConfig, ImplicitDraws, critic_loss, sample_draws_of
 from floq.networks import MLP, Encoded, observation_network
 from floq.policies.flow import BehaviourDraws, BehaviourFlow, FlowPolicyConfig
+from floq.settings import check_positive
 from floq.types import Batch, Critic, Metrics, Statistics
 
 
@@ -38,8 +39,7 @@ class Config(ImplicitConfig):
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
         super().__post_init__()
-        if self.candidates < 1:
-            raise ValueError(f"candidates is {self.candidates}: give a whole number, 1 or more.")
+        check_positive(self, "candidates")
 
 
 class Parameters(eqx.Module):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Real
 
-from floq.algorithms.common import State, check_not_negative, gradient_step, initial_state
+from floq.algorithms.common import State, gradient_step, initial_state
 from floq.algorithms.implicit import (
     ImplicitConfig,
     ImplicitDraws,
@@ -19,6 +19,7 @@ from floq.algorithms.implicit import (
 from floq.losses import advantage_weights
 from floq.networks import MLP, Encoded, observation_network
 from floq.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
+from floq.settings import check_not_negative
 from floq.types import Batch, Critic, Metrics, Statistics
 
 

@@ -15,13 +15,13 @@ from jaxtyping import Array, Float, Key, Real
 from floq.algorithms.common import (
     State,
     TDConfig,
-    check_not_negative,
     gradient_step,
     initial_state,
 )
 from floq.critics.scalar import ScalarCritic, ScalarCriticConfig
 from floq.losses import td_target
 from floq.policies.deterministic import DeterministicPolicy, DeterministicPolicyConfig
+from floq.settings import check_not_negative, check_positive
 from floq.types import Batch, Metrics, Statistics
 
 
@@ -49,10 +49,7 @@ class Config(TDConfig):
         """Refuses settings out of their range."""
         super().__post_init__()
         check_not_negative(self, "bc_coefficient", "critic_bc_coefficient")
-        if self.policy_interval < 1:
-            raise ValueError(
-                f"policy_interval is {self.policy_interval}: give a whole number, 1 or more."
-            )
+        check_positive(self, "policy_interval")
 
 
 class Parameters(eqx.Module):

@@ -18,6 +18,7 @@ from floq.networks import (
     ValueSupport,
     embed_value,
 )
+from floq.settings import check_positive
 from floq.types import Statistics
 
 
@@ -40,8 +41,7 @@ class CategoricalCriticConfig(NetworkCriticConfig):
             raise ValueError(
                 f"histogram_points is {self.histogram_points}: two bins need three points."
             )
-        if not self.histogram_sigma > 0:
-            raise ValueError(f"histogram_sigma is {self.histogram_sigma}: give a number above 0.")
+        check_positive(self, "histogram_sigma")
 
     def create(
         self, statistics: Statistics, *, discount: float, key: Key[Array, ""]
