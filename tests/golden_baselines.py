@@ -21,7 +21,7 @@ from golden_files import (
 
 from floq.algorithms import ifql, iql, rebrac
 from floq.algorithms.common import State
-from floq.algorithms.implicit import state_values
+from floq.algorithms.implicit import ImplicitDraws, state_values
 from floq.critics import ScalarCriticConfig
 from floq.critics.scalar import ScalarCritic
 from floq.losses import td_target
@@ -200,7 +200,9 @@ def _load_iql(state: State, networks: Tree) -> State:
     return state._replace(parameters=eqx.tree_at(lambda p: p.policy, state.parameters, policy))
 
 
-def _iql_values(config: iql.Config, state: State, batch: Batch, draws: iql.Draws) -> dict[str, Any]:
+def _iql_values(
+    config: iql.Config, state: State, batch: Batch, draws: ImplicitDraws
+) -> dict[str, Any]:
     """The losses that the files record."""
     expected, metrics = _implicit_values(iql, config, state, batch, draws)
     policy = state.parameters.policy
@@ -232,7 +234,7 @@ def replay_iql(settings: Mapping[str, Any], arrays: Tree) -> Replay:
         config,
         _load_iql(state, arrays["params"]),
         batch_of(arrays),
-        iql.Draws(),
+        ImplicitDraws(),
         _load_iql,
         arrays,
         _iql_values,

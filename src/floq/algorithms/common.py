@@ -262,6 +262,17 @@ def policy_next_actions(
     return repeat_for_samples(best, samples)
 
 
+def act_by_policy(
+    config: Any,
+    state: State,
+    observations: Real[Array, "batch obs"],
+    *,
+    keys: Key[Array, " batch"],
+) -> Float[Array, "batch act"]:
+    """Actions in [−1, 1] of the policy: samples of a flow, or means, whatever the keys."""
+    return state.parameters.policy(observations, keys)
+
+
 def act_by_flow_policy(
     config: Any,
     state: State,

@@ -85,13 +85,7 @@ class Draws(NamedTuple):
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
-    """The state before the first update.
-
-    Args:
-        config: Settings.
-        statistics: Shapes and reward range of the data.
-        key: Key of the initialisation.
-    """
+    """The state before the first update, of networks for data of these shapes and rewards."""
     statistics = config.with_encoder(statistics)
     critic_key, policy_key = jax.random.split(key)
     parameters = Parameters(

@@ -63,13 +63,7 @@ class Draws(NamedTuple):
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
-    """The state before the first update.
-
-    Args:
-        config: Settings.
-        statistics: Shapes of the data.
-        key: Key of the initialisation.
-    """
+    """The state before the first update, of networks for data of these shapes."""
     statistics = config.with_encoder(statistics)
     critic_key, value_key, behaviour_key = jax.random.split(key, 3)
     parameters = Parameters(

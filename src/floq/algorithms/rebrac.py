@@ -10,11 +10,12 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Real
+from jaxtyping import Array, Float, Key
 
 from floq.algorithms.common import (
     State,
     TDConfig,
+    act_by_policy,
     gradient_step,
     initial_state,
 )
@@ -70,13 +71,7 @@ class Draws(NamedTuple):
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
-    """The state before the first update.
-
-    Args:
-        config: Settings.
-        statistics: Shapes of the data.
-        key: Key of the initialisation.
-    """
+    """The state before the first update, of networks for data of these shapes."""
     statistics = config.with_encoder(statistics)
     critic_key, policy_key = jax.random.split(key)
     parameters = Parameters(
@@ -204,12 +199,4 @@ def update(
     return apply_update(config, state, batch, draws)
 
 
-def act(
-    config: Config,
-    state: State,
-    observations: Real[Array, "batch obs"],
-    *,
-    keys: Key[Array, " batch"],
-) -> Float[Array, "batch act"]:
-    """Actions in [−1, 1] of the policy, whatever the keys."""
-    return state.parameters.policy(observations, keys)
+act = act_by_policy

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Real
 
 from floq.critics.common import check_target_samples, value_support
-from floq.critics.network import NetworkCritic, NetworkCriticConfig, NoDraws
+from floq.critics.network import NetworkCritic, NetworkCriticConfig
 from floq.losses import cross_entropy
 from floq.networks import (
     ValueSupport,
     embed_value,
 )
 from floq.settings import check_positive
-from floq.types import Statistics
+from floq.types import NoDraws, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
