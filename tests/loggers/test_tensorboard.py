@@ -51,7 +51,7 @@ def test_a_run_of_several_seeds_is_there_with_its_pictures(finished, copy):
 
 def test_the_command_says_where_it_lies(copy, monkeypatch, capsys):
     """And how it is opened."""
-    monkeypatch.setattr("floq.reports.rollout.pictures", lambda run: iter(()))
+    monkeypatch.setattr("floq.loggers.following._pictures", lambda run: iter(()))
     path = copy()
     assert main(["log", str(path), "--to", "tensorboard"]) == 0
     said = capsys.readouterr().out

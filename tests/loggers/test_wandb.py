@@ -20,7 +20,7 @@ pytestmark = [
 def test_every_start_has_the_id_of_the_first(copy, monkeypatch):
     """So that W&B shows one curve; nothing fails."""
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr("floq.reports.rollout.pictures", lambda run: iter(()))
+    monkeypatch.setattr("floq.loggers.following._pictures", lambda run: iter(()))
     path = copy()
     for _ in range(2):
         assert not replay(path, find_loggers(["wandb"]))

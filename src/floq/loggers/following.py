@@ -76,9 +76,7 @@ class Following:
         if run.state is None or all(type(one).show is Logger.show for one in self._loggers):
             return
         with _never_stopping("The pictures for the loggers"):
-            from floq.reports.rollout import pictures
-
-            for name, frames in pictures(run):
+            for name, frames in _pictures(run):
                 self._each(
                     lambda logger, name=name, frames=frames: logger.show(run.step, name, frames)
                 )
@@ -126,6 +124,12 @@ def _never_stopping(what: str, then: str = "the rest of them is left out.") -> I
             UserWarning,
             stacklevel=4,
         )
+
+
+def _pictures(run: Run) -> Iterator[tuple[str, np.ndarray]]:
+    from floq.reports.rollout import pictures
+
+    return pictures(run)
 
 
 def _by_step(rows: Sequence[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
