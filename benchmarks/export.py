@@ -19,7 +19,7 @@ import floq
 from floq.algorithms import algorithm_of
 from floq.export import Trained, export_policy, load_policy
 from floq.export.floq_policy import draw_noise
-from floq.export.formats import FORMATS, Format
+from floq.export.formats import WRITERS, Format
 from floq.extras import is_installed
 from floq.types import Statistics
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=_CONFIGS, default=list(_CONFIGS))
     options = parser.parse_args()
     seconds = options.seconds
-    formats: list[Format] = [kind for kind in FORMATS if kind != "onnx" or is_installed("export")]
+    formats: list[Format] = [kind for kind in WRITERS if kind != "onnx" or is_installed("export")]
     print(f"| policy | batch | in training | {' | '.join(formats)} |")
     print("|---|---|---|" + "---|" * len(formats))
     for name in options.only:

@@ -19,7 +19,7 @@ from golden_files import (
 
 from floq.algorithms import ifql, iql, rebrac
 from floq.algorithms.common import State
-from floq.algorithms.implicit import state_values
+from floq.algorithms.implicit import ImplicitDraws, state_values
 from floq.critics import ScalarCriticConfig
 from floq.critics.scalar import ScalarCritic
 from floq.losses import td_target
@@ -192,7 +192,9 @@ def _load_iql(state: State, networks: Tree) -> State:
     return state._replace(parameters=eqx.tree_at(lambda p: p.policy, state.parameters, policy))
 
 
-def _iql_values(config: iql.Config, state: State, batch: Batch, draws: iql.Draws) -> dict[str, Any]:
+def _iql_values(
+    config: iql.Config, state: State, batch: Batch, draws: ImplicitDraws
+) -> dict[str, Any]:
     """The losses that the files record."""
     expected, metrics = _implicit_values(iql, config, state, batch, draws)
     policy = state.parameters.policy
@@ -219,7 +221,7 @@ def replay_iql(settings: Mapping[str, Any], arrays: Tree) -> Replay:
         **_implicit_settings(settings, arrays),
     )
     state = blank_state(iql, config, statistics_of(arrays))
-    return compare(iql, config, state, iql.Draws(), _load_iql, arrays, _iql_values)
+    return compare(iql, config, state, ImplicitDraws(), _load_iql, arrays, _iql_values)
 
 
 def _load_ifql(state: State, networks: Tree) -> State:

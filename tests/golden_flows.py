@@ -25,13 +25,12 @@ from floq.critics import (
     ScalarCriticConfig,
 )
 from floq.critics.flow import FlowCriticDraws
-from floq.critics.network import NoDraws
 from floq.critics.quantile import QuantileCriticDraws
 from floq.flow_matching import interpolate
 from floq.losses import td_target
 from floq.networks import NetworkConfig, ValueSupport
 from floq.policies import BehaviourDraws, FlowPolicyConfig, FlowPolicyDraws
-from floq.types import Batch
+from floq.types import Batch, NoDraws
 
 # The loss terms of the files, by the names that our metrics have.
 _POLICY_METRICS = {

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from floq.disk import output_file, sync_path, user_path
-from floq.runs.files import replace_bytes
+from floq.disk import output_file, replace_bytes, sync_path, user_path
 
 
 def failing(monkeypatch, name, error):

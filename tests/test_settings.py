@@ -12,7 +12,14 @@ import pytest
 from floq.algorithms import algorithm_of, floq, fql
 from floq.critics.flow import FlowCriticConfig
 from floq.networks import NetworkConfig
-from floq.settings import from_json, given, takes_settings, to_json
+from floq.settings import (
+    check_not_negative,
+    check_positive,
+    from_json,
+    given,
+    takes_settings,
+    to_json,
+)
 from floq.training import Online, Schedule
 
 
@@ -212,3 +219,21 @@ def test_a_class_derived_from_a_config_is_not_taken_for_it():
     assert algorithm_of(floq.Config()) == ("floq", floq)
     with pytest.raises(ValueError, match=r"Config.critic is Derived\(.*registered by a name"):
         inspect.unwrap(fql.Config.__init__)(object.__new__(fql.Config), critic=Derived())
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "due"),
+    [
+        (check_positive, 0, "give a whole number, 1 or more"),
+        (check_positive, 0.0, "give a number above 0"),
+        (check_positive, math.nan, "give a number above 0"),
+        (check_not_negative, -1, "give 0 or more"),
+        (check_not_negative, math.nan, "give 0 or more"),
+    ],
+)
+def test_numbers_below_their_range_are_named(check, value, due):
+    """The first of them is, with its value; those in range pass."""
+    settings = Outer(number=1, extra=value)
+    check(settings, "number")
+    with pytest.raises(ValueError, match=rf"extra is {value}: {due}\."):
+        check(settings, "number", "extra")

@@ -59,8 +59,6 @@ def main(arguments: list[str] | None = None) -> int:
                     parse_train(words) if command is Train else parse(command, words, name=name)
                 )
                 status = _with_user_paths(parsed).run()
-        except _Answered as answered:
-            status = answered.status
         except BrokenPipeError:
             status = 141
         except Interrupted as interrupted:
@@ -72,40 +70,32 @@ def main(arguments: list[str] | None = None) -> int:
             complain(f"floq {name}: stopped.")
             status = 130
         except SystemExit as ended:
-            # tyro's, after its help or its word about an argument.
-            raise SystemExit(finish_streams(int(ended.code or 0))) from None
+            # All is said: by tyro, in its help or its word about an argument, or by `_chosen`.
+            status = int(ended.code or 0)
     return finish_streams(status)
 
 
-class _Answered(Exception):  # noqa: N818 - what happened, not an error
-    """There is no command to run: all is said.
-
-    Attributes:
-        status: The exit status.
-    """
-
-    def __init__(self, status: int):
-        super().__init__(status)
-        self.status = status
-
-
 def _chosen(words: list[str]) -> tuple[str, Any, list[str]]:
-    """The command that the words begin with: its name, its class, and the words behind it."""
+    """The command that the words begin with: its name, its class, and the words behind it.
+
+    Raises:
+        SystemExit: If there is none to run, and all is said.
+    """
     if not words or words[0] in {"-h", "--help"}:
         print(_overview())
-        raise _Answered(0)
+        raise SystemExit(0)
     if words[0] == "--version":
         from floq import __version__
 
         print(f"floq {__version__}")
-        raise _Answered(0)
+        raise SystemExit(0)
     name, rest = words[0], words[1:]
     if name == "data" and rest and rest[0] in _DATA_COMMANDS:
         name, rest = f"data {rest[0]}", rest[1:]
     if name not in _COMMANDS:
         known = ", ".join(_COMMANDS)
         complain(f"floq: no command is called {name!r}. There are {known}.")
-        raise _Answered(2)
+        raise SystemExit(2)
     return name, _COMMANDS[name], rest
 
 
@@ -114,7 +104,7 @@ def _prepare(command: Any) -> None:
     with contextlib.suppress(OSError):  # The folder may be gone.
         # Modules of environments may lie where one works; those that are installed go first.
         sys.path += {str(Path.cwd())} - {*sys.path}
-    if command in _COMPILING:
+    if command not in _NOT_COMPILING:
         keep_compiled_programs()
 
 
@@ -201,19 +191,4 @@ _COMMANDS: dict[str, Any] = {
     **{f"data {name}": command for name, command in _DATA_COMMANDS.items()},
     "doctor": Doctor,
 }
-_COMPILING = {
-    Demo,
-    Train,
-    Finetune,
-    Resume,
-    Evaluate,
-    Report,
-    Record,
-    Log,
-    Push,
-    Inspect,
-    Export,
-    Serve,
-    Study,
-    Sweep,
-}
+_NOT_COMPILING = {Presets, Watch, Doctor, *_DATA_COMMANDS.values()}

@@ -30,7 +30,6 @@ def demo(
     steps: int = STEPS,
     episodes: int = EPISODES,
     schedule: Schedule = _SCHEDULE,
-    data: str | Path | None = None,
     progress: bool = True,
 ) -> Path:
     """Makes data, trains, evaluates and writes `report.html` and `summary.json`.
@@ -43,8 +42,6 @@ def demo(
         steps: Updates of each.
         episodes: Training trajectories to collect.
         schedule: What training does at which updates.
-        data: Folder of the data; one of the demo's own beside the run by default, so that it never
-            meets a published file of the same name.
         progress: Whether to show progress bars.
 
     Returns:
@@ -56,7 +53,8 @@ def demo(
     require_extra("ogbench")
     require_extra("plot")
     directory = user_path(directory)
-    folder = user_path(data) if data else directory.with_name(f"{directory.name}-data")
+    # The demo's own, so that it never meets a published file of the same name.
+    folder = directory.with_name(f"{directory.name}-data")
     generate(
         DATASET,
         episodes=episodes,

@@ -1,4 +1,7 @@
-"""The disk: its errors in words, what it cannot do, and files that need not be what floq wrote."""
+"""The disk: its errors in words, what it cannot do, and files that need not be what floq wrote.
+
+What is replaced is whole or not there: written aside, flushed to the disk, then renamed.
+"""
 
 import contextlib
 import errno
@@ -153,6 +156,26 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a new file and waits until the disk has it."""
+    with writing(path), path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        sync(file.fileno())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Writes a file such that a crash leaves either the old content or the new one."""
+    partial = path.with_name(f".{path.name}.tmp")
+    try:
+        write_bytes(partial, content)
+        with writing(path):
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_path(path.parent)
+
+
 def read_bytes(path: Path, *, limit: int) -> bytes:
     """The content of a file, which must be a regular one: a pipe would never end.
 
@@ -168,6 +191,15 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
             f"{path} has {size:,} bytes, where at most {limit:,} can be: it is damaged."
         )
     return path.read_bytes()
+
+
+def json_bytes(value: Any) -> bytes:
+    """Readable JSON; NaN and infinity, which JSON does not have, are refused.
+
+    Raises:
+        ValueError: If a number is not finite.
+    """
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:

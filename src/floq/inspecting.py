@@ -10,14 +10,13 @@ import numpy as np
 from floq.critics.flow import FlowCritic
 from floq.data.dataset import Dataset
 from floq.data.streamed import StreamedDataset
-from floq.disk import output_file, user_path
+from floq.disk import output_file, replace_bytes, user_path
 from floq.envs.make import Environment
 from floq.inspection import probe
 from floq.inspection.flow_shape import flow_shape
 from floq.inspection.integration_steps import read_at_steps
 from floq.inspection.returns import Decisions, calibration, data_decisions, run_decisions
 from floq.reports.inspection_page import Findings, inspection_page
-from floq.runs.files import replace_bytes
 from floq.runs.run import Run, load_run
 from floq.settings import takes_settings
 from floq.training.preparation import as_decisions, with_environment

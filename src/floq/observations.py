@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from floq.settings import normalise
+from floq.settings import check_not_negative, check_positive, normalise
 
 _CONSTANT = 1e-6
 """A deviation of at most this share of an entry's size is what rounding makes of a constant."""
@@ -82,12 +82,8 @@ class EncoderConfig:
         normalise(self)
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"channels are {self.channels}: give one or more, each 1 or more.")
-        for name, least in (
-            *(("residual_blocks", 0), ("features", 1)),
-            *(("frames", 1), ("crop_padding", 0)),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}: give {least} or more.")
+        check_positive(self, "features", "frames")
+        check_not_negative(self, "residual_blocks", "crop_padding")
         if not 0 <= self.crop_share <= 1:
             raise ValueError(f"crop_share is {self.crop_share}: give a number from 0 to 1.")
 

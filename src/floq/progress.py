@@ -115,7 +115,7 @@ class ProgressDisplay:
             self._progress.update(self._task, note=text)
         elif now - self._printed >= _PLAIN_SECONDS:
             self._printed = now
-            self._console.print(text, highlight=False)
+            self._print(text)
 
     def log(self, step: int, rate: float) -> None:
         """Prints a line where there is no bar and enough time has passed."""
@@ -130,8 +130,11 @@ class ProgressDisplay:
             f"{left / 60:.0f} min left",
             self._note,
         ]
+        self._print(", ".join(part for part in parts if part))
+
+    def _print(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            self._console.print(", ".join(part for part in parts if part), highlight=False)
+            self._console.print(text, highlight=False)
 
 
 def format_rate(rate: float) -> str:

@@ -81,6 +81,30 @@ def normalise(settings: Any) -> None:
         object.__setattr__(settings, field, value)
 
 
+def check_positive(settings: Any, *names: str) -> None:
+    """Refuses whole numbers below 1, other numbers that are not above 0, and NaN.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not value > 0:
+            due = "a whole number, 1 or more" if isinstance(value, int) else "a number above 0"
+            raise ValueError(f"{name} is {value}: give {due}.")
+
+
+def check_not_negative(settings: Any, *names: str) -> None:
+    """Refuses settings below 0, and NaN.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name in names:
+        if not getattr(settings, name) >= 0:
+            raise ValueError(f"{name} is {getattr(settings, name)}: give 0 or more.")
+
+
 def takes_settings(
     *names: str,
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:

@@ -162,6 +162,10 @@ class Critic(Protocol):
         ...
 
 
+class NoDraws(NamedTuple):
+    """The random numbers of a loss that needs none."""
+
+
 @runtime_checkable
 class Policy(Protocol):
     """Anything that acts: a batch of observations in, a batch of actions out."""

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any, NamedTuple
 
 _SHOWN_LINES = 15
@@ -106,6 +106,25 @@ def stop_signals() -> list[signal.Signals]:
     hang_up = getattr(signal, "SIGHUP", None)  # Not on Windows.
     ignored = hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+
+
+@contextmanager
+def handled(
+    handler: Callable[[int, Any], object], numbers: Iterable[signal.Signals]
+) -> Iterator[None]:
+    """Has a handler take signals while the context lasts.
+
+    Python delivers signals to the main thread only; in another one nothing is installed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, former in previous.items():
+            signal.signal(number, former)
 
 
 def require_posix() -> None:

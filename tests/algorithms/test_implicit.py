@@ -139,7 +139,7 @@ def test_a_critic_with_noise_reads_the_draws_of_the_update():
         assert (one["critic/loss"] != other["critic/loss"]) == differs
         assert (one["policy/advantage"] != other["policy/advantage"]) == differs
         own = state.parameters.critic.loss(
-            batch.observations, batch.actions, _targets(config, state, batch), draws.values.critic
+            batch.observations, batch.actions, _targets(config, state, batch), draws.critic
         )
         np.testing.assert_allclose(one["critic/loss"], critic.members * own, rtol=1e-4)
 

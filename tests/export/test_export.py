@@ -335,6 +335,16 @@ def test_the_command_writes_into_the_run(copy, capsys):
         assert "Writing the program" not in said
 
 
+def test_the_export_of_a_shared_run_lies_where_one_works(copy, tmp_path, monkeypatch, capsys):
+    """In a folder of the run's name: neither in the Hub's cache nor in one called hf:OWNER."""
+    monkeypatch.setattr("floq.runs.run.fetch", lambda place, run=copy(): run)
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "hf:me/arm@v1.0", "--format", "numpy"]) == 0
+    assert "Wrote arm/export-numpy;" in capsys.readouterr().out
+    assert load_policy(tmp_path / "arm" / "export-numpy").record["run"]["seed"] == 3
+    assert not (tmp_path / "hf:me").exists()
+
+
 def test_an_export_in_place_of_a_run_is_told(exported, capsys):
     """Whatever wants a run says what it is, and what it is for."""
     for name in ("export", "evaluate", "watch", "report"):

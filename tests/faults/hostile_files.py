@@ -15,10 +15,10 @@ import numpy as np
 from floq.algorithms import floq
 from floq.data.info import check_file, describe
 from floq.data.paths import dataset_files
+from floq.disk import json_bytes
 from floq.export.floq_policy import load_policy, manifest
 from floq.runs.checkpoint import checkpoint_paths, load_checkpoint
 from floq.runs.directory import read_config, read_rows, read_versions
-from floq.runs.files import json_bytes
 from floq.runs.shards import fingerprint
 from floq.runs.states import states_template
 from floq.watching import look

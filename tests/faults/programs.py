@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from floq.disk import read_json
 from floq.runs.checkpoint import checkpoint_paths, rows_folder
 from floq.runs.directory import EPISODES, EVALUATIONS, EVENTS, METRICS
-from floq.runs.files import read_json
 from floq.runs.shards import Shard, read_shard
 from tests.faults.trials import hold
 

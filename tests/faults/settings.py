@@ -267,10 +267,7 @@ class _Draw:
             kind = _COMMANDS[command]
             run = unittest.mock.patch.object(kind, "run", lambda own: found.append(own) or 0)
             with run, contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-                try:
-                    status = main([*command.split(), option, word, *subject])
-                except SystemExit as ended:
-                    status = ended.code
+                status = main([*command.split(), option, word, *subject])
             if status:
                 raise ValueError(output.getvalue())
             for part in option.removeprefix("--").replace("-", "_").split("."):

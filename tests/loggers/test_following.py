@@ -1,6 +1,7 @@
 """Loggers are told what a run's files hold, and cannot harm it."""
 
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -115,6 +116,17 @@ def test_a_logger_that_fails_is_named_once_and_left_alone(maze_data, tmp_path):
     assert failing.closed == 0
     assert [step for step, _ in kept.rows] == [2, 4, 6]
     assert run.step == 6
+
+
+def test_loggers_are_closed_where_rows_cannot_be_read(finished, tmp_path):
+    """Once: what follows a damaged row is not told, but what is open must not stay so."""
+    damaged, kept = tmp_path / "run", Kept()
+    shutil.copytree(finished.directory, damaged)
+    with (damaged / "metrics.jsonl").open("a") as file:
+        file.write("no row\n")
+    with pytest.warns(UserWarning, match="Reading the rows"):
+        assert replay(damaged, [kept])
+    assert (kept.rows, kept.closed) == ([], 1)
 
 
 def test_what_is_no_logger_is_refused_before_any_work(maze_data, tmp_path, monkeypatch):

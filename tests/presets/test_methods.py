@@ -6,8 +6,9 @@ import types
 import pytest
 
 from floq import algorithms
-from floq.algorithms import algorithm_of, floq
-from floq.critics import FlowCriticConfig
+from floq.algorithms import algorithm_of, floq, fql
+from floq.cli import main
+from floq.critics import CriticConfig, FlowCriticConfig, register_critic
 from floq.networks import NetworkConfig
 from floq.presets import methods
 from floq.presets.changes import fast, small
@@ -15,6 +16,7 @@ from floq.presets.domains import DOMAINS, VISUAL
 from floq.presets.methods import METHODS, find_preset, preset, register_preset
 from floq.presets.published import ALL_TEN, FIGURES, published_success
 from floq.tasks import task_names
+from tests.registrations import forget_registrations
 
 
 def test_every_published_setting_is_for_a_task_that_exists():
@@ -177,3 +179,25 @@ def test_fast_settings_of_a_flow_with_a_single_sample():
     """No more samples are distilled than there are."""
     config = floq.Config(critic=FlowCriticConfig(noise_samples=1))
     assert fast(config).distillation_samples == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Demanding(CriticConfig):
+    """A critic's settings of somebody's own, one of which has no default."""
+
+    spread: float
+    bins: int = 8
+
+    def create(self, statistics, *, discount, key):
+        raise AssertionError("nothing is made of settings that are listed")
+
+
+def test_settings_without_a_default_are_listed(monkeypatch, capsys):
+    """`floq presets` says what they are, and goes on to its end."""
+    forget_registrations(monkeypatch)
+    register_critic("demanding", Demanding)
+    register_preset("mine", fql.Config(critic=Demanding(spread=0.5)))
+    assert main(["presets"]) == 0
+    out = capsys.readouterr().out
+    assert "critic Demanding, critic.spread 0.5" in out
+    assert "uses these settings" in out

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from floq.networks.modules import named_leaves
 from floq.runs import checkpoint as module
 from floq.runs.checkpoint import (
     DamagedCheckpointError,
     checkpoint_paths,
     load_checkpoint,
-    named_leaves,
     newest_checkpoint,
     save_checkpoint,
     set_aside_after,

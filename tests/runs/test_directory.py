@@ -59,3 +59,18 @@ def test_what_fails_at_the_beginning_leaves_the_folder_free(fails, finished, tmp
     with RunDirectory.create(tmp_path / "run", config) as files:
         assert files.path.is_dir()
     assert seen.tb is not None
+
+
+def test_rows_after_a_checkpoint_are_removed_and_no_file_is_made(finished, tmp_path):
+    """Each file keeps the rows up to its last whole step; one that is not there stays so."""
+    rows = {"metrics": [2, 4, 4, 6], "timings": [2, 4, 6], "episodes": [1, 4, 5]}
+    with RunDirectory.create(tmp_path / "run", finished.config) as files:
+        for name, steps in rows.items():
+            files.append(f"{name}.jsonl", [{"step": step} for step in steps])
+        expected = {"metrics.jsonl": 1, "timings.jsonl": 1, "evaluations.jsonl": 0}
+        assert files.rewind(expected, 4) == {"timings.jsonl", "evaluations.jsonl"}
+    kept = {
+        path.stem: [row["step"] for row in read_rows(path)]
+        for path in (tmp_path / "run").glob("*.jsonl")
+    }
+    assert kept == {"metrics": [2], "timings": [2, 4], "episodes": [1, 4]}

@@ -25,6 +25,7 @@ from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
 from floq.runs.states import initial_states
 from floq.training import Interrupted, Schedule, resume, train
+from floq.training.callbacks import Event
 from floq.training.hosts import joined
 from floq.training.learner import Learner
 from floq.training.seed_groups import SeedGroups
@@ -85,6 +86,7 @@ def train_run(
     *,
     env: str | None = None,
     signal_at: int | None = None,
+    told: str | None = None,
 ) -> list[int]:
     """Trains the tiny algorithm, resuming what is interrupted; gives the steps of interruptions.
 
@@ -94,9 +96,12 @@ def train_run(
         steps: Updates.
         env: Where it is evaluated.
         signal_at: The update from which on the last process gets a signal.
+        told: A file that gets a line for each event that a callback is told of.
     """
     interrupted = []
     settings = {"processes": 0, "progress": False}
+    if told is not None:
+        settings["callbacks"] = [functools.partial(note_event, Path(told))]
     advance = SeedGroups.advance
 
     def advance_and_signal(self, first, last):
@@ -128,6 +133,11 @@ def train_run(
             continue
         SeedGroups.advance = advance
         return interrupted
+
+
+def note_event(path: Path, event: Event) -> None:
+    with path.open("a") as file:
+        file.write(f"{event.kind} {event.step} {len(event.rows)}\n")
 
 
 def attempt(directory: str, **changes) -> str:

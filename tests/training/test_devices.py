@@ -167,6 +167,17 @@ def test_two_processes_train_one_run_together(tmp_path):
     assert_whole_and_equal(tmp_path / "together", train_alone(tmp_path / "alone", [3], 300))
 
 
+def test_callbacks_are_told_by_the_first_of_two_processes(tmp_path):
+    """Of each event once, of evaluations too; the other process keeps step, and both end."""
+    told = tmp_path / "told"
+    settings = {"env": "Pendulum-v1", "told": str(told)}
+    train_together([["train_run", [str(tmp_path / "together"), [3], 200], settings]])
+    assert told.read_text().splitlines() == [
+        *("log 50 1", "log 100 1", "checkpoint 100 0", "log 150 1"),
+        *("log 200 1", "evaluation 200 1", "checkpoint 200 0"),
+    ]
+
+
 @pytest.mark.slow
 def test_two_processes_of_two_devices_share_seeds_and_evaluate(tmp_path):
     """Each has a seed on its devices; the first evaluates both seeds while the other waits.

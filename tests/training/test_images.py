@@ -13,9 +13,9 @@ from floq.algorithms import algorithm_of, bc, floq, fql, ifql, iql, rebrac
 from floq.critics import CategoricalCriticConfig, FlowCriticConfig, QuantileCriticConfig
 from floq.data.replay import ReplayBuffer
 from floq.envs.make import EnvironmentSpec
+from floq.networks.modules import named_leaves
 from floq.observations import EncoderConfig
 from floq.presets.changes import small
-from floq.runs.checkpoint import named_leaves
 from floq.training import Online, Schedule, resume, train
 from floq.training.checks import buffer_size
 

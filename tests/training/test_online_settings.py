@@ -15,7 +15,7 @@ from floq.envs.make import EnvironmentSpec
 from floq.runs.checkpoint import checkpoint_paths
 from floq.runs.directory import read_rows
 from floq.training import Online
-from floq.training.offline_phase import NothingToLearn
+from floq.training.online_phase import NothingToLearn
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import floq
 from floq.cli import main
 from floq.runs.directory import read_config, read_rows
-from floq.training.goals import with_successes
+from floq.training.preparation import with_successes
 
 POINT = """
 import gymnasium

@@ -1,12 +1,12 @@
 """Behaviour cloning, by flow matching or by a Gaussian's likelihood: no values at all."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, Key, Real
+from jaxtyping import Array, Float, Key
 
-from floq.algorithms.common import State, TDConfig, gradient_step, initial_state
+from floq.algorithms.common import State, TDConfig, act_by_policy, gradient_step, initial_state
 from floq.policies.flow import BehaviourFlow, FlowPolicyConfig
 from floq.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 from floq.types import Batch, Metrics, Statistics
@@ -31,24 +31,8 @@ class Parameters(eqx.Module):
     policy: BehaviourFlow | GaussianPolicy
 
 
-class Draws(NamedTuple):
-    """All randomness of one update.
-
-    Attributes:
-        policy: The random numbers of the policy's loss, in its own named tuple.
-    """
-
-    policy: Any
-
-
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
-    """The state before the first update.
-
-    Args:
-        config: Settings.
-        statistics: Shapes of the data.
-        key: Key of the initialisation.
-    """
+    """The state before the first update, of networks for data of these shapes."""
     statistics = config.with_encoder(statistics)
     match config.policy:
         case FlowPolicyConfig():
@@ -58,21 +42,21 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
     return initial_state(config, Parameters(policy), ())
 
 
-def sample_draws(parameters: Parameters, batch_size: int, *, key: Key[Array, ""]) -> Draws:
-    """All random numbers of an update on `batch_size` transitions."""
-    return Draws(parameters.policy.sample_draws(batch_size, key=key))
+def sample_draws(parameters: Parameters, batch_size: int, *, key: Key[Array, ""]) -> Any:
+    """All random numbers of an update on `batch_size` transitions: those of the policy's loss."""
+    return parameters.policy.sample_draws(batch_size, key=key)
 
 
 def loss(
-    config: Config, parameters: Parameters, targets: tuple[()], batch: Batch, draws: Draws
+    config: Config, parameters: Parameters, targets: tuple[()], batch: Batch, draws: Any
 ) -> tuple[Float[Array, ""], Metrics]:
     """The policy's own loss on the data's actions: flow matching, or −log π(a | s)."""
     seen = batch.for_policy
-    loss = parameters.policy.loss(seen.observations, seen.actions, draws.policy)
+    loss = parameters.policy.loss(seen.observations, seen.actions, draws)
     return loss, {"policy/loss": loss}
 
 
-def apply_update(config: Config, state: State, batch: Batch, draws: Draws) -> tuple[State, Metrics]:
+def apply_update(config: Config, state: State, batch: Batch, draws: Any) -> tuple[State, Metrics]:
     """One Adam step on the loss, given every random number of it."""
     return gradient_step(loss, config, state, batch, draws, averaged=lambda p: ())
 
@@ -85,12 +69,4 @@ def update(
     return apply_update(config, state, batch, draws)
 
 
-def act(
-    config: Config,
-    state: State,
-    observations: Real[Array, "batch obs"],
-    *,
-    keys: Key[Array, " batch"],
-) -> Float[Array, "batch act"]:
-    """Actions in [−1, 1]: samples of the flow, or the Gaussian's means whatever the keys."""
-    return state.parameters.policy(observations, keys)
+act = act_by_policy

@@ -13,7 +13,7 @@ from floq.losses import ema_update
 from floq.networks import past_encoder
 from floq.observations import EncoderConfig
 from floq.policies.flow import BehaviourFlow, FlowPolicy
-from floq.settings import normalise
+from floq.settings import check_not_negative, check_positive, normalise
 from floq.types import Batch, Critic, Metrics, Statistics
 
 Loss = Callable[[Any, Any, Any, Batch, Any], tuple[Float[Array, ""], Metrics]]
@@ -57,13 +57,7 @@ class TDConfig:
             raise ValueError(f"discount is {self.discount}: give a number in [0, 1).")
         if not 0 < self.target_rate <= 1:
             raise ValueError(f"target_rate is {self.target_rate}: give a number in (0, 1].")
-        for name in ("batch_size", "action_chunk", "n_step"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
-                )
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}: give a number above 0.")
+        check_positive(self, "batch_size", "action_chunk", "n_step", "learning_rate")
         check_not_negative(self, "learning_rate_decay")
 
     def with_encoder(self, statistics: Statistics) -> Statistics:
@@ -87,17 +81,6 @@ def data_chunk(config: Any) -> int:
 def frames_of(config: Any) -> int:
     """Frames of an environment that one observation of the networks holds."""
     return config.encoder.frames if hasattr(config, "encoder") else 1
-
-
-def check_not_negative(config: Any, *names: str) -> None:
-    """Refuses settings below 0, and NaN.
-
-    Raises:
-        ValueError: If there is one.
-    """
-    for name in names:
-        if not getattr(config, name) >= 0:
-            raise ValueError(f"{name} is {getattr(config, name)}: give 0 or more.")
 
 
 class State(NamedTuple):
@@ -277,6 +260,17 @@ def policy_next_actions(
         judge, policy.behaviour, config.target_candidates, next_observations, keys
     )
     return repeat_for_samples(best, samples)
+
+
+def act_by_policy(
+    config: Any,
+    state: State,
+    observations: Real[Array, "batch obs"],
+    *,
+    keys: Key[Array, " batch"],
+) -> Float[Array, "batch act"]:
+    """Actions in [−1, 1] of the policy: samples of a flow, or means, whatever the keys."""
+    return state.parameters.policy(observations, keys)
 
 
 def act_by_flow_policy(

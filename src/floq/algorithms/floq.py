@@ -17,7 +17,6 @@ from floq.algorithms.common import (
     TDConfig,
     act_by_behaviour_flow,
     act_by_flow_policy,
-    check_not_negative,
     feature_norm,
     gradient_step,
     initial_state,
@@ -27,6 +26,7 @@ from floq.critics.flow import FlowCritic, FlowCriticConfig, FlowCriticDraws
 from floq.critics.scalar import ScalarCritic, ScalarCriticConfig
 from floq.losses import expectile_loss, td_target
 from floq.policies.flow import FlowPolicy, FlowPolicyConfig, FlowPolicyDraws
+from floq.settings import check_not_negative
 from floq.types import Batch, Metrics, Statistics
 
 
@@ -146,13 +146,7 @@ class Draws(NamedTuple):
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
-    """The state before the first update.
-
-    Args:
-        config: Settings.
-        statistics: Shapes and reward range of the data.
-        key: Key of the initialisation.
-    """
+    """The state before the first update, of networks for data of these shapes and rewards."""
     statistics = config.with_encoder(statistics)
     critic_key, distilled_key, policy_key = jax.random.split(key, 3)
     planned = statistics._replace(action_dim=_planned_size(config, statistics.action_dim))

@@ -18,13 +18,13 @@ from floq.algorithms.common import (
     TDConfig,
     act_by_behaviour_flow,
     act_by_flow_policy,
-    check_not_negative,
     gradient_step,
     initial_state,
     policy_next_actions,
 )
 from floq.critics import CriticConfig, ScalarCriticConfig
 from floq.policies.flow import FlowPolicy, FlowPolicyConfig, FlowPolicyDraws
+from floq.settings import check_not_negative
 from floq.types import Batch, Critic, Metrics, Statistics
 
 
@@ -85,13 +85,7 @@ class Draws(NamedTuple):
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
-    """The state before the first update.
-
-    Args:
-        config: Settings.
-        statistics: Shapes and reward range of the data.
-        key: Key of the initialisation.
-    """
+    """The state before the first update, of networks for data of these shapes and rewards."""
     statistics = config.with_encoder(statistics)
     critic_key, policy_key = jax.random.split(key)
     parameters = Parameters(

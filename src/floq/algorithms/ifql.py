@@ -20,6 +20,7 @@ from floq.algorithms.common import (
 from floq.algorithms.implicit import ImplicitConfig, ImplicitDraws, critic_loss, sample_draws_of
 from floq.networks import MLP, Encoded, observation_network
 from floq.policies.flow import BehaviourDraws, BehaviourFlow, FlowPolicyConfig
+from floq.settings import check_positive
 from floq.types import Batch, Critic, Metrics, Statistics
 
 
@@ -38,8 +39,7 @@ class Config(ImplicitConfig):
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
         super().__post_init__()
-        if self.candidates < 1:
-            raise ValueError(f"candidates is {self.candidates}: give a whole number, 1 or more.")
+        check_positive(self, "candidates")
 
 
 class Parameters(eqx.Module):
@@ -63,13 +63,7 @@ class Draws(NamedTuple):
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
-    """The state before the first update.
-
-    Args:
-        config: Settings.
-        statistics: Shapes of the data.
-        key: Key of the initialisation.
-    """
+    """The state before the first update, of networks for data of these shapes."""
     statistics = config.with_encoder(statistics)
     critic_key, value_key, behaviour_key = jax.random.split(key, 3)
     parameters = Parameters(

@@ -12,10 +12,9 @@ from jaxtyping import Array, Float, Key, Real
 
 from floq.algorithms.common import TDConfig
 from floq.critics import CriticConfig, ScalarCriticConfig
-from floq.critics.network import NoDraws
 from floq.losses import expectile_loss, quantile_loss, td_target
 from floq.networks import MLP, Encoded, NetworkConfig
-from floq.types import Batch, Critic, Metrics
+from floq.types import Batch, Critic, Metrics, NoDraws
 
 
 @dataclasses.dataclass(frozen=True)

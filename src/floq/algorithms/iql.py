@@ -1,14 +1,13 @@
 """IQL: implicit Q-learning with a policy by advantage-weighted regression (arXiv 2110.06169)."""
 
 import dataclasses
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Real
+from jaxtyping import Array, Float, Key
 
-from floq.algorithms.common import State, check_not_negative, gradient_step, initial_state
+from floq.algorithms.common import State, act_by_policy, gradient_step, initial_state
 from floq.algorithms.implicit import (
     ImplicitConfig,
     ImplicitDraws,
@@ -19,6 +18,7 @@ from floq.algorithms.implicit import (
 from floq.losses import advantage_weights
 from floq.networks import MLP, Encoded, observation_network
 from floq.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
+from floq.settings import check_not_negative
 from floq.types import Batch, Critic, Metrics, Statistics
 
 
@@ -51,24 +51,8 @@ class Parameters(eqx.Module):
     policy: GaussianPolicy
 
 
-class Draws(NamedTuple):
-    """All randomness of one update.
-
-    Attributes:
-        values: The random numbers of the losses of Q and V.
-    """
-
-    values: ImplicitDraws = ImplicitDraws()
-
-
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
-    """The state before the first update.
-
-    Args:
-        config: Settings.
-        statistics: Shapes of the data.
-        key: Key of the initialisation.
-    """
+    """The state before the first update, of networks for data of these shapes."""
     statistics = config.with_encoder(statistics)
     critic_key, value_key, policy_key = jax.random.split(key, 3)
     parameters = Parameters(
@@ -79,9 +63,9 @@ def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> Stat
     return initial_state(config, parameters, parameters.critic)
 
 
-def sample_draws(parameters: Parameters, batch_size: int, *, key: Key[Array, ""]) -> Draws:
+def sample_draws(parameters: Parameters, batch_size: int, *, key: Key[Array, ""]) -> ImplicitDraws:
     """All random numbers of an update on `batch_size` transitions."""
-    return Draws(sample_draws_of(parameters.critic, batch_size, key=key))
+    return sample_draws_of(parameters.critic, batch_size, key=key)
 
 
 def policy_loss(
@@ -111,17 +95,21 @@ def policy_loss(
 
 
 def loss(
-    config: Config, parameters: Parameters, target_critic: Critic, batch: Batch, draws: Draws
+    config: Config,
+    parameters: Parameters,
+    target_critic: Critic,
+    batch: Batch,
+    draws: ImplicitDraws,
 ) -> tuple[Float[Array, ""], Metrics]:
     """The whole loss of an update, a deterministic function of its arguments."""
-    critic_term, critic_metrics = critic_loss(
-        config, parameters, target_critic, batch, draws.values
-    )
-    policy_term, policy_metrics = policy_loss(config, parameters, batch.for_policy, draws.values)
+    critic_term, critic_metrics = critic_loss(config, parameters, target_critic, batch, draws)
+    policy_term, policy_metrics = policy_loss(config, parameters, batch.for_policy, draws)
     return critic_term + policy_term, critic_metrics | policy_metrics
 
 
-def apply_update(config: Config, state: State, batch: Batch, draws: Draws) -> tuple[State, Metrics]:
+def apply_update(
+    config: Config, state: State, batch: Batch, draws: ImplicitDraws
+) -> tuple[State, Metrics]:
     """One Adam step on the whole loss, given every random number of it."""
     return gradient_step(loss, config, state, batch, draws, averaged=lambda p: p.critic)
 
@@ -134,12 +122,4 @@ def update(
     return apply_update(config, state, batch, draws)
 
 
-def act(
-    config: Config,
-    state: State,
-    observations: Real[Array, "batch obs"],
-    *,
-    keys: Key[Array, " batch"],
-) -> Float[Array, "batch act"]:
-    """Actions in [−1, 1]: the policy's means, whatever the keys."""
-    return state.parameters.policy(observations, keys)
+act = act_by_policy

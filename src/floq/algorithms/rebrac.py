@@ -10,18 +10,19 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Real
+from jaxtyping import Array, Float, Key
 
 from floq.algorithms.common import (
     State,
     TDConfig,
-    check_not_negative,
+    act_by_policy,
     gradient_step,
     initial_state,
 )
 from floq.critics.scalar import ScalarCritic, ScalarCriticConfig
 from floq.losses import td_target
 from floq.policies.deterministic import DeterministicPolicy, DeterministicPolicyConfig
+from floq.settings import check_not_negative, check_positive
 from floq.types import Batch, Metrics, Statistics
 
 
@@ -49,10 +50,7 @@ class Config(TDConfig):
         """Refuses settings out of their range."""
         super().__post_init__()
         check_not_negative(self, "bc_coefficient", "critic_bc_coefficient")
-        if self.policy_interval < 1:
-            raise ValueError(
-                f"policy_interval is {self.policy_interval}: give a whole number, 1 or more."
-            )
+        check_positive(self, "policy_interval")
 
 
 class Parameters(eqx.Module):
@@ -73,13 +71,7 @@ class Draws(NamedTuple):
 
 
 def init(config: Config, statistics: Statistics, *, key: Key[Array, ""]) -> State:
-    """The state before the first update.
-
-    Args:
-        config: Settings.
-        statistics: Shapes of the data.
-        key: Key of the initialisation.
-    """
+    """The state before the first update, of networks for data of these shapes."""
     statistics = config.with_encoder(statistics)
     critic_key, policy_key = jax.random.split(key)
     parameters = Parameters(
@@ -207,12 +199,4 @@ def update(
     return apply_update(config, state, batch, draws)
 
 
-def act(
-    config: Config,
-    state: State,
-    observations: Real[Array, "batch obs"],
-    *,
-    keys: Key[Array, " batch"],
-) -> Float[Array, "batch act"]:
-    """Actions in [−1, 1] of the policy, whatever the keys."""
-    return state.parameters.policy(observations, keys)
+act = act_by_policy

@@ -81,8 +81,8 @@ class Download:
 
 
 @dataclasses.dataclass(frozen=True)
-class Check:
-    """Check everything in a dataset's files, and name the first fault.
+class _Read:
+    """What is read.
 
     Attributes:
         target: Dataset, task, or a source: a path, minari:NAME, d4rl:PATH, robomimic:PATH,
@@ -96,6 +96,11 @@ class Check:
     directory: Path | None = None
     reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
     actions: tyro.conf.OmitArgPrefixes[BoundsOptions] = BoundsOptions()
+
+
+@dataclasses.dataclass(frozen=True)
+class Check(_Read):
+    """Check everything in a dataset's files, and name the first fault."""
 
     def run(self) -> int:
         """Prints a line a file; 1 if one has a fault."""
@@ -109,21 +114,8 @@ class Check:
 
 
 @dataclasses.dataclass(frozen=True)
-class Info:
-    """Say what a dataset's files hold.
-
-    Attributes:
-        target: Dataset, task, or a source: a path, minari:NAME, d4rl:PATH, robomimic:PATH,
-            lerobot:PATH or ogbench:NAME.
-        directory: Folder of a dataset's files; $FLOQ_DATA or ~/.ogbench/data by default.
-        reading: How a source is read, where its files leave that open.
-        actions: What its actions lie within, where it does not say.
-    """
-
-    target: tyro.conf.Positional[str]
-    directory: Path | None = None
-    reading: tyro.conf.OmitArgPrefixes[Reading] = Reading()
-    actions: tyro.conf.OmitArgPrefixes[BoundsOptions] = BoundsOptions()
+class Info(_Read):
+    """Say what a dataset's files hold."""
 
     def run(self) -> int:
         """Prints a table a file."""

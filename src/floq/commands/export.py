@@ -15,7 +15,8 @@ class Export:
     Attributes:
         directory: The run.
         format: A program of jax for CPUs and GPUs, of ONNX, or of numpy alone.
-        output: The folder, which must be new; the policy's kind in the run's folder by default.
+        output: The folder, which must be new; by default the policy's kind in the run's folder, or,
+            for a run on the Hub, in a folder of its name where you work.
         policy_seed: Which of the run's seeds acts; the first by default.
     """
 
@@ -31,10 +32,15 @@ class Export:
         if self.format == "onnx":
             require_extra("export")
         from floq.export.folder import export_policy, new_folder
+        from floq.runs.hub import is_shared, repository_of
         from floq.runs.run import load_run
 
         trained = load_run(self.directory).trained(self.policy_seed)
-        folder = new_folder(self.output or self.directory / f"export-{self.format}")
+        home = self.directory
+        if is_shared(home):
+            repository, _ = repository_of(home)
+            home = Path(repository).name  # Nobody looks for it in the Hub's cache.
+        folder = new_folder(self.output or Path(home, f"export-{self.format}"))
         # Takes minutes for images, and for the best of many actions.
         print("Writing the program, and comparing it with the policy.", file=sys.stderr)
         export_policy(trained, folder, format=self.format)

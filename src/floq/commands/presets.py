@@ -46,12 +46,14 @@ class Presets:
 
 def _changes(config: Any) -> str:
     """The settings that are not the algorithm's defaults, as the command line spells them."""
+    return ", ".join(_differences(config, _default(type(config)), "")) or "the defaults"
+
+
+def _default(kind: type) -> Any:
     try:
-        default = type(config)()
+        return kind()
     except TypeError:  # One of the user's own, with settings that have no default.
-        default = None
-    changes = _differences(config, default, "")
-    return ", ".join(changes) or "the defaults"
+        return None
 
 
 def _differences(config: Any, default: Any, prefix: str) -> list[str]:
@@ -63,7 +65,7 @@ def _differences(config: Any, default: Any, prefix: str) -> list[str]:
             found += _differences(value, usual, f"{name}.")
         elif dataclasses.is_dataclass(value):
             found.append(f"{name} {type(value).__name__}")
-            found += _differences(value, type(value)(), f"{name}.")
+            found += _differences(value, _default(type(value)), f"{name}.")
         elif value != usual:
             found.append(f"{name} {value}")
     return found

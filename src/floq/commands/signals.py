@@ -3,11 +3,10 @@
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Iterator
 
 from floq.shell import EXIT_INTERRUPTED
-from floq.workers import stop_signals
+from floq.workers import handled, stop_signals
 
 _TRAININGS = {"train", "resume", "finetune", "study"}
 
@@ -19,7 +18,7 @@ def signals_before_training(command: str) -> Iterator[None]:
     Modules are imported and data is read before the first update; a scheduler that asks for the end
     then must see the same status as later. Other commands keep Python's ways.
     """
-    if command not in _TRAININGS or threading.current_thread() is not threading.main_thread():
+    if command not in _TRAININGS:
         yield
         return
 
@@ -31,9 +30,5 @@ def signals_before_training(command: str) -> Iterator[None]:
             os.write(2, said.encode())
         os._exit(EXIT_INTERRUPTED)
 
-    previous = {number: signal.signal(number, leave) for number in stop_signals()}
-    try:
+    with handled(leave, stop_signals()):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -88,9 +88,6 @@ class EnvironmentOptions(BoundsOptions):
     """Which environment, where it is not the task's or the run's.
 
     Attributes:
-        action_low: What -1 stands for in the data's actions, in the environment's own units: one
-            number, or one for each entry. Needed where the data file does not say.
-        action_high: What 1 stands for.
         env: A gymnasium id, MODULE:ID where importing the module registers the id, or MODULE:MAKE,
             a function there that returns the environment.
         scaled_actions: Say that the data's actions were scaled from the environment's bounds to

@@ -12,13 +12,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Real
 
 from floq.critics.common import check_target_samples, value_support
-from floq.critics.network import NetworkCritic, NetworkCriticConfig, NoDraws
+from floq.critics.network import NetworkCritic, NetworkCriticConfig
 from floq.losses import cross_entropy
 from floq.networks import (
     ValueSupport,
     embed_value,
 )
-from floq.types import Statistics
+from floq.settings import check_positive
+from floq.types import NoDraws, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +41,7 @@ class CategoricalCriticConfig(NetworkCriticConfig):
             raise ValueError(
                 f"histogram_points is {self.histogram_points}: two bins need three points."
             )
-        if not self.histogram_sigma > 0:
-            raise ValueError(f"histogram_sigma is {self.histogram_sigma}: give a number above 0.")
+        check_positive(self, "histogram_sigma")
 
     def create(
         self, statistics: Statistics, *, discount: float, key: Key[Array, ""]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Real
 
 from floq.networks import ValueSupport
+from floq.settings import check_not_negative, check_positive
 from floq.types import Actions, Critic, Statistics
 
 Sampling = Literal["independent", "strata"]
@@ -43,10 +44,8 @@ def check_ensemble(config: Any) -> None:
     Raises:
         ValueError: If so.
     """
-    if config.members < 1:
-        raise ValueError(f"members is {config.members}: give a whole number, 1 or more.")
-    if not config.pessimism >= 0:
-        raise ValueError(f"pessimism is {config.pessimism}: give 0 or more.")
+    check_positive(config, "members")
+    check_not_negative(config, "pessimism")
     if config.pessimism and config.aggregation == "min":
         raise ValueError(
             f'pessimism is {config.pessimism} and aggregation is "min", which is pessimistic by '

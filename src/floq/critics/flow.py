@@ -28,6 +28,7 @@ from floq.networks import (
     encode,
     map_members,
 )
+from floq.settings import check_positive
 from floq.types import Actions, Batch, Statistics
 
 
@@ -77,14 +78,7 @@ class FlowCriticConfig(VelocityFieldConfig, CriticConfig):
         """Refuses settings that no flow can have."""
         super().__post_init__()
         check_ensemble(self)
-        for name in ("integration_steps", "noise_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
-                )
-        for name in ("noise_coverage", "time_power"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0.")
+        check_positive(self, "integration_steps", "noise_samples", "noise_coverage", "time_power")
         if self.prediction == "endpoint" and self.method == "rk4":
             raise ValueError(
                 'prediction is "endpoint" and method is "rk4", which reads the field at t = 1, '

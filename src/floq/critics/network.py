@@ -1,7 +1,7 @@
 """What critics that are one network from (s, a) to a return have in common."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from floq.networks import (
     map_members,
 )
 from floq.settings import normalise
-from floq.types import Actions, Batch, Statistics
+from floq.types import Actions, Batch, NoDraws, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +45,6 @@ class NetworkCriticConfig(CriticConfig):
         """Refuses an ensemble that says nothing."""
         normalise(self)
         check_ensemble(self)
-
-
-class NoDraws(NamedTuple):
-    """The random numbers of a loss that needs none."""
 
 
 class NetworkCritic(eqx.Module):

@@ -19,6 +19,7 @@ from floq.networks import (
     embed_time,
     time_embedding_size,
 )
+from floq.settings import check_positive
 from floq.types import Actions, Batch, Statistics
 
 
@@ -39,11 +40,7 @@ class QuantileCriticConfig(NetworkCriticConfig):
     def __post_init__(self) -> None:
         """Refuses counts below 1."""
         super().__post_init__()
-        for name in ("quantile_samples", "frequencies"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
-                )
+        check_positive(self, "quantile_samples", "frequencies")
 
     def create(
         self, statistics: Statistics, *, discount: float, key: Key[Array, ""]

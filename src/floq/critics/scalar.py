@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Real
 
 from floq.critics.common import check_target_samples
-from floq.critics.network import NetworkCritic, NetworkCriticConfig, NoDraws
-from floq.types import Actions, Statistics
+from floq.critics.network import NetworkCritic, NetworkCriticConfig
+from floq.types import Actions, NoDraws, Statistics
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from floq.networks import (
     time_embedding_size,
     value_embedding_size,
 )
-from floq.settings import normalise
+from floq.settings import check_positive, normalise
 from floq.types import Actions, Statistics
 
 
@@ -48,18 +48,12 @@ class VelocityFieldConfig:
     def __post_init__(self) -> None:
         """Refuses a histogram without bins or width, and a basis without entries."""
         normalise(self)
-        if self.fourier_frequencies < 1:
-            raise ValueError(
-                f"fourier_frequencies is {self.fourier_frequencies}: give a whole number, 1 or "
-                "more."
-            )
+        check_positive(self, "fourier_frequencies", "histogram_sigma")
         if self.histogram_points < 3:
             raise ValueError(
                 f"histogram_points is {self.histogram_points}: two bins need three points; the "
                 "paper uses 51."
             )
-        if not self.histogram_sigma > 0:
-            raise ValueError(f"histogram_sigma is {self.histogram_sigma}: give a number above 0.")
 
 
 class VelocityField(eqx.Module):

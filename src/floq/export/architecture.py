@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import jax
-
 from floq.critics.categorical import CategoricalCritic
 from floq.critics.flow import FlowCritic
 from floq.critics.quantile import QuantileCritic
 from floq.critics.scalar import ScalarCritic
 from floq.export.decision import Decision
 from floq.networks import MLP, Encoder
+from floq.networks.modules import holds
 
 
 def architecture(decision: Decision) -> dict[str, Any]:
@@ -19,8 +18,7 @@ def architecture(decision: Decision) -> dict[str, Any]:
         ValueError: If its critic is none that numpy's program knows, its policy a diffusion, or if
             it reads more than a vector.
     """
-    nodes = jax.tree.leaves(decision.modules, is_leaf=_is_encoder)
-    if any(map(_is_encoder, nodes)):
+    if holds(decision.modules, Encoder):
         raise ValueError(
             "numpy's program reads a vector, no image and no dictionary: export it with --format "
             "jax or onnx."
@@ -30,10 +28,6 @@ def architecture(decision: Decision) -> dict[str, Any]:
     if "critic" in decision.modules:
         found["critic"] = _critic(decision.modules["critic"])
     return found
-
-
-def _is_encoder(node: Any) -> bool:
-    return isinstance(node, Encoder)
 
 
 def _policy(policy: Any) -> dict[str, Any]:

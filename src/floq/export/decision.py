@@ -15,7 +15,7 @@ from floq.critics.network import NetworkCritic
 from floq.critics.quantile import QuantileCritic
 from floq.networks import Encoder, encode
 from floq.networks.mlp import Dense
-from floq.networks.modules import replaced, with_static
+from floq.networks.modules import named_leaves, replaced, with_static
 from floq.observations import Normalization
 from floq.policies.deterministic import DeterministicPolicy
 from floq.policies.flow import BehaviourFlow, FlowPolicy
@@ -174,15 +174,9 @@ def in_float32(modules: Any) -> Any:
     return replaced(modules, Dense, lambda layer: with_static(layer, precision="float32"))
 
 
-def named_weights(modules: Any) -> dict[str, Array]:
-    """The arrays of modules by their path, such as `policy.layers.0.kernel`."""
-    leaves = jax.tree_util.tree_leaves_with_path(modules)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-
-
 def program_of(decision: Decision) -> Callable[..., Float[Array, "batch act"]]:
     """Actions of (named weights, *observations, *noise)."""
-    names, structure = list(named_weights(decision.modules)), jax.tree.structure(decision.modules)
+    names, structure = list(named_leaves(decision.modules)), jax.tree.structure(decision.modules)
 
     def program(weights: dict[str, Any], *inputs: Any) -> Any:
         modules = structure.unflatten([weights[name] for name in names])

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from floq.disk import sync_path, user_path, writable, writing
+from floq.disk import sync_path, user_path, writable, write_bytes, writing
 from floq.export.card import card
 from floq.export.decision import (
     Decision,
     decision_of,
     in_float32,
-    named_weights,
     normalizing,
     program_of,
     reading_arrays,
@@ -30,7 +29,9 @@ from floq.export.floq_policy import (
     manifest,
     parts,
 )
-from floq.export.formats import FORMATS, WRITERS, Format
+from floq.export.formats import WRITERS, Format
+from floq.extras import require_extra
+from floq.networks.modules import named_leaves
 from floq.observations import Normalization, ObservationForm, nested
 from floq.types import Algorithm, Statistics
 
@@ -100,8 +101,10 @@ def export_policy(trained: Trained, directory: str | Path, *, format: Format = "
             1e-5 on 256 observations.
     """
     folder = new_folder(directory)
-    if format not in FORMATS:
-        raise ValueError(f"format is {format!r}: give {', '.join(FORMATS)}.")
+    if format not in WRITERS:
+        raise ValueError(f"format is {format!r}: give {', '.join(WRITERS)}.")
+    if format == "onnx":
+        require_extra("export")
     checked = _checked(trained, _CHECKED)
     described = _record(trained, checked.decision)
     program = WRITERS[format](checked.decision, described)
@@ -143,7 +146,7 @@ def in_memory(trained: Trained, *, seed: int = 0) -> Policy:
     """The policy as an exported one of jax acts, without a folder."""
     seed = check_seed(seed)
     decision, precision, *_ = _checked(trained, _SERVED)
-    program, weights = jax.jit(program_of(decision)), named_weights(decision.modules)
+    program, weights = jax.jit(program_of(decision)), named_leaves(decision.modules)
     record = {**_record(trained, decision), "program": "jax", **precision}
     return Policy(record, lambda *inputs: program(weights, *inputs), seed)
 
@@ -173,7 +176,7 @@ def _checked(trained: Trained, count: int) -> _Checked:
     act, config = trained.algorithm.act, trained.config
     # Rows are an input: of constants XLA would compute what it can while it compiles.
     acted = jax.jit(lambda state, seen: act(config, state, seen, keys=keys))(trained.state, rows)
-    weights = named_weights(decision.modules)
+    weights = named_leaves(decision.modules)
 
     def decided(one: Decision) -> np.ndarray:
         return np.asarray(jax.jit(program_of(one))(weights, *inputs))
@@ -311,6 +314,4 @@ def _write(folder: Path, files: dict[str, bytes], record: dict[str, Any]) -> Non
     listed = manifest({name: fingerprint(content) for name, content in read.items()})
     shown = {"manifest.json": listed, "README.md": card(record).encode()}
     for name, content in (read | shown).items():
-        with writing(folder / name):
-            (folder / name).write_bytes(content)
-        sync_path(folder / name)
+        write_bytes(folder / name, content)

@@ -13,13 +13,12 @@ import numpy as np
 import safetensors.numpy
 
 from floq.export.architecture import architecture
-from floq.export.decision import Decision, named_weights, program_of
+from floq.export.decision import Decision, program_of
 from floq.export.floq_policy import blank, parts
-from floq.extras import require_extra
+from floq.networks.modules import named_leaves
 from floq.processor import for_cpus
 
 Format = Literal["jax", "onnx", "numpy"]
-FORMATS: tuple[Format, ...] = ("jax", "onnx", "numpy")
 
 
 class Program(NamedTuple):
@@ -36,7 +35,7 @@ class Program(NamedTuple):
 
 def to_jax(decision: Decision, record: dict[str, Any]) -> Program:
     """A serialised program of jax for CPUs and CUDA and any batch, beside its weights."""
-    weights = named_weights(decision.modules)
+    weights = named_leaves(decision.modules)
     (batch,) = jax.export.symbolic_shape("batch")
     specs = [jax.ShapeDtypeStruct((batch, *shape), dtype) for _, shape, dtype in _inputs(record)]
     shaped = {name: jax.ShapeDtypeStruct(one.shape, one.dtype) for name, one in weights.items()}
@@ -51,15 +50,10 @@ def to_jax(decision: Decision, record: dict[str, Any]) -> Program:
 
 
 def to_onnx(decision: Decision, record: dict[str, Any]) -> Program:
-    """An ONNX file with its weights, for any batch.
-
-    Raises:
-        MissingExtraError: If the extra `export` is not installed.
-    """
-    require_extra("export")
+    """An ONNX file with its weights, for any batch; it needs the extra `export`."""
     import jax2onnx  # pyright: ignore[reportMissingImports]
 
-    weights, program = named_weights(decision.modules), program_of(decision)
+    weights, program = named_leaves(decision.modules), program_of(decision)
     inputs = _inputs(record)
     # It has no form that runs of the pooling of accelerators; its warnings are about jax, and
     # about shapes of its own that have no type.
@@ -86,7 +80,7 @@ def to_numpy(decision: Decision, record: dict[str, Any]) -> Program:
         ValueError: If it does not know one of the networks.
     """
     code = Path(__file__).with_name("floq_network.py").read_bytes()
-    files = {"floq_network.py": code, **_weights(named_weights(decision.modules))}
+    files = {"floq_network.py": code, **_weights(named_leaves(decision.modules))}
     return Program(files, {"network": architecture(decision)})
 
 
@@ -105,7 +99,7 @@ def _weights(weights: dict[str, Any]) -> dict[str, bytes]:
 _OPSET = 21
 """That of ONNX 1.16 and of onnxruntime from 1.18 on."""
 
-WRITERS: dict[str, Callable[[Decision, dict[str, Any]], Program]] = {
+WRITERS: dict[Format, Callable[[Decision, dict[str, Any]], Program]] = {
     "jax": to_jax,
     "onnx": to_onnx,
     "numpy": to_numpy,

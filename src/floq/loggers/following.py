@@ -45,6 +45,9 @@ class Following:
 
     def __exit__(self, *_: object) -> None:
         """Closes the loggers."""
+        self._close()
+
+    def _close(self) -> None:
         self._each(lambda logger: logger.close())
         self._loggers = []
 
@@ -65,7 +68,7 @@ class Following:
             for step in sorted(found):
                 self._each(lambda logger, step=step: logger.log(step, found[step]))
             return
-        self._loggers = []
+        self._close()
 
     def show(self, run: Run) -> None:
         """Shows the pictures of a run's report, and a rollout; a picture that fails is left out."""

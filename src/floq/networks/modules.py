@@ -1,4 +1,4 @@
-"""Modules inside of others: found, replaced, and changed in what is no array."""
+"""Modules inside of others, and their arrays: found, named, replaced, changed in what is none."""
 
 import copy
 from collections.abc import Callable
@@ -13,6 +13,19 @@ def holds(tree: Any, kind: type) -> bool:
     """Whether there is a module of a kind in a tree."""
     is_one = lambda node: isinstance(node, kind)
     return any(map(is_one, jax.tree.leaves(tree, is_leaf=is_one)))
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a pytree by their path, such as `policy.layers.0.kernel`, as files name them.
+
+    Raises:
+        ValueError: If two have the same name.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    if len(named) != len(leaves):
+        raise ValueError("Two arrays of the state have the same name: give the fields other names.")
+    return named
 
 
 def replaced(tree: Any, kind: type[Module], change: Callable[[Module], Any]) -> Any:

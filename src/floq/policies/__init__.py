@@ -8,7 +8,7 @@ from floq.policies.flow import (
     FlowPolicyConfig,
     FlowPolicyDraws,
 )
-from floq.policies.gaussian import GaussianPolicy, GaussianPolicyConfig, GaussianPolicyDraws
+from floq.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 
 __all__ = [
     "BehaviourDraws",
@@ -20,5 +20,4 @@ __all__ = [
     "FlowPolicyDraws",
     "GaussianPolicy",
     "GaussianPolicyConfig",
-    "GaussianPolicyDraws",
 ]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Real
 
 from floq.networks import MLP, Encoded, NetworkConfig, observation_network
-from floq.settings import normalise
+from floq.settings import check_not_negative, normalise
 from floq.types import Statistics
 
 
@@ -34,9 +34,7 @@ class DeterministicPolicyConfig:
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
         normalise(self)
-        for name in ("head_scale", "target_noise", "target_noise_limit"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more.")
+        check_not_negative(self, "head_scale", "target_noise", "target_noise_limit")
 
 
 class DeterministicPolicy(eqx.Module):

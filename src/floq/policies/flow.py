@@ -23,7 +23,7 @@ from floq.networks import (
     encode,
     past_encoder,
 )
-from floq.settings import normalise
+from floq.settings import check_positive, normalise
 from floq.types import Metrics, Statistics
 
 
@@ -46,8 +46,7 @@ class FlowPolicyConfig:
     def __post_init__(self) -> None:
         """Refuses a flow without steps."""
         normalise(self)
-        if self.flow_steps < 1:
-            raise ValueError(f"flow_steps is {self.flow_steps}: give a whole number, 1 or more.")
+        check_positive(self, "flow_steps")
 
 
 class BehaviourDraws(NamedTuple):

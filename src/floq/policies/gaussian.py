@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ from jaxtyping import Array, Float, Key, Real
 
 from floq.networks import MLP, Encoded, NetworkConfig, observation_network
 from floq.settings import normalise
-from floq.types import Statistics
+from floq.types import NoDraws, Statistics
 
 # Between these, densities and their gradients stay far from overflow.
 _LOG_DEVIATION_RANGE = (-5.0, 2.0)
@@ -33,10 +32,6 @@ class GaussianPolicyConfig:
     def __post_init__(self) -> None:
         """Refuses settings of another type."""
         normalise(self)
-
-
-class GaussianPolicyDraws(NamedTuple):
-    """The random numbers of a Gaussian policy's loss: none."""
 
 
 class GaussianPolicy(eqx.Module):
@@ -82,15 +77,15 @@ class GaussianPolicy(eqx.Module):
         log_densities = -jnp.square(distances) / 2 - jnp.log(deviations) - math.log(2 * math.pi) / 2
         return jnp.sum(log_densities, axis=-1)
 
-    def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> GaussianPolicyDraws:
+    def sample_draws(self, batch_size: int, *, key: Key[Array, ""]) -> NoDraws:
         """No random numbers."""
-        return GaussianPolicyDraws()
+        return NoDraws()
 
     def loss(
         self,
         observations: Real[Array, "batch obs"],
         actions: Float[Array, "batch act"],
-        draws: GaussianPolicyDraws = GaussianPolicyDraws(),
+        draws: NoDraws = NoDraws(),
     ) -> Float[Array, ""]:
         """Behaviour cloning: −log π(a | s) of the data's actions."""
         return -jnp.mean(self.log_probabilities(observations, actions))

@@ -48,17 +48,17 @@ class Method(NamedTuple):
 
     Attributes:
         summary: What it is, in a line.
+        start: Its settings on any task that it has no others for.
+        advice: What to do with those.
         source: Where its settings come from.
         configs: Its settings by the exact name of the dataset, all of whose tasks share them.
-        start: Its settings on any other task.
-        advice: What to do with those.
     """
 
     summary: str
-    source: str
-    configs: dict[str, Any]
     start: Any
     advice: str
+    source: str = "no published settings"
+    configs: Mapping[str, Any] = {}
 
 
 _TWO_LAYERS = NetworkConfig((512, 512), layer_norm=True)
@@ -101,13 +101,15 @@ _SMALL = small(
 METHODS = {
     "floq": Method(
         "flow critic with a distilled critic, one setting of K and κ for all tasks",
-        f"{_PAPER}, the default settings of its tables",
-        configs_by_domain(floq.Config(), _FLOQ),
         floq.Config(**_START),
         _FLOQ_ADVICE,
+        f"{_PAPER}, the default settings of its tables",
+        configs_by_domain(floq.Config(), _FLOQ),
     ),
     "floq-best": Method(
         "floq with K and κ chosen for each domain",
+        floq.Config(**_START),
+        _FLOQ_ADVICE,
         f"{_PAPER}, the settings of its column of best results",
         configs_by_domain(
             floq.Config(),
@@ -117,11 +119,11 @@ METHODS = {
                 "puzzle-4x4-play-v0": {"critic": {"noise_coverage": 0.25}},
             },
         ),
-        floq.Config(**_START),
-        _FLOQ_ADVICE,
     ),
     "floq-online": Method(
         "floq for offline-to-online fine-tuning, the same settings in both phases",
+        floq.Config(**_START),
+        _FLOQ_ADVICE,
         f"{_PAPER}, offline-to-online",
         configs_by_domain(
             floq.Config(),
@@ -133,52 +135,50 @@ METHODS = {
                 "puzzle-4x4-play-v0": {"critic": {"noise_coverage": 0.25}},
             },
         ),
-        floq.Config(**_START),
-        _FLOQ_ADVICE,
     ),
     "floq-fast": Method(
         "floq with less work in an update: 2 samples and 1 step to distil, and bfloat16 products "
         "where the processor has units for them",
-        f"{_PAPER}, the default settings of its tables, with less work in an update",
-        {name: fast(config) for name, config in configs_by_domain(floq.Config(), _FLOQ).items()},
         fast(floq.Config(**_START)),
         _FLOQ_ADVICE,
+        f"{_PAPER}, the default settings of its tables, with less work in an update",
+        {name: fast(config) for name, config in configs_by_domain(floq.Config(), _FLOQ).items()},
     ),
     "floq-small": Method(
         "floq with small networks, which acts by the best of several actions: for a CPU",
-        "no published settings",
-        {},
         _SMALL,
         "tune discount and action_chunk, then target_rate in .005, .02, .05",
     ),
     "fql": Method(
         "the same policy with a plain critic",
-        f"{_PAPER}, its FQL baseline",
-        configs_by_domain(fql.Config(), _FQL),
         fql.Config(**_START),
         _ADVICE,
+        f"{_PAPER}, its FQL baseline",
+        configs_by_domain(fql.Config(), _FQL),
     ),
     "fql-visual": Method(
         "FQL on OGBench's visual tasks: three frames, impala_small, 500k updates",
+        fql.Config(encoder=EncoderConfig(frames=3), **_START),
+        _ADVICE,
         "arXiv 2502.02538, its visual tasks",
         {
             name: fql.Config(bc_coefficient=alpha, encoder=EncoderConfig(frames=3))
             for name, alpha in VISUAL.items()
         },
-        fql.Config(encoder=EncoderConfig(frames=3), **_START),
-        _ADVICE,
     ),
     "fql-online": Method(
         "FQL for offline-to-online fine-tuning",
+        fql.Config(**_START),
+        _ADVICE,
         f"{_PAPER}, its FQL baseline offline-to-online",
         configs_by_domain(
             fql.Config(), {"humanoidmaze-large-navigate-v0": {"bc_coefficient": 40.0}}
         ),
-        fql.Config(**_START),
-        _ADVICE,
     ),
     "fql-resnet": Method(
         "FQL with a residual critic",
+        fql.Config(critic=ScalarCriticConfig(network=_residual(2, 4)), **_START),
+        _ADVICE,
         f"{_PAPER}, its FQL-ResNet baseline",
         configs_by_domain(
             fql.Config(),
@@ -191,80 +191,66 @@ METHODS = {
             },
             only_changed=True,
         ),
-        fql.Config(critic=ScalarCriticConfig(network=_residual(2, 4)), **_START),
-        _ADVICE,
     ),
     "fql-iqn": Method(
         "FQL with an implicit quantile critic",
-        f"{_PAPER}, its FQL-IQN baseline",
-        configs_by_domain(fql.Config(critic=QuantileCriticConfig()), _FQL),
         fql.Config(critic=QuantileCriticConfig(), **_START),
         _ADVICE,
+        f"{_PAPER}, its FQL-IQN baseline",
+        configs_by_domain(fql.Config(critic=QuantileCriticConfig()), _FQL),
     ),
     "fql-categorical": Method(
         "FQL with a categorical critic, trained by HL-Gauss cross-entropy",
-        "no published settings",
-        {},
         fql.Config(critic=CategoricalCriticConfig(), **_START),
         _ADVICE,
     ),
     "rebrac": Method(
         "TD3 held to the data in policy and critic",
+        rebrac.Config(),
+        "tune bc_coefficient and critic_bc_coefficient, each in .003, .01, .03, .1",
         f"{_PAPER}, its ReBRAC baseline",
         {
             "humanoidmaze-medium-navigate-v0": rebrac.Config(
                 discount=0.995, bc_coefficient=0.01, critic_bc_coefficient=0.01
             )
         },
-        rebrac.Config(),
-        "tune bc_coefficient and critic_bc_coefficient, each in .003, .01, .03, .1",
     ),
     "iql": Method(
         "implicit Q-learning with advantage-weighted regression",
-        f"{_PAPER}, its IQL baseline",
-        discounted_by_domain(iql.Config()),
         iql.Config(),
         "tune inverse_temperature in .3, 1, 3, 10",
+        f"{_PAPER}, its IQL baseline",
+        discounted_by_domain(iql.Config()),
     ),
     "ifql": Method(
         "implicit Q-learning that acts by the best of a behaviour flow's actions",
-        f"{_PAPER}, its IFQL baseline",
-        discounted_by_domain(ifql.Config()),
         ifql.Config(),
         "tune candidates in 8, 32, 128",
+        f"{_PAPER}, its IFQL baseline",
+        discounted_by_domain(ifql.Config()),
     ),
     "iql-flow": Method(
         "IQL with a flow critic for Q: no policy in the target",
-        "no published settings",
-        {},
         iql.Config(critic=FlowCriticConfig()),
         "tune inverse_temperature in .3, 1, 3, 10 and expectile in .7, .9",
     ),
     "ifql-flow": Method(
         "IFQL with a flow critic for Q: no policy in the target, best of N by the flow",
-        "no published settings",
-        {},
         ifql.Config(critic=FlowCriticConfig()),
         "tune candidates in 8, 32, 128 and expectile in .7, .9",
     ),
     "idql": Method(
         "IFQL with a diffusion in the place of the flow (arXiv 2304.10573)",
-        "no published settings",
-        {},
         ifql.Config(policy=FlowPolicyConfig(path="variance_preserving")),
         "tune candidates in 8, 32, 128",
     ),
     "bc": Method(
         "behaviour cloning by flow matching",
-        "no published settings",
-        {},
         bc.Config(),
         _UNTUNED,
     ),
     "bc-gaussian": Method(
         "behaviour cloning by a Gaussian's likelihood",
-        "no published settings",
-        {},
         bc.Config(policy=GaussianPolicyConfig()),
         _UNTUNED,
     ),
@@ -276,10 +262,10 @@ def _varied(method: Method, summary: str, source: str, **changes: Any) -> Method
     """A method with the same settings for each task, but for some that another paper adds."""
     return Method(
         summary,
-        f"{method.source}, with {source}",
-        {name: dataclasses.replace(config, **changes) for name, config in method.configs.items()},
         dataclasses.replace(method.start, **changes),
         "tune candidates and target_candidates in 4, 8, 32",
+        f"{method.source}, with {source}",
+        {name: dataclasses.replace(config, **changes) for name, config in method.configs.items()},
     )
 
 
@@ -349,7 +335,13 @@ def register_preset(
     """
     for settings in (config, *(datasets or {}).values()):
         algorithm_of(settings)
-    method = Method(summary, _OWN, dict(datasets or {}), config, _OWN)
+    method = Method(
+        summary,
+        config,
+        _OWN,
+        _OWN,
+        dict(datasets or {}),
+    )
     known = METHODS.get(name, method)
     if known.source != _OWN or (name in algorithm_names() and algorithm_of(config)[0] != name):
         raise ValueError(

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from floq.disk import output_file, user_path
+from floq.disk import json_bytes, output_file, replace_bytes, user_path
 from floq.reports import figures, page
 from floq.reports.rollout import rollout_sections
 from floq.runs.directory import CONFIG, read_config, read_versions
-from floq.runs.files import json_bytes, replace_bytes
 from floq.runs.results import (
     PolicyResult,
     hours_at,

@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from floq.critics.flow import FlowCritic
-from floq.disk import output_file, user_path
+from floq.disk import output_file, replace_bytes, user_path
 from floq.extras import require_extra
 from floq.inspection import probe
 from floq.recording import Recording, record_episodes
 from floq.reports import figures, page
 from floq.reports.readings import of_members
 from floq.reports.video import FORMATS, encoded, side_by_side
-from floq.runs.files import replace_bytes
 from floq.runs.run import Run, load_run
 from floq.types import Critic
 

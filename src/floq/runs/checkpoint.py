@@ -27,8 +27,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from floq.disk import JSON_BYTES, read_bytes, sync_path, writing
-from floq.runs.files import json_bytes, read_json, write_bytes
+from floq.disk import JSON_BYTES, json_bytes, read_bytes, read_json, sync_path, write_bytes, writing
+from floq.networks.modules import named_leaves
 from floq.runs.shards import (
     DamagedCheckpointError,
     Shard,
@@ -224,19 +224,6 @@ def step_of(path: Path) -> int:
     if match is None:
         raise ValueError(f"{path} is not a checkpoint: its name must be like step_000020000.")
     return int(match[1])
-
-
-def named_leaves(tree: Any) -> dict[str, Any]:
-    """The leaves of a pytree by the names that they have in a checkpoint.
-
-    Raises:
-        ValueError: If two have the same name.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-    if len(named) != len(leaves):
-        raise ValueError("Two arrays of the state have the same name: give the fields other names.")
-    return named
 
 
 def _encode(

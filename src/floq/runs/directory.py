@@ -12,12 +12,11 @@ from floq.algorithms import find_algorithm
 from floq.algorithms.normalization import normalized
 from floq.data.goals import Goals
 from floq.data.reading import Parts, Reading
-from floq.disk import sync, sync_path, writable, writing
+from floq.disk import json_bytes, read_json, replace_bytes, sync, sync_path, writable, writing
 from floq.envs.make import EnvironmentSpec
 from floq.observations import Normalization
 from floq.plugins import command
 from floq.runs.checkpoint import clean_up
-from floq.runs.files import json_bytes, read_json, replace_bytes
 from floq.runs.locks import hold
 from floq.runs.settings import Online, Schedule
 from floq.runs.versions import differences, versions
@@ -225,17 +224,14 @@ class RunDirectory:
         complete = complete_files(self.path, expected, step)
         if not self.writes:
             return complete  # The same before and after another process has removed rows.
-        for name in expected:
-            rows = read_rows(self.path / name)
-            kept = [row for row in rows if row["step"] < step + (name in complete)]
-            content = "".join(json.dumps(row) + "\n" for row in kept)
-            replace_bytes(self.path / name, content.encode())
-        for name in (EPISODES, EVENTS):
-            if (self.path / name).exists():
-                # These were on the disk before the checkpoint was.
-                kept = [row for row in read_rows(self.path / name) if row["step"] <= step]
+        last = {name: step - (name not in complete) for name in expected}
+        # Episodes and events were on the disk before the checkpoint was.
+        last |= {EPISODES: step, EVENTS: step}
+        for path in (self.path / name for name in last):
+            if path.exists():
+                kept = [row for row in read_rows(path) if row["step"] <= last[path.name]]
                 content = "".join(json.dumps(row) + "\n" for row in kept)
-                replace_bytes(self.path / name, content.encode())
+                replace_bytes(path, content.encode())
         return complete
 
 

@@ -34,6 +34,19 @@ def check_name(name: str) -> str:
     return name
 
 
+def repository_of(place: str | Path) -> tuple[str, str]:
+    """Name and revision of `hf:OWNER/NAME@REVISION`; the revision is empty if it has none.
+
+    Raises:
+        ValueError: If one of them is none.
+    """
+    name, _, revision = str(place).removeprefix(PREFIX).partition("@")
+    check_name(name)
+    if revision and (not _REVISION.fullmatch(revision) or ".." in revision):
+        raise ValueError(f"{revision!r} is no revision: give a branch, a tag or a commit.")
+    return name, revision
+
+
 def fetch(place: str | Path) -> Path:
     """Fetches a run's settings, rows and newest checkpoint into the Hub's cache on this machine.
 
@@ -51,10 +64,7 @@ def fetch(place: str | Path) -> Path:
         MissingExtraError: If huggingface_hub is not installed.
         ValueError: If that is no name.
     """
-    name, _, revision = str(place).removeprefix(PREFIX).partition("@")
-    check_name(name)
-    if revision and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise ValueError(f"{revision!r} is no revision: give a branch, a tag or a commit.")
+    name, revision = repository_of(place)
     require_extra("hub")
     import huggingface_hub  # pyright: ignore[reportMissingImports]
 

@@ -17,7 +17,7 @@ from floq.envs.preflight import Bounds, meaning
 from floq.export import Format, Trained, export_policy
 from floq.plugins import command
 from floq.runs.actor import Actor
-from floq.runs.checkpoint import newest_checkpoint
+from floq.runs.checkpoint import Checkpoint, newest_checkpoint
 from floq.runs.directory import EVALUATIONS, METRICS, RunConfig, read_config, read_rows
 from floq.runs.hub import fetch, is_shared
 from floq.runs.states import states_template
@@ -197,6 +197,18 @@ def load_run(directory: str | Path) -> Run:
     """
     path = fetch(directory) if is_shared(directory) else user_path(directory, "directory")
     config = read_config(path)
+    checkpoint = saved(path, config)
+    return Run(path, config, checkpoint.step, checkpoint.state)
+
+
+def saved(path: Path, config: RunConfig) -> Checkpoint:
+    """The newest intact checkpoint of a run.
+
+    Raises:
+        FileNotFoundError: If there is none yet.
+        RuntimeError: If all are damaged.
+        ValueError: If it is none of such a run.
+    """
     template = states_template(config.rule, config.config, config.statistics, config.seeds)
     checkpoint = newest_checkpoint(path / "checkpoints", template)
     if checkpoint is None:
@@ -204,7 +216,7 @@ def load_run(directory: str | Path) -> Run:
             f"{path} has no checkpoint yet: wait for its first one, or run "
             f"`{command('resume', path)}`."
         )
-    return Run(path, config, checkpoint.step, checkpoint.state)
+    return checkpoint
 
 
 def state_at(state: Any, index: int) -> Any:

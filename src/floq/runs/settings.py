@@ -7,7 +7,7 @@ import dataclasses
 import math
 from typing import Literal
 
-from floq.settings import normalise
+from floq.settings import check_not_negative, check_positive, normalise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,17 +36,10 @@ class Schedule:
     def __post_init__(self) -> None:
         """Refuses intervals below 1, and to keep a single checkpoint."""
         normalise(self)
-        names = (
-            "log_interval",
-            "evaluation_interval",
-            "evaluation_episodes",
-            "checkpoint_interval",
+        check_positive(
+            self,
+            *("log_interval", "evaluation_interval", "evaluation_episodes", "checkpoint_interval"),
         )
-        for name in names:
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}: give a whole number, 1 or more."
-                )
         if self.keep < 2:
             raise ValueError(f"keep is {self.keep}: give 2 or more, since one may get damaged.")
 
@@ -93,8 +86,7 @@ class Online:
                 f"updates_per_step is {self.updates_per_step}: give a number above 0, such as "
                 "0.25, 1 or 128, and at most 1024."
             )
-        if self.warmup < 0:
-            raise ValueError(f"warmup is {self.warmup}: give 0 or more.")
+        check_not_negative(self, "warmup")
         if not 0 < self.online_share < 1:
             raise ValueError(
                 f"online_share is {self.online_share}: give a number between 0 and 1, or choose "

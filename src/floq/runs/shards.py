@@ -17,8 +17,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from floq.disk import read_bytes
-from floq.runs.files import replace_bytes
+from floq.disk import read_bytes, replace_bytes
 
 LARGEST_SHARD = 2**29
 """Bytes that are read of a shard at most; writers stay below."""

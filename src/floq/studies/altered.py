@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, Real
 
 from floq.algorithms import floq, fql
-from floq.algorithms.common import State, check_not_negative, data_chunk
+from floq.algorithms.common import State, data_chunk
 from floq.losses import ema_update
 from floq.networks import is_head
-from floq.settings import normalise
+from floq.settings import check_not_negative, check_positive, normalise
 from floq.types import Batch, Critic, Metrics, Statistics
 
 
@@ -40,10 +40,7 @@ class Config:
         """Refuses settings out of their range."""
         normalise(self)
         check_not_negative(self, "target_noise", "freeze_after")
-        if self.updates_per_target < 1:
-            raise ValueError(
-                f"updates_per_target is {self.updates_per_target}: give a whole number, 1 or more."
-            )
+        check_positive(self, "updates_per_target")
         if data_chunk(self.base) != self.base.action_chunk:
             raise ValueError(
                 "base.critic_chunk is longer than base.action_chunk: nothing alters such a floq, "

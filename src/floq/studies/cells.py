@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from floq.runs.files import json_bytes, read_json, replace_bytes
+from floq.disk import json_bytes, read_json, replace_bytes
 from floq.runs.versions import differences, versions
 
 

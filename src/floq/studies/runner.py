@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from floq.disk import user_path, writable
+from floq.disk import replace_bytes, user_path, writable
 from floq.interrupted import Interrupted
 from floq.presets.demo import TASK
 from floq.progress import ProgressDisplay
 from floq.reports.figures import to_svg
-from floq.runs.files import replace_bytes
 from floq.studies.catalogue import STUDIES
 from floq.studies.cells import Cells
 from floq.studies.figure import comparison

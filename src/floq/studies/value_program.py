@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key, Real, UInt32
 
 from floq.data.dataset import Dataset
 from floq.losses import ema_update
+from floq.settings import check_not_negative, check_positive
 from floq.studies.altered import with_features_of, with_noise
 from floq.studies.value_problems import Problem, collect, statistics
 from floq.types import Batch, Critic
@@ -96,12 +97,9 @@ class Training:
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
         whole = ("updates", "batch_size", "points", "action_chunk", "n_step", "updates_per_target")
-        for name in whole:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more.")
-        for name in ("next_actions", "target_noise", "freeze_at", "stale_at", "coarse_until"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: give 0 or more.")
+        check_positive(self, *whole)
+        fractions = ("freeze_at", "stale_at", "coarse_until")
+        check_not_negative(self, "next_actions", "target_noise", *fractions)
         if self.updates % (self.points * self.updates_per_target):
             raise ValueError(
                 f"updates is {self.updates}: give a multiple of points ({self.points}) times "

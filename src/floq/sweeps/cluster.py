@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import signal
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from floq.sweeps.job import describe_job, do_job
 from floq.sweeps.plan import PlannedRun
 from floq.sweeps.queue import Queue
 from floq.sweeps.spec import Resources
-from floq.workers import available_cores, stop_signals
+from floq.workers import available_cores, handled, stop_signals
 
 _SCRATCH = ".ray"
 
@@ -137,19 +136,10 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
+def _stopped_by_signals() -> contextlib.AbstractContextManager[None]:
     """Lets the signals by which schedulers and lost connections end a job do as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     others = [number for number in stop_signals() if number != signal.SIGINT]
-    previous = {number: signal.signal(number, signal.default_int_handler) for number in others}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    return handled(signal.default_int_handler, others)
 
 
 def _gpus(ray: Any, resources: Resources) -> float:

@@ -16,7 +16,7 @@ from floq.observations import packed
 from floq.runs.directory import RunConfig
 from floq.sweeps.settings import check_label, read_part
 from floq.tasks import task_names
-from floq.training.goals import with_successes
+from floq.training.preparation import with_successes
 from floq.training.sources import DataFile
 
 _BOUNDS = "meaning of actions -1 and 1"

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from floq.disk import output_file, user_path
+from floq.disk import json_bytes, output_file, replace_bytes, user_path
 from floq.intervals import Interval
 from floq.reports import page
 from floq.reports.figures import to_svg
-from floq.runs.files import json_bytes, replace_bytes
 from floq.sweeps.comparison import (
     Cell,
     Improvement,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from floq.data.goals import Goals
 from floq.disk import user_path
 from floq.runs.settings import Schedule
+from floq.settings import check_not_negative, check_positive
 from floq.sweeps.own_data import OwnData, read_own_data
 from floq.sweeps.settings import as_table, check_label, flat, read_part
 from floq.tasks import GOALS_OF_A_TASK, goal_task_names, task_names, unknown_task
@@ -86,11 +87,8 @@ class Search:
 
     def __post_init__(self) -> None:
         """Refuses counts below 1."""
-        for name in ("trials", "parallel"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more.")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}: give 0 or more.")
+        check_positive(self, "trials", "parallel")
+        check_not_negative(self, "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +112,7 @@ class Resources:
         gpus = self.gpus or 0.0
         if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
             raise ValueError(f"gpus is {gpus}: give a part of one, or a whole number.")
-        if self.retries < 0:
-            raise ValueError(f"retries is {self.retries}: give 0 or more.")
+        check_not_negative(self, "retries")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from floq.disk import read_json, replace_bytes
 from floq.runs.checkpoint import checkpoint_paths
 from floq.runs.directory import EVALUATIONS, read_rows
-from floq.runs.files import read_json, replace_bytes
 from floq.sweeps.plan import PlannedRun, standing
 from floq.sweeps.settings import spelled
 

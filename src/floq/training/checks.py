@@ -45,16 +45,7 @@ def check_phases(
     has_data: bool,
     processes: int | None,
 ) -> None:
-    """Refuses settings that no run can have, or that do not go with each other.
-
-    Args:
-        config: The algorithm's settings.
-        seeds: The seeds.
-        steps: Updates on data alone.
-        online: What follows in the environment.
-        spec: The environment.
-        has_data: Whether there is any.
-        processes: Processes that step environments.
+    """Refuses settings of `train` that no run can have, or that do not go with each other.
 
     Raises:
         ValueError: If there are such.

@@ -8,7 +8,7 @@ from floq.disk import user_path
 from floq.envs.make import Environment, spec_of
 from floq.loggers import Logger, find_loggers
 from floq.plugins import command
-from floq.runs.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from floq.runs.checkpoint import Checkpoint, save_checkpoint
 from floq.runs.directory import (
     EVALUATIONS,
     METRICS,
@@ -21,8 +21,7 @@ from floq.runs.directory import (
     read_rows,
     refuse_existing,
 )
-from floq.runs.run import Run
-from floq.runs.states import states_template
+from floq.runs.run import Run, saved
 from floq.settings import takes_settings
 from floq.training.callbacks import Callback
 from floq.training.checks import check_phases
@@ -83,7 +82,7 @@ def finetune(
         Diverged: If a loss or a parameter is no longer finite.
         MemoryError: If an update takes more memory than there is.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
-        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
+        floq.training.online_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
     """
     source = run.directory if isinstance(run, Run) else user_path(run, "run")
@@ -92,7 +91,7 @@ def finetune(
     _refuse_other_ways(source, former)
     online = Online(steps=steps) if online is None else online
     spec = former.environment if env is None else spec_of(env)
-    checkpoint = _newest(source, former)
+    checkpoint = saved(source, former)
     needs_data = online.buffer != "online"
     check_phases(
         *(former.config, former.seeds, checkpoint.step, online, spec),
@@ -145,14 +144,6 @@ def _refuse_other_ways(source: Path, former: RunConfig) -> None:
             f"`{command('resume', source)} --online-steps N`, where N counts those that are "
             "done."
         )
-
-
-def _newest(source: Path, config: RunConfig) -> Checkpoint:
-    template = states_template(config.rule, config.config, config.statistics, config.seeds)
-    checkpoint = newest_checkpoint(source / "checkpoints", template)
-    if checkpoint is None:
-        raise FileNotFoundError(f"{source} has no checkpoint yet: train it before fine-tuning it.")
-    return checkpoint
 
 
 def _take_over(

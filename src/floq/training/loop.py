@@ -11,8 +11,9 @@ import numpy as np
 from floq.envs.vector import WorkerError
 from floq.evaluation import Evaluator
 from floq.interrupted import Interrupted
+from floq.networks.modules import named_leaves
 from floq.progress import ProgressDisplay
-from floq.runs.checkpoint import checkpoint_paths, named_leaves, save_checkpoint
+from floq.runs.checkpoint import checkpoint_paths, save_checkpoint
 from floq.runs.directory import (
     EVALUATIONS,
     METRICS,
@@ -24,8 +25,12 @@ from floq.runs.directory import (
 from floq.runs.run import Run, make_policy, state_at
 from floq.training.callbacks import Callback, Event
 from floq.training.hosts import from_all, on_first
-from floq.training.offline_phase import NothingToLearn, Phase
+from floq.training.offline_phase import OfflinePhase
+from floq.training.online_phase import NothingToLearn, OnlinePhase
 from floq.training.signals import StopRequest
+
+Phase = OfflinePhase | OnlinePhase
+"""A part of a run: what its steps are is its own business."""
 
 
 class Diverged(RuntimeError):  # noqa: N818 - what happened, not an error of the program
@@ -42,9 +47,9 @@ class Loop:
         phase: Phase,
         evaluator: Evaluator | None,
         *,
-        done: Collection[str] = (),
+        done: Collection[str],
         is_saved: bool,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback],
     ):
         """Prepares to go on where the phase is.
 
@@ -200,14 +205,16 @@ class Loop:
             return
         states = self._phase.state()
         rows = on_first(lambda: self._evaluation_rows(states, display, stop))
-        if rows is None:
+        # Only the first process has rows; the others must still come to the telling with it.
+        if any(from_all(self._files.writes and rows is None)):
             return
-        self._files.append(EVALUATIONS, rows)
         self._evaluated_step = self._phase.step
-        own = [row for row in rows if row["policy"] == self._config.algorithm]
-        figure = "success" if "success" in own[0] else "return"
-        display.note(f"{figure} {np.mean([row[figure] for row in own]):,.2f}")
-        self._tell("evaluation", rows)
+        if rows:
+            self._files.append(EVALUATIONS, rows)
+            own = [row for row in rows if row["policy"] == self._config.algorithm]
+            figure = "success" if "success" in own[0] else "return"
+            display.note(f"{figure} {np.mean([row[figure] for row in own]):,.2f}")
+        self._tell("evaluation", rows or [])
 
     def _evaluation_rows(
         self, states: Any, display: ProgressDisplay, stop: StopRequest

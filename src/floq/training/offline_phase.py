@@ -1,8 +1,8 @@
-"""What the loop drives: a part of a run in which one kind of step is made."""
+"""The first part of a run: updates on its data."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,10 +19,6 @@ from floq.training.streaming import PartReader
 
 DISPATCH_SECONDS = 1.0
 """Aim for one call of a program: long enough to cost nothing, short enough to stop soon."""
-
-
-class NothingToLearn(RuntimeError):  # noqa: N818 - what happened, not an error of the program
-    """Environments were stepped, and no update can come of it; everything before is saved."""
 
 
 class Window(NamedTuple):
@@ -60,54 +56,16 @@ class Snapshot(NamedTuple):
     shards: Sequence[Shard]
 
 
-@runtime_checkable
-class Phase(Protocol):
-    """A part of a run: what the steps are is its own business.
+class OfflinePhase:
+    """Updates on a dataset; a step is an update.
 
     Attributes:
+        step: Steps of the run that are done.
         first: The step at which the phase begins.
         last: The step at which it ends.
         stride: Steps that are made at once, so that only every so many can be seen.
         rate: Steps a second, lately; 0 if not known yet.
     """
-
-    first: int
-    last: int
-    stride: int
-    rate: float
-
-    @property
-    def step(self) -> int:
-        """Steps of the run that are done."""
-        ...
-
-    def advance(self, limit: int, should_stop: Callable[[], bool]) -> None:
-        """Goes on for about a second, or up to a step, or until it should stop."""
-        ...
-
-    def state(self) -> Any:
-        """The algorithm's state, stacked over seeds."""
-        ...
-
-    def window(self) -> Window:
-        """What was measured since the last log."""
-        ...
-
-    def start_window(self) -> None:
-        """Measures anew, after a log."""
-        ...
-
-    def take_rows(self) -> Mapping[str, list[dict[str, Any]]]:
-        """Rows for files of the run that nobody has written yet."""
-        ...
-
-    def snapshot(self) -> Snapshot:
-        """All that a checkpoint must hold beside the state."""
-        ...
-
-
-class OfflinePhase:
-    """Updates on a dataset; a step is an update."""
 
     def __init__(
         self, config: RunConfig, dataset: Data | GoalDataset, checkpoint: Checkpoint | None

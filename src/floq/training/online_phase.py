@@ -24,7 +24,7 @@ from floq.streams import complain
 from floq.training.checks import buffer_size, chunk_setting, lookahead
 from floq.training.collector import Collector, Outcome
 from floq.training.learner import Learner
-from floq.training.offline_phase import DISPATCH_SECONDS, NothingToLearn, Snapshot, Window
+from floq.training.offline_phase import DISPATCH_SECONDS, Snapshot, Window
 from floq.training.preparation import TOLERANCE
 from floq.training.seed_groups import SeedGroups
 
@@ -32,9 +32,14 @@ _HOPELESS_EPISODES = 100
 """Episodes of a seed after which, if none was long enough for a decision, none will be."""
 
 
+class NothingToLearn(RuntimeError):  # noqa: N818 - what happened, not an error of the program
+    """Environments were stepped, and no update can come of it; everything before is saved."""
+
+
 class OnlinePhase:
     """Steps in the environment, and updates; a step is one of one environment of each seed.
 
+    It has the attributes and the methods of `OfflinePhase`, which the loop drives alike.
     Use it as a context manager, which ends the environments' processes.
     """
 

@@ -13,16 +13,16 @@ from floq.data.dataset import Dataset
 from floq.data.goal_dataset import GoalDataset, last_rows, without_ends
 from floq.data.goals import Goals
 from floq.data.memory import pieces
+from floq.data.reading import Reading
 from floq.data.streamed import Data, StreamedDataset
-from floq.envs.make import Environment, EnvironmentSpec, spec_of
+from floq.envs.make import Environment, EnvironmentSpec, spec_of, with_arguments
 from floq.envs.preflight import Bounds, Checked, meaning, preflight
 from floq.networks import Encoder
 from floq.networks.modules import holds
 from floq.observations import Normalization
 from floq.runs.directory import RunConfig
-from floq.runs.settings import Schedule
+from floq.runs.settings import Online, Schedule
 from floq.training.checks import lookahead
-from floq.training.goals import with_goals, with_successes
 from floq.training.hosts import is_first
 from floq.types import Statistics
 
@@ -217,7 +217,7 @@ def check_environment(
     found = preflight(
         spec,
         sizes=sizes,
-        bounds=None if dataset is None else action_bounds(dataset),
+        bounds=action_bounds(dataset),
         is_related=dataset is None,
         in_worker=processes != 0 and is_first(),
     )
@@ -234,6 +234,33 @@ def action_bounds(
     if dataset is None or dataset.action_low is None or dataset.action_high is None:
         return None
     return dataset.action_low, dataset.action_high
+
+
+def with_goals(
+    spec: EnvironmentSpec | None, goals: Goals | None, online: Online | None
+) -> EnvironmentSpec | None:
+    """The environment that shows the goals which a run learns to reach.
+
+    Raises:
+        ValueError: If the run trains in it, which goals are not drawn for.
+    """
+    if goals is None:
+        return spec
+    if online is not None:
+        raise ValueError(
+            "goals are given beside online settings: goals are drawn from data, so train on the "
+            "dataset alone."
+        )
+    return spec and with_arguments(spec, goals=list(goals.goal_entries))
+
+
+def with_successes(
+    spec: EnvironmentSpec, reading: Reading | None, goals: Goals | None
+) -> EnvironmentSpec:
+    """The environment that is rewarded by success where the run's data is read so."""
+    if goals is not None or reading is None or reading.rewards != "success":
+        return spec
+    return with_arguments(spec, success_reward=True)
 
 
 def with_environment(

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from floq.workers import stop_signals
+from floq.workers import handled, stop_signals
 
 _deadline = contextvars.ContextVar("deadline", default=math.inf)
 
@@ -81,11 +81,9 @@ def interruptions() -> Iterator[StopRequest]:
                     os.write(2, f"\n{name}: saving, then stopping.\n".encode())
         request.ask()
 
-    previous = {number: signal.signal(number, note) for number in stop_signals()}
-    _active = request
-    try:
-        yield request
-    finally:
-        _active = None
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with handled(note, stop_signals()):
+        _active = request
+        try:
+            yield request
+        finally:
+            _active = None

@@ -39,10 +39,9 @@ from floq.training.checks import (
     check_task_of,
     extended,
 )
-from floq.training.goals import with_goals, with_successes
 from floq.training.hosts import check_agreement, on_first
-from floq.training.loop import Loop
-from floq.training.offline_phase import OfflinePhase, Phase
+from floq.training.loop import Loop, Phase
+from floq.training.offline_phase import OfflinePhase
 from floq.training.online_phase import OnlinePhase
 from floq.training.preparation import (
     action_bounds,
@@ -51,6 +50,8 @@ from floq.training.preparation import (
     normalization_of,
     statistics_of,
     with_environment,
+    with_goals,
+    with_successes,
 )
 from floq.training.signals import interruptions
 from floq.training.sources import DataFile, read_dataset, verified_dataset, why_in_memory
@@ -130,7 +131,7 @@ def train(
         Diverged: If a loss or a parameter is no longer finite.
         MemoryError: If an update takes more memory than there is.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
-        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
+        floq.training.online_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
     """
     loggers, path = find_loggers(loggers), user_path(directory, "directory")
@@ -215,7 +216,7 @@ def resume(
         Diverged: If a loss or a parameter is no longer finite.
         MemoryError: If an update takes more memory than there is.
         floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
-        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
+        floq.training.online_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
     """
     path = user_path(directory, "directory")
@@ -271,34 +272,21 @@ def go_through_phases(
     done: Collection[str] = (),
     processes: int | None,
     progress: bool,
-    callbacks: Sequence[Callback] = (),
-    loggers: Sequence[Logger] = (),
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
 ) -> Run:
     """Goes through what is left of a run's phases, offline and online.
 
-    Args:
-        files: The run's directory.
-        config: What to do.
-        dataset: The data, one transition for each decision; None if none is needed any more.
-        checkpoint: Where to go on; None starts.
-        done: Files that have their rows of the checkpoint's step already.
-        processes: Processes that step environments; by default one for each core.
-        progress: Whether to draw a progress bar, where there is a terminal.
-        callbacks: Functions that are told of every log, evaluation and checkpoint; see
-            `floq.Event`. What one raises ends the training, and all is saved.
-        loggers: Told what the run's files hold.
+    It goes on from `checkpoint`, or starts where that is None; `done` names the files that have
+    their rows of the checkpoint's step already. `dataset` has one transition for each decision; it
+    is None where no data is needed any more. The other arguments, and what ends a training early,
+    are those of `train`.
 
     Returns:
         The finished run.
 
     Raises:
         ValueError: If there is neither a checkpoint nor the data to come to one.
-        Interrupted: If a signal asked to stop; everything is saved.
-        Diverged: If a loss or a parameter is no longer finite.
-        MemoryError: If an update takes more memory than there is.
-        floq.envs.vector.WorkerError: If an environment fails; everything before is saved.
-        floq.training.offline_phase.NothingToLearn: If no update can come of the environment's
-            steps; everything before is saved.
     """
     if checkpoint is None and config.steps and dataset is None:
         raise ValueError(

@@ -1,0 +1,43 @@
+"""What long work tells, also where nobody can be told."""
+
+import errno
+import io
+
+import pytest
+
+from floq import progress
+
+
+class Full(io.StringIO):
+    """A standard error on a full disk, or without a reader."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Lines are printed whenever they are asked for."""
+    monkeypatch.setattr(progress, "_PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_BUSY_SECONDS", 0.0)
+
+
+def test_without_a_terminal_there_are_plain_lines(capsys):
+    """What goes on between two steps, and at a step how far it is."""
+    with progress.ProgressDisplay(200, bar=True) as display:
+        display.busy("episode 3 of 50")
+        display.note("success 0.50")
+        display.log(100, 50.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "episode 3 of 50",
+        "step 100 of 200, 50 steps/s, 0 min left, success 0.50",
+    ]
+
+
+def test_work_goes_on_where_standard_error_cannot_be_written(monkeypatch):
+    """Neither between two steps nor at one does a full disk end it."""
+    monkeypatch.setattr("sys.stderr", Full())
+    with progress.ProgressDisplay(200, bar=True) as display:
+        display.busy("episode 3 of 50")
+        display.log(100, 50.0)
