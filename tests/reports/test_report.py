@@ -102,6 +102,13 @@ def test_begun_run_says_what_is_missing(copy, tmp_path):
     assert told["seconds"] is None
 
 
+def test_a_page_lies_in_its_run_whichever_way_that_is_named(copy, monkeypatch):
+    """Beside its other files, where ~ stands for the home folder too."""
+    path = copy(without=["evaluations.jsonl", "metrics.jsonl", "timings.jsonl", "checkpoints"])
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert report(f"~/{path.name}") == path / "report.html"
+
+
 def test_run_without_environment_leaves_out_rollouts(copy, tmp_path):
     """The losses are drawn, the rest says why it is not there."""
     path = copy(without=["evaluations.jsonl"], environment=None)

@@ -52,6 +52,8 @@ def test_listing_names_every_study_and_its_question():
     listed = list_studies()
     assert all(study.name in listed and study.question in listed for study in STUDIES.values())
     assert "κ=0.25" in list_studies("noise-width")
+    for size in ("small", "full"):
+        assert "dense ×1" in list_studies("critics", ground="control", size=size)
 
 
 def test_a_cell_of_other_settings_is_refused(tmp_path):
