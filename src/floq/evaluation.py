@@ -16,10 +16,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from floq.acting import BATCH, Moment, Rollouts, check_goals, episode_goals
-from floq.envs.make import MAX_EPISODE_STEPS, Environment, EnvironmentSpec, build, spec_of
+from floq.envs.make import MAX_EPISODE_STEPS, Environment, EnvironmentSpec, spec_of
 from floq.envs.vector import VectorEnvironment, WorkerError
 from floq.intervals import mean_interval, wilson_interval
 from floq.progress import ProgressDisplay
@@ -300,9 +301,7 @@ def shown(
 
 
 def _has_limit(spec: EnvironmentSpec) -> bool:
-    """Whether an environment has a time limit of its own, or was given one."""
-    if "max_episode_steps" in spec.kwargs:
-        return True
-    built = build(spec.id, spec.kwargs)
-    built.close()
-    return built.has_limit
+    """Whether an environment was given a time limit, or its registration says one."""
+    registered = gymnasium.registry.get(str(spec.id).rpartition(":")[2])
+    own = None if registered is None else registered.max_episode_steps
+    return own is not None or "max_episode_steps" in spec.kwargs

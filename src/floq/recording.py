@@ -96,7 +96,7 @@ def record_episodes(
     Raises:
         ValueError: As `Evaluator.evaluate`, or if there are fewer than two pictures to keep.
     """
-    if max_frames < 2:
+    if render and max_frames < 2:
         raise ValueError(f"max_frames is {max_frames}: give 2 or more, or render=False for none.")
     spec, count = spec_of(env), len(episodes)
     slots, no_frames = _rendering_slots(spec, count) if render else (Slots.build(spec, count), "")

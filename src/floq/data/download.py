@@ -234,7 +234,7 @@ class _Fetch:
         self._require_space((size or offset) - offset)
         whole = lambda count: math.ceil(count / 1e6)
         display = ProgressDisplay(
-            whole(size or offset), start=whole(offset), bar=self.bar, unit="MB"
+            whole(size or 0), start=whole(offset), bar=self.bar and bool(size), unit="MB"
         )
         with self.part.open("ab") as file, display:
             display.note(self.path.name)

@@ -10,12 +10,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from floq.envs.make import EnvironmentSpec
-from floq.envs.slots import Sizes, Steps
-from floq.envs.worker import FAILURE, HEADER, RESET, START, STEP, Server, frame, unpack_steps
+from floq.envs.slots import Sizes, Slots, Steps
+from floq.envs.worker import FAILURE, HEADER, RESET, START, STEP, frame, unpack_steps
 from floq.workers import require_posix
 
 # A worker is one of many and steps one environment at a time: threads in it get in the way.
@@ -77,7 +78,7 @@ class VectorEnvironment:
         sizes = np.bincount(self._owner)
         # A slot's number within its own worker.
         self._number = np.concatenate([np.arange(size) for size in sizes])
-        self._workers: Sequence[Worker] = []
+        self._workers: Sequence[Worker | _InProcess] = []
         try:
             if processes:
                 names = [f"worker {i} of {processes}" for i in range(1, processes + 1)]
@@ -166,6 +167,47 @@ class VectorEnvironment:
             raise
         order = np.argsort(np.concatenate([rows for _, rows in calls]))
         return [np.concatenate(field)[order] for field in zip(*answers, strict=True)]
+
+
+class _InProcess:
+    """The slots of this process, behind the same calls as a worker's."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._slots: Slots | None = None
+        self._answer: Sequence[Any] = ()
+
+    def start(self, spec: EnvironmentSpec, count: int, timeout: float) -> None:
+        self._slots = self._guarded(Slots.build, spec, count)
+
+    def started(self, deadline: float) -> Sizes:
+        assert self._slots is not None
+        return self._slots.sizes
+
+    def send(self, kind: bytes, slots: np.ndarray, arguments: np.ndarray) -> None:
+        assert self._slots is not None
+        if kind == RESET:
+            self._answer = (self._guarded(self._slots.reset, slots, *arguments.T),)
+        else:
+            self._answer = self._guarded(self._slots.step, slots, arguments)
+
+    def receive(self, kind: bytes, batch: int, deadline: float) -> Sequence[np.ndarray]:
+        return self._answer
+
+    def hang_up(self) -> None:
+        pass
+
+    def close(self, deadline: float) -> None:
+        if self._slots is not None:
+            self._slots.close()
+
+    def _guarded(self, function: Any, *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise WorkerError(
+                f"environment {self._name!r} failed: {type(error).__name__}: {error}"
+            ) from error
 
 
 class Worker:
@@ -284,29 +326,3 @@ class Worker:
         self._stderr.seek(max(size - 2000, 0))
         text = self._stderr.read().decode(errors="replace").strip()
         return f"\n\nIts last words:\n{text}" if text else ""
-
-
-class _InProcess(Worker):
-    """The slots of this process, which answers its own requests."""
-
-    def __init__(self, name: str):
-        self._name, self._server, self._reply = name, Server(), b""
-
-    def hang_up(self) -> None:
-        pass
-
-    def close(self, deadline: float) -> None:
-        if self._server.slots is not None:
-            self._server.slots.close()
-
-    def _write(self, message: bytes) -> None:
-        kind, _ = HEADER.unpack_from(message)
-        try:
-            self._reply = self._server.answer(kind, message[HEADER.size :])
-        except Exception as error:
-            raise WorkerError(
-                f"environment {self._name!r} failed: {type(error).__name__}: {error}"
-            ) from error
-
-    def _read_frame(self, deadline: float) -> bytes:
-        return self._reply

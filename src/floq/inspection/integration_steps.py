@@ -9,6 +9,7 @@ import numpy as np
 
 from floq.acting import BATCH
 from floq.critics.flow import FlowCritic, FlowCriticConfig
+from floq.critics.velocity_field import VelocityField
 from floq.evaluation import Evaluation, Evaluator, shown
 from floq.inspection.probe import critic_of, decision_values
 from floq.inspection.returns import (
@@ -80,7 +81,9 @@ def at_integration_steps(run: Run, steps: int) -> Run:
     config = run.config.config
     critic = dataclasses.replace(config.critic, integration_steps=steps)
     config = dataclasses.replace(config, critic=critic)
-    state = replaced(run.state, FlowCritic, lambda own: with_static(own, config=critic))
+    at_steps = lambda module: with_static(module, config=critic)
+    fields_of = lambda own: replaced(own, VelocityField, at_steps)
+    state = replaced(run.state, FlowCritic, lambda own: at_steps(fields_of(own)))
     return dataclasses.replace(run, config=run.config._replace(config=config), state=state)
 
 

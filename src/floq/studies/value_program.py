@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key, Real, UInt32
 
 from floq.data.dataset import Dataset
 from floq.losses import ema_update
-from floq.settings import check_not_negative, check_positive
+from floq.settings import check_not_negative, check_positive, normalise
 from floq.studies.altered import with_features_of, with_noise
 from floq.studies.value_problems import Problem, collect, statistics
 from floq.types import Batch, Critic
@@ -96,6 +96,7 @@ class Training:
 
     def __post_init__(self) -> None:
         """Refuses settings out of their range."""
+        normalise(self)
         whole = ("updates", "batch_size", "points", "action_chunk", "n_step", "updates_per_target")
         check_positive(self, *whole)
         fractions = ("freeze_at", "stale_at", "coarse_until")

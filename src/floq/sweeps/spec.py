@@ -10,7 +10,7 @@ from typing import Any, Literal
 from floq.data.goals import Goals
 from floq.disk import user_path
 from floq.runs.settings import Schedule
-from floq.settings import check_not_negative, check_positive
+from floq.settings import check_not_negative, check_positive, normalise
 from floq.sweeps.own_data import OwnData, read_own_data
 from floq.sweeps.settings import as_table, check_label, flat, read_part
 from floq.tasks import GOALS_OF_A_TASK, goal_task_names, task_names, unknown_task
@@ -87,6 +87,7 @@ class Search:
 
     def __post_init__(self) -> None:
         """Refuses counts below 1."""
+        normalise(self)
         check_positive(self, "trials", "parallel")
         check_not_negative(self, "seed")
 

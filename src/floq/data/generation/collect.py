@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from floq.disk import read_json, writable, writing
 from floq.extras import require_extra
 from floq.progress import ProgressDisplay
 from floq.settings import takes_settings
+from floq.streams import complain
 from floq.workers import Worker, start_worker
 
 _PACKAGES = ("floq", "gymnasium", "mujoco", "numpy", "ogbench", "scipy")
@@ -71,7 +71,8 @@ def generate(
     train, validation = dataset_files(name, directory=directory)
     folder = train.parent / f".{name}.parts-{_digest(settings)}"
     if _is_made(train, validation, settings):
-        print(f"{train} is already there, made with the same settings.", file=sys.stderr)
+        if progress:
+            complain(f"{train} is already there, made with the same settings.")
     else:
         writable(train.parent)
         folder.mkdir(parents=True, exist_ok=True)
