@@ -35,6 +35,16 @@ def test_without_a_terminal_there_are_plain_lines(capsys):
     ]
 
 
+def test_a_slow_step_breaks_the_silence(monkeypatch, capsys):
+    """A step between two log steps is told if nothing was for half a minute, and only then."""
+    with progress.ProgressDisplay(200, bar=True) as display:
+        display.update(1, 0.02)
+        assert not capsys.readouterr().err
+        monkeypatch.setattr(progress, "_SILENT_SECONDS", 0.0)
+        display.update(2, 0.02)
+    assert capsys.readouterr().err == "step 2 of 200, 0.02 steps/s, 165 min left\n"
+
+
 def test_work_goes_on_where_standard_error_cannot_be_written(monkeypatch):
     """Neither between two steps nor at one does a full disk end it."""
     monkeypatch.setattr("sys.stderr", Full())

@@ -17,6 +17,7 @@ from rich.progress import (
 
 Part = TypeVar("Part")
 _PLAIN_SECONDS = 5.0
+_SILENT_SECONDS = 30.0
 _BUSY_SECONDS = 0.2
 
 
@@ -72,11 +73,13 @@ class ProgressDisplay:
                 self._progress.stop()
 
     def update(self, step: int, rate: float) -> None:
-        """Shows the step and the steps a second."""
+        """Shows the step and the steps a second: without a bar, after half a minute of silence."""
         if self._progress:
             self._progress.update(
                 self._task, completed=step, rate=format_rate(rate), note=self._note
             )
+        elif time.monotonic() - self._printed >= _SILENT_SECONDS:
+            self.log(step, rate)
 
     def through(self, parts: Iterable[Part], size: Callable[[Part], int] = len) -> Iterator[Part]:
         """The parts of work, each of which is done when the next one is asked for.

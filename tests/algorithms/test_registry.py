@@ -45,6 +45,12 @@ def test_an_algorithm_that_is_defined_anew_takes_the_formers_place():
         algorithm_of(former.Config())
 
 
+def test_a_name_in_place_of_settings_is_told_where_they_are():
+    """It may be a preset's."""
+    with pytest.raises(TypeError, match=r"a name: .*floq\.preset\('floq-small'\)"):
+        algorithm_of("floq-small")
+
+
 @pytest.mark.parametrize("part", ["Config", "init", "update", "act"])
 def test_a_missing_part_is_named(part):
     """Nothing of it is registered then."""

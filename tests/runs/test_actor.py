@@ -75,6 +75,15 @@ def test_it_does_what_the_policy_does_with_the_same_keys(run):
     assert (run.actor(seed=8).act(seen) != run.actor(seed=7).act(seen)).any()
 
 
+def test_a_run_is_shown_in_a_line(run):
+    """Where it lies, what it is and how far it came; not its state."""
+    shown = repr(run)
+    assert "\n" not in shown
+    assert len(shown) < 300
+    for part in (str(run.directory), run.config.algorithm, f"step {run.step:,} of"):
+        assert part in shown
+
+
 def test_a_reset_before_the_first_act_changes_nothing(run):
     """Every loop resets first; the first episode is number 0 all the same."""
     actor = run.actor(seed=7)

@@ -8,6 +8,7 @@ import tiny_algorithm as tiny
 import floq
 from floq.runs.checkpoint import checkpoint_paths, load_checkpoint
 from floq.runs.states import states_template
+from floq.training.callbacks import check_callbacks
 
 DATASET = tiny.make_dataset()
 SCHEDULE = floq.Schedule(
@@ -100,6 +101,13 @@ def test_an_exception_is_the_users_own_and_loses_nothing(uncut, tmp_path, kind):
     run = floq.resume(tmp_path / "run", dataset=DATASET, callbacks=[told.append], **SETTINGS)
     assert files(run) == files(uncut)
     assert run.step == told[-1].step == 80
+
+
+@pytest.mark.parametrize("callbacks", [print, [3], "print"])
+def test_what_cannot_be_called_is_refused(callbacks):
+    """A function in place of a list of them, too."""
+    with pytest.raises(TypeError, match=r"callbacks is .*: give a list of functions"):
+        check_callbacks(callbacks)
 
 
 def test_it_is_told_of_both_phases(tmp_path):

@@ -113,6 +113,10 @@ def algorithm_of(config: Any) -> tuple[str, Algorithm]:
     hint = f" It is derived from that of {derived[0]}, but is not it." if derived else ""
     if kind is config:
         hint = f" It is a class: call it, as in {kind.__name__}()."
+    if isinstance(config, str):
+        raise TypeError(
+            f"config is {config!r}, a name: give its settings, as in floq.preset({config!r})."
+        )
     raise TypeError(
         f"{kind.__module__}.{kind.__qualname__} is not an algorithm's config.{hint} Give that of "
         f"{', '.join(REGISTERED)}, such as floq.FloqConfig(), or make the algorithm that this one "

@@ -45,6 +45,14 @@ class Run:
     step: int
     state: Any
 
+    def __repr__(self) -> str:
+        """One line: the state alone would fill hundreds."""
+        seeds = ", ".join(map(str, self.config.seeds))
+        return (
+            f"<Run {str(self.directory)!r}: {self.config.algorithm}, step {self.step:,} of "
+            f"{self.config.total_steps:,}, seeds {seeds}>"
+        )
+
     @property
     def algorithm(self) -> Algorithm:
         """The learning rule."""

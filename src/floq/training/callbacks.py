@@ -1,6 +1,6 @@
 """What training tells functions of the user's, whenever it has logged, evaluated or saved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from floq.runs.run import Run
@@ -32,3 +32,16 @@ Callback = Callable[[Event], None]
 What it raises ends the training, after everything is saved, and reaches the caller as it is;
 `floq.resume` goes on from that step. Of processes that train together, the first alone calls it.
 """
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Refuses what cannot be called, before any work.
+
+    Raises:
+        TypeError: If they are no list of functions.
+    """
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise TypeError(
+            f"callbacks is {callbacks!r}: give a list of functions of one event, as in "
+            "callbacks=[print]."
+        )

@@ -27,7 +27,7 @@ from floq.runs.directory import (
 from floq.runs.run import Run
 from floq.runs.states import initial_states, states_template
 from floq.settings import takes_settings
-from floq.training.callbacks import Callback
+from floq.training.callbacks import Callback, check_callbacks
 from floq.training.checks import (
     all_seeds,
     check_batch,
@@ -134,6 +134,7 @@ def train(
         floq.training.online_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
     """
+    check_callbacks(callbacks)
     loggers, path = find_loggers(loggers), user_path(directory, "directory")
     refuse_existing(path)
     name, algorithm = algorithm_of(config)
@@ -220,6 +221,7 @@ def resume(
             steps; everything before is saved.
     """
     path = user_path(directory, "directory")
+    check_callbacks(callbacks)
     loggers = find_loggers(loggers)
     former = read_config(path)
     config = extended(path, former, steps, online_steps)
