@@ -8,7 +8,7 @@ import tiny_algorithm as tiny
 import floq
 from floq.runs.checkpoint import checkpoint_paths, load_checkpoint
 from floq.runs.states import states_template
-from floq.training.callbacks import check_callbacks
+from floq.training.callbacks import checked
 
 DATASET = tiny.make_dataset()
 SCHEDULE = floq.Schedule(
@@ -107,7 +107,7 @@ def test_an_exception_is_the_users_own_and_loses_nothing(uncut, tmp_path, kind):
 def test_what_cannot_be_called_is_refused(callbacks):
     """A function in place of a list of them, too."""
     with pytest.raises(TypeError, match=r"callbacks is .*: give a list of functions"):
-        check_callbacks(callbacks)
+        checked(callbacks)
 
 
 def test_it_is_told_of_both_phases(tmp_path):

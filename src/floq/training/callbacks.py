@@ -34,8 +34,8 @@ What it raises ends the training, after everything is saved, and reaches the cal
 """
 
 
-def check_callbacks(callbacks: Any) -> None:
-    """Refuses what cannot be called, before any work.
+def checked(callbacks: Any) -> Sequence[Callback]:
+    """The callbacks, if they are some that can be called.
 
     Raises:
         TypeError: If they are no list of functions.
@@ -45,3 +45,4 @@ def check_callbacks(callbacks: Any) -> None:
             f"callbacks is {callbacks!r}: give a list of functions of one event, as in "
             "callbacks=[print]."
         )
+    return callbacks

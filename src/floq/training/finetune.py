@@ -23,7 +23,7 @@ from floq.runs.directory import (
 )
 from floq.runs.run import Run, saved
 from floq.settings import takes_settings
-from floq.training.callbacks import Callback, check_callbacks
+from floq.training.callbacks import Callback, checked
 from floq.training.checks import check_phases
 from floq.training.preparation import (
     as_decisions,
@@ -86,8 +86,7 @@ def finetune(
             steps; everything before is saved.
     """
     source = run.directory if isinstance(run, Run) else user_path(run, "run")
-    check_callbacks(callbacks)
-    loggers = find_loggers(loggers)
+    callbacks, loggers = checked(callbacks), find_loggers(loggers)
     former = read_config(source)
     _refuse_other_ways(source, former)
     online = Online(steps=steps) if online is None else online

@@ -27,7 +27,7 @@ from floq.runs.directory import (
 from floq.runs.run import Run
 from floq.runs.states import initial_states, states_template
 from floq.settings import takes_settings
-from floq.training.callbacks import Callback, check_callbacks
+from floq.training.callbacks import Callback, checked
 from floq.training.checks import (
     all_seeds,
     check_batch,
@@ -134,9 +134,8 @@ def train(
         floq.training.online_phase.NothingToLearn: If no update can come of the environment's
             steps; everything before is saved.
     """
-    check_callbacks(callbacks)
-    loggers, path = find_loggers(loggers), user_path(directory, "directory")
-    refuse_existing(path)
+    callbacks, loggers = checked(callbacks), find_loggers(loggers)
+    refuse_existing(path := user_path(directory, "directory"))
     name, algorithm = algorithm_of(config)
     seeds = all_seeds(seed, seeds)
     spec = with_goals(None if env is None else spec_of(env), goals, online)
@@ -221,8 +220,7 @@ def resume(
             steps; everything before is saved.
     """
     path = user_path(directory, "directory")
-    check_callbacks(callbacks)
-    loggers = find_loggers(loggers)
+    callbacks, loggers = checked(callbacks), find_loggers(loggers)
     former = read_config(path)
     config = extended(path, former, steps, online_steps)
     check_numbers(config.seeds, config.steps, config.online, processes=processes)
