@@ -41,8 +41,12 @@ def test_a_slow_step_breaks_the_silence(monkeypatch, capsys):
         display.update(1, 0.02)
         assert not capsys.readouterr().err
         monkeypatch.setattr(progress, "_SILENT_SECONDS", 0.0)
-        display.update(2, 0.02)
-    assert capsys.readouterr().err == "step 2 of 200, 0.02 steps/s, 165 min left\n"
+        display.update(2, 0.0)
+        display.update(3, 0.02)
+    assert capsys.readouterr().err.splitlines() == [
+        "step 2 of 200",
+        "step 3 of 200, 0.02 steps/s, 164 min left",
+    ]
 
 
 def test_work_goes_on_where_standard_error_cannot_be_written(monkeypatch):

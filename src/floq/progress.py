@@ -126,13 +126,11 @@ class ProgressDisplay:
         if self._progress or (now - self._printed < _PLAIN_SECONDS and step < self._steps):
             return
         self._printed = now
-        left = (self._steps - step) / rate if rate else 0.0
-        parts = [
-            f"{self._unit.removesuffix('s')} {step:,} of {self._steps:,}",
-            f"{format_rate(rate)} {self._unit}/s",
-            f"{left / 60:.0f} min left",
-            self._note,
-        ]
+        parts = [f"{self._unit.removesuffix('s')} {step:,} of {self._steps:,}"]
+        if rate:  # It is not known at once.
+            left = (self._steps - step) / rate
+            parts += [f"{format_rate(rate)} {self._unit}/s", f"{left / 60:.0f} min left"]
+        parts.append(self._note)
         self._print(", ".join(part for part in parts if part))
 
     def _print(self, text: str) -> None:
