@@ -11,7 +11,10 @@ from floq import progress
 class Full(io.StringIO):
     """A standard error on a full disk, or without a reader."""
 
+    tried = 0
+
     def write(self, text):
+        self.tried += 1
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -51,7 +54,11 @@ def test_a_slow_step_breaks_the_silence(monkeypatch, capsys):
 
 def test_work_goes_on_where_standard_error_cannot_be_written(monkeypatch):
     """Neither between two steps nor at one does a full disk end it."""
-    monkeypatch.setattr("sys.stderr", Full())
+    full = Full()
+    monkeypatch.setattr("sys.stderr", full)
     with progress.ProgressDisplay(200, bar=True) as display:
         display.busy("episode 3 of 50")
+        tried = full.tried
+        assert tried > 0
         display.log(100, 50.0)
+    assert full.tried > tried

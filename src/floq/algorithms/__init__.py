@@ -104,6 +104,10 @@ def algorithm_of(config: Any) -> tuple[str, Algorithm]:
     Raises:
         TypeError: If no algorithm has such a config; a class derived from a config is none.
     """
+    if isinstance(config, str):
+        raise TypeError(
+            f"config is {config!r}, a name: give its settings, as in floq.preset({config!r})."
+        )
     kind = config if isinstance(config, type) else type(config)
     for find in (lambda: [*REGISTERED], algorithm_names):  # Others are loaded if need be.
         for name in find():
@@ -113,10 +117,6 @@ def algorithm_of(config: Any) -> tuple[str, Algorithm]:
     hint = f" It is derived from that of {derived[0]}, but is not it." if derived else ""
     if kind is config:
         hint = f" It is a class: call it, as in {kind.__name__}()."
-    if isinstance(config, str):
-        raise TypeError(
-            f"config is {config!r}, a name: give its settings, as in floq.preset({config!r})."
-        )
     raise TypeError(
         f"{kind.__module__}.{kind.__qualname__} is not an algorithm's config.{hint} Give that of "
         f"{', '.join(REGISTERED)}, such as floq.FloqConfig(), or make the algorithm that this one "

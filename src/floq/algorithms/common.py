@@ -269,7 +269,7 @@ def act_by_policy(
     *,
     keys: Key[Array, " batch"],
 ) -> Float[Array, "batch act"]:
-    """Actions in [−1, 1] of the policy: samples of a flow, or means, whatever the keys."""
+    """Actions in [−1, 1]: samples of a flow, or another policy's means whatever the keys."""
     return state.parameters.policy(observations, keys)
 
 

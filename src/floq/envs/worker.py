@@ -45,21 +45,14 @@ def unpack_steps(payload: bytes, batch: int, dtype: np.dtype) -> Steps:
     return Steps(observations.reshape(batch, -1), *rest)
 
 
-class Server:
-    """Answers requests about one set of slots.
-
-    Attributes:
-        slots: The slots, once they are built.
-        timeout: Seconds that an answer may take.
-    """
+class _Server:
+    """Answers requests about one set of slots."""
 
     def __init__(self) -> None:
-        """Waits to be told what to build."""
         self.slots: Slots | None = None
         self.timeout = 0
 
     def answer(self, kind: bytes, payload: bytes) -> bytes:
-        """The payload that answers a request."""
         if kind == START:
             start = json.loads(payload)
             self.timeout = start["timeout"]
@@ -88,7 +81,7 @@ def main() -> int:
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    server = Server()
+    server = _Server()
     while len(header := requests.read(HEADER.size)) == HEADER.size:
         kind, length = HEADER.unpack(header)
         payload = requests.read(length)

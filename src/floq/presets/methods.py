@@ -335,13 +335,7 @@ def register_preset(
     """
     for settings in (config, *(datasets or {}).values()):
         algorithm_of(settings)
-    method = Method(
-        summary,
-        config,
-        _OWN,
-        _OWN,
-        dict(datasets or {}),
-    )
+    method = Method(summary, config, advice=_OWN, source=_OWN, configs=dict(datasets or {}))
     known = METHODS.get(name, method)
     if known.source != _OWN or (name in algorithm_names() and algorithm_of(config)[0] != name):
         raise ValueError(
