@@ -239,6 +239,14 @@ def test_the_settings_of_a_task_are_its_published_ones(capsys):
     assert "no published settings" in advised.source
 
 
+def test_the_help_of_a_training_says_what_a_cpu_can_do(capsys):
+    """Before a beginner waits for the published size: that it wants a GPU, and what does not."""
+    assert main(["train", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "Published sizes want a GPU" in shown
+    assert "floq-small is for a CPU" in shown
+
+
 def test_training_loads_nothing_that_draws():
     """Matplotlib and scipy.stats took half of the time to import what trains."""
     code = (

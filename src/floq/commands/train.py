@@ -41,7 +41,8 @@ class Train:
             it take turns there; auto is what fits.
         where: Where the policy is evaluated, and trains online: the task's environment, or with
             --data by default none.
-        algorithm: What learns: a method that `floq presets` lists.
+        algorithm: What learns: a method that `floq presets` lists. Published sizes want a GPU: two
+            cores of a CPU make about one update of floq a second. floq-small is for a CPU.
         seeds: One or more; they train side by side in one program.
         steps: Updates on the task's data alone; 0 starts in the environment at once.
         online_steps: Steps in the environment, of each seed, that follow.
