@@ -33,6 +33,17 @@ def test_time_left_is_by_the_recent_pace(going):
     assert not state.finished
 
 
+@pytest.mark.parametrize(("interval", "first"), [(4, 4), (5_000, 10)])
+def test_before_the_first_row_it_is_said_when_that_comes(going, interval, first):
+    """Where a step is logged: at the interval, and at the last."""
+    config = json.loads((going / "config.json").read_text())
+    config["schedule"]["log_interval"] = interval
+    (going / "config.json").write_text(json.dumps(config))
+    (going / "timings.jsonl").unlink()
+    said = f"no row yet of 10 steps: the first comes at step {first}"
+    assert progress_of(look(going)) == said
+
+
 def test_a_finished_run_is_shown_once(finished, capsys):
     """And where there is no terminal, any run is."""
     assert main(["watch", str(finished.directory)]) == 0

@@ -136,7 +136,11 @@ def _drawn(state: State) -> RenderableType:
 
 def progress_of(state: State) -> str:
     """Step, rate and time left, in words."""
-    parts = [f"step {state.step:,} of {state.run.config.total_steps:,}"]
+    config = state.run.config
+    if not state.step:
+        first = min(config.schedule.log_interval, config.steps or config.total_steps)
+        return f"no row yet of {config.total_steps:,} steps: the first comes at step {first:,}"
+    parts = [f"step {state.step:,} of {config.total_steps:,}"]
     if state.rate:
         parts.append(f"{format_rate(state.rate)} updates/s")
     parts.append(f"{_minutes(state.seconds)} so far")
