@@ -8,12 +8,16 @@ reads them (an encoder) knows their form.
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from floq.settings import check_not_negative, check_positive, normalise
+
+_FEW = 16
+"""Channels are fewer, of several frames too; the other two axes of a picture are not."""
 
 _CONSTANT = 1e-6
 """A deviation of at most this share of an entry's size is what rounding makes of a constant."""
@@ -308,7 +312,19 @@ def _packed(observations: Any) -> tuple[Any, ObservationForm | None]:
     else:
         return observations, None
     form = ObservationForm(tuple(Part(name, array.shape[1:]) for name, array in arrays.items()))
-    return form.pack(observations, axes=1), form
+    rows = form.pack(observations, axes=1)
+    for part in form.parts:
+        if part.is_image and part.shape[0] < _FEW <= min(part.shape[1:]):
+            # Without the place of the data, so that it is said once of many files.
+            warnings.warn(
+                f"{ObservationForm((part,))} has the height {part.shape[0]} and {part.shape[2]} "
+                "channels, as if channels came first, and floq reads (height, width, channels): if "
+                "so, move the axis, as numpy.moveaxis(images, 1, -1) does, and in the environment "
+                "too",
+                UserWarning,
+                stacklevel=3,
+            )
+    return rows, form
 
 
 def stacked(form: ObservationForm | None, count: int) -> ObservationForm:

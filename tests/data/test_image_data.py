@@ -12,6 +12,7 @@ from floq.data.loading import load_rows, streamed_source
 from floq.data.replay import ReplayBuffer
 from floq.data.sharded import ShardedRows
 from floq.data.streamed import StreamedDataset
+from floq.observations import packed
 
 
 def images(count):
@@ -120,6 +121,21 @@ def test_separate_transitions_of_images_are_stored_as_trajectories_are(show):
     assert other.form == data.form
     assert other.observations.dtype == jnp.uint8
     np.testing.assert_array_equal(other.observations, data.observations)
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (9, 84, 84), (1, 16, 24)])
+def test_channels_that_come_first_are_told(shape):
+    """Each image of a dictionary by its name, with the way out."""
+    camera = np.zeros((2, *shape), np.uint8)
+    said = rf"an image \[{shape[0]}, .* 'camera' has the height {shape[0]} .* numpy.moveaxis"
+    with pytest.warns(UserWarning, match=said):
+        packed({"camera": camera, "top": np.moveaxis(camera, 1, -1)}, source="data")
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (3, 3, 3), (3, 3, 20), (64, 48, 12), (8, 8, 18)])
+def test_channels_that_come_last_are_as_they_should_be(shape):
+    """And so is what may be either."""
+    packed(np.zeros((2, *shape), np.uint8), source="data")
 
 
 def test_images_are_saved_and_loaded_as_they_are(tmp_path):
