@@ -36,6 +36,13 @@ def pictures(monkeypatch):
     return rendered
 
 
+def test_the_first_episode_of_an_evaluation_is_the_default():
+    """As everywhere: the seed is 0 where nobody says."""
+    default = record(still, toy(length=4), render=False)
+    same = record(still, toy(length=4), seed=0, episode=0, render=False)
+    np.testing.assert_array_equal(default.observations, same.observations)
+
+
 def test_a_recording_without_pictures_says_why():
     """An environment that cannot render is recorded all the same."""
     played = record(still, toy(length=4), seed=0)

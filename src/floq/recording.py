@@ -44,12 +44,15 @@ def record(
     policy: Policy,
     env: Environment,
     *,
-    seed: int,
+    seed: int = 0,
     episode: int = 0,
     render: bool = True,
     max_frames: int = 100,
 ) -> Recording:
     """Play one episode of an evaluation again, in this process, and keep all of it.
+
+    The command `floq record` makes a video of such episodes, of a run in its own environment; this
+    gives their arrays, of any policy in any environment.
 
     Args:
         policy: The policy.

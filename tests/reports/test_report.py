@@ -115,7 +115,9 @@ def test_run_without_environment_leaves_out_rollouts(copy, tmp_path):
     page = read(report([path], output=tmp_path / "report.html"))
     assert page.titles == SECTIONS
     assert len(page.images) == 1
-    assert page.text.count("no environment: there is no rollout to show") == 3
+    assert (
+        page.text.count("no environment: there is no rollout to show. In Python, floq.record") == 3
+    )
 
 
 def test_environment_that_is_gone_is_named(copy, tmp_path):

@@ -11,6 +11,9 @@ import tyro
 class Record:
     """Write a video of a run's policy: episodes side by side, the learned value below.
 
+    They are played in the run's own environment. In Python, `floq.record` plays any policy in any
+    environment, and gives observations, actions, rewards and pictures as arrays.
+
     Attributes:
         directory: The run.
         output: The video: a file that ends in .webp, .gif or .mp4; rollout.webp in the run's folder

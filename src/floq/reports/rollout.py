@@ -52,7 +52,10 @@ def play(
     """
     environment = run.config.environment
     if environment is None:
-        raise ValueError("The run has no environment: there is no rollout to show.")
+        raise ValueError(
+            "The run has no environment: there is no rollout to show. In Python, floq.record plays "
+            "its policy in one that is given."
+        )
     if run.state is None:
         raise ValueError("The run has no checkpoint yet: there is no policy to show.")
     policy = run.policy if policy_seed is None else run.policy_of(policy_seed)
