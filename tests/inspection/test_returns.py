@@ -73,7 +73,7 @@ def test_played_decisions_are_those_of_the_evaluation():
     np.testing.assert_allclose(found.returns[2:], expected[[0, 2]])
 
 
-def test_a_time_limit_is_played_past():
+def test_a_time_limit_is_played_past(capsys):
     """A policy that never arrives gets −1 a step for ever, from each of its 20 steps on."""
     environment = EnvironmentSpec("pointmaze-medium-singletask-task5-v0", {"max_episode_steps": 20})
     found = played_decisions(
@@ -86,6 +86,8 @@ def test_a_time_limit_is_played_past():
     )
     assert found.horizon == 7
     np.testing.assert_allclose(found.returns, np.full(20, -(1 - 0.5**7) / 0.5))
+    # Whoever sees the steps go by is told.
+    assert "for 6 steps past their limit of 20" in capsys.readouterr().err
 
 
 def test_returns_of_the_data_end_with_their_trajectories():

@@ -17,6 +17,7 @@ from floq.envs.make import EnvironmentSpec
 from floq.evaluation import Evaluator, shown
 from floq.intervals import CONFIDENCE, Interval
 from floq.runs.run import Run
+from floq.streams import complain
 from floq.types import Policy
 
 _BEYOND = 0.01
@@ -303,6 +304,10 @@ def _with_longer_limit(environment: EnvironmentSpec, steps: int) -> EnvironmentS
     env.close()
     if limit is None:
         return environment
+    complain(  # Where progress is shown: a table of readings has standard output for itself.
+        f"Episodes are played on for {steps:,} steps past their limit of {limit:,}, until the "
+        "returns of all decisions before it are known."
+    )
     kwargs: dict[str, Any] = {**environment.kwargs, "max_episode_steps": limit + steps}
     return dataclasses.replace(environment, kwargs=kwargs)
 
