@@ -84,6 +84,15 @@ def test_a_critic_of_ones_own_has_a_preset(folder):
     assert config["config"]["critic"]["least_spread"] == 0.5
 
 
+@pytest.mark.parametrize("words", ["presets", "presets scene-play-singletask-v0"])
+def test_an_algorithm_without_presets_is_listed(folder, words):
+    """`floq presets` has all that `--algorithm` takes: a plugin's, and those of entry points."""
+    said = command(folder, words)
+    summary = (EXAMPLES / "own_algorithm.py").read_text().partition("\n")[0].strip('"')
+    assert f"weighted: {summary}\n  without presets: the algorithm's own defaults\n" in said
+    assert "altered: floq or FQL with something done to its critics on purpose" in said
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

@@ -21,6 +21,7 @@ class Presets:
 
     def run(self) -> int:
         """Prints them."""
+        from floq.algorithms import algorithm_names, find_algorithm
         from floq.presets.methods import METHODS, find_preset
         from floq.tasks import check_task
 
@@ -38,6 +39,10 @@ class Presets:
                 print(f"  {dataset:32s} {_changes(config)}")
             print(f"  {'any other':32s} {_changes(method.start)}")
             print(f"  {'':32s} {method.advice}")
+        for name in algorithm_names():
+            if name not in METHODS:
+                summary = (find_algorithm(name).__doc__ or "").strip().partition("\n")[0]
+                print(f"{name}: {summary}\n  without presets: the algorithm's own defaults")
         if not self.task:
             print("Each dataset has the tasks singletask-task1 to task5; singletask alone names")
             print("the default one. `floq train TASK --algorithm NAME` uses these settings.")
