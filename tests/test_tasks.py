@@ -202,6 +202,16 @@ def test_unknown_tasks_are_refused_with_close_names():
         load_task("scene-play-v0")
     with pytest.raises(ValueError, match="the domains are pointmaze-medium"):
         load_task("xyz")
+    with pytest.raises(ValueError, match="the domains are pointmaze-medium"):
+        load_task("x" * 300)
+
+
+def test_a_file_in_the_place_of_a_task_is_told_where_it_belongs(tmp_path):
+    """Not which tasks there are: whoever names a file has data of their own."""
+    path = tmp_path / "my data.npz"
+    path.touch()
+    with pytest.raises(ValueError, match=f"is a file: .* by --data '{path}', in Python"):
+        load_task(str(path))
 
 
 def test_data_of_another_environment_is_refused(tmp_path):

@@ -1,12 +1,13 @@
 """Settings: taken in any form that says what is due, and as JSON out and back in."""
 
 import dataclasses
+import difflib
 import functools
 import json
 import math
 import numbers
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import (
     Any,
     Literal,
@@ -330,6 +331,14 @@ def _parse_fields(kind: type, data: Any, name: str) -> Any:
         return kind(**values)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What may have been meant, for an error message."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}There are {', '.join(known)}."
 
 
 def _parse_open(base: type, data: Any, name: str) -> Any:

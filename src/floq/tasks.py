@@ -1,6 +1,7 @@
 """Benchmark tasks: their names, and each one's data and environment."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -18,6 +19,7 @@ from floq.envs.make import make_env, sparse_reward
 from floq.extras import require_extra
 from floq.observations import ObservationForm, Part
 from floq.settings import given
+from floq.shell import quoted
 
 _BODIES = {"point": (2, 2), "ant": (29, 8), "humanoid": (69, 21)}
 # Entries of an observation. The arm has 19; a cube adds 9, a button 4, and the scene 21 in all.
@@ -193,6 +195,11 @@ def load_task(
 
 def unknown_task(name: str, *, has_goals: bool = False) -> str:
     """Says that there is no such task, and what may have been meant."""
+    if os.path.isfile(name):  # noqa: PTH113  (whatever the name, which may be none of a file)
+        return (
+            f"no task is named {name!r}, which is a file: data of your own is given by "
+            f"{quoted('--data', name)}, in Python to floq.Dataset.load."
+        )
     known = goal_task_names() if has_goals else task_names()
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
     if close:

@@ -87,7 +87,7 @@ def test_other_tasks_get_a_starting_point_that_says_so():
 def test_names_are_never_matched_in_part():
     """A dataset whose name contains a published one's is another dataset."""
     assert not find_preset("floq", "antmaze-large-navigate-oraclerep-v0").published
-    with pytest.raises(ValueError, match="there is floq"):
+    with pytest.raises(ValueError, match=r"'flo': did you mean floq\? There are floq, floq-best"):
         preset("flo", "scene-play-v0")
 
 

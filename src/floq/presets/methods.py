@@ -27,6 +27,7 @@ from floq.observations import EncoderConfig
 from floq.policies import FlowPolicyConfig, GaussianPolicyConfig
 from floq.presets.changes import fast, small
 from floq.presets.domains import VISUAL, configs_by_domain, discounted_by_domain
+from floq.settings import nearest
 
 
 class Preset(NamedTuple):
@@ -363,9 +364,9 @@ def _unpublished(algorithm: str) -> Preset:
     """The defaults of an algorithm that has no presets, such as one of the user's own."""
     if algorithm not in algorithm_names():
         raise ValueError(
-            f"No algorithm is called {algorithm!r}: there is "
-            f"{', '.join(dict.fromkeys([*METHODS, *algorithm_names()]))}. One of your own is made "
-            "known by --plugin MODULE, or in Python by floq.register_algorithm."
+            f"No algorithm is called {algorithm!r}: "
+            f"{nearest(algorithm, dict.fromkeys([*METHODS, *algorithm_names()]))} One of your own "
+            "is made known by --plugin MODULE, or in Python by floq.register_algorithm."
         )
     try:
         config = find_algorithm(algorithm).Config()

@@ -1,12 +1,11 @@
 """Parts of a spec, and settings by dotted name (`critic.integration_steps`): read and replaced."""
 
 import dataclasses
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar, get_type_hints
 
-from floq.settings import from_json, to_json
+from floq.settings import from_json, nearest, to_json
 
 Config = TypeVar("Config")
 Part = TypeVar("Part")
@@ -100,14 +99,6 @@ def spelled(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return str(value)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """What may have been meant, for an error message."""
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}There are {', '.join(known)}."
 
 
 def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
