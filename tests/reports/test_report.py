@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 
 import jax.numpy as jnp
 import matplotlib
@@ -195,6 +196,24 @@ def test_several_runs_share_a_page(copy, tmp_path):
     told = json.loads((tmp_path / "summary.json").read_text())
     assert list(told) == ["one", "two"]
     assert told["one"]["algorithms"] == told["two"]["algorithms"] != {}
+
+
+def test_a_run_whose_plugin_is_missing_is_left_out_of_many(copy, tmp_path):
+    """With its name and the way out; named itself, and where nothing else is there, refused."""
+    copy("one")
+    path = copy("two", algorithm="weighted")
+    with pytest.warns(UserWarning, match=r"two is left out: .*'weighted': .* --plugin MODULE"):
+        page = read(report([tmp_path], output=tmp_path / "report.html"))
+    assert page.titles == SECTIONS
+    assert "weighted" not in page.text
+    with pytest.raises(ValueError, match=r"^[^ ]*two.*'weighted'"):
+        report([path], output=tmp_path / "report.html")
+    shutil.rmtree(tmp_path / "one")
+    with (
+        pytest.warns(UserWarning, match="two is left out"),
+        pytest.raises(ValueError, match="No directory with a sound run"),
+    ):
+        report([tmp_path], output=tmp_path / "report.html")
 
 
 def test_hours_pass_evenly_between_logs(copy):

@@ -1,6 +1,7 @@
 """A report on runs: one page that holds everything it shows."""
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def report(
     `floq.runs.results.summary` of the run, or an object of these by name for several runs.
 
     Args:
-        directories: The directory of a run, or several, or folders of such.
+        directories: The directory of a run, or several, or folders of such, of which a run that
+            cannot be read is left out with a warning.
         output: The file to write; its folder is made if it is not there. By default `report.html`
             in the directory, or in the folder that holds all of them.
 
@@ -84,16 +86,24 @@ def _place(directories: Sequence[str | Path]) -> Path:
 
 def _load(directories: Sequence[str | Path]) -> dict[str, Run]:
     """The runs by name, in the order given."""
-    folders = []
+    runs: dict[Path, Run] = {}
     for directory in map(user_path, directories):
         inner = [config.parent for config in sorted(directory.glob(f"*/{CONFIG}"))]
-        folders += [directory] if (directory / CONFIG).exists() or not inner else inner
-    if not folders:
-        raise ValueError("No directory is given: name the runs to report on.")
-    names = [folder.resolve().name for folder in folders]
+        is_named = (directory / CONFIG).exists() or not inner
+        for folder in [directory] if is_named else inner:
+            try:
+                runs[folder] = load_or_begun(folder)
+            except (RuntimeError, ValueError) as error:
+                # Beside it lie others, which need no plugin that is missing, and are not damaged.
+                if is_named:
+                    raise
+                warnings.warn(f"{folder} is left out: {error}", UserWarning, stacklevel=3)
+    if not runs:
+        raise ValueError("No directory with a sound run is given: name the runs to report on.")
+    names = [folder.resolve().name for folder in runs]
     if len(set(names)) < len(names):
-        names = [str(folder) for folder in folders]
-    return {name: load_or_begun(folder) for name, folder in zip(names, folders, strict=True)}
+        names = [str(folder) for folder in runs]
+    return dict(zip(names, runs.values(), strict=True))
 
 
 def load_or_begun(path: Path) -> Run:
