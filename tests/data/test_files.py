@@ -5,6 +5,7 @@ import pytest
 
 from floq.data.dataset import Dataset
 from floq.data.info import check, describe
+from floq.data.reading import Reading
 
 
 def apart(trajectories):
@@ -110,6 +111,23 @@ def test_what_cannot_be_saved(tmp_path, trajectories):
     with pytest.raises(OSError, match=r"own\.npz cannot be written"):
         dataset.save(tmp_path / "nowhere" / "own.npz")
     assert Dataset.load(tmp_path / "own.npz").fingerprint() == dataset.fingerprint()
+
+
+def test_a_description_has_bounds_and_what_is_not_read(tmp_path, trajectories):
+    """Ranges of what is learned from, what -1 and 1 stand for, and arrays that nobody asks for."""
+    path, ones = tmp_path / "own.npz", np.ones(11)
+    wide = trajectories | {"actions": 2 * trajectories["actions"]}
+    np.savez(path, **wide, action_low=-2.0, action_high=2.0, successes=ones, note=ones)
+    facts = describe(str(path))[path]
+    seen = trajectories["observations"]
+    assert facts["range of the observations"] == f"{seen.min():.4g} to {seen.max():.4g}"
+    assert facts["bounds of the actions"] == "[-2, 2], here [-1, 1]"
+    assert facts["arrays that are not read"] == "note, successes"
+    rewarded = describe(str(path), reading=Reading(rewards="success", layout="states"))[path]
+    assert rewarded["arrays that are not read"] == "note, rewards"
+    np.savez(path, **trajectories)
+    facts = describe(str(path))[path]
+    assert facts["bounds of the actions"] == facts["arrays that are not read"] == "none"
 
 
 def test_a_file_of_ones_own_is_checked_and_described(tmp_path, trajectories):

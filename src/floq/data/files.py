@@ -83,6 +83,15 @@ def read_file(path: Path, *, is_by_success: bool = False) -> DatasetFile:
     return marks._replace(arrays=arrays, layout=layout)
 
 
+def unread(path: Path, *, is_by_success: bool) -> list[str]:
+    """The arrays of a dataset file that `read_file` passes over."""
+    parts = itertools.chain(*parts_of(path).values())
+    known = {"observations", "actions", *_OPTIONAL, *_MARKS, *parts}
+    if is_by_success:
+        known ^= {"rewards", "successes"}
+    return [name for name in array_names(path) if name not in known]
+
+
 def asks_for_success(reading: Reading, *, source: str) -> bool:
     """Whether rewards are to follow from successes.
 

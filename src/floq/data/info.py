@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from floq.data.bounds import ActionBounds
-from floq.data.files import SIMULATION, read_marks
+from floq.data.files import SIMULATION, DatasetFile, read_marks, unread
 from floq.data.formats import Source, find_source, placed, read_source
 from floq.data.formats.ogbench import training_files
 from floq.data.npz import find_members
@@ -49,7 +49,7 @@ def require_file(path: Path, name: str) -> None:
 
 def check_file(
     source: str | Path | Source, reading: Reading = Reading(), bounds: ActionBounds | None = None
-) -> dict[str, Any]:
+) -> DatasetFile:
     """Read a whole dataset file, or the files of one set, and check everything in it.
 
     Args:
@@ -58,8 +58,8 @@ def check_file(
         bounds: What its actions lie within, where it does not say.
 
     Returns:
-        The arrays that floq knows, by field: as the file has them where it is one of OGBench's,
-        else in the layout of whole trajectories, as the dataset has them.
+        The arrays that floq knows, by field, and the bounds of actions: as the file has them where
+        it is one of OGBench's, else in the layout of whole trajectories, as the dataset has them.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -72,12 +72,16 @@ def check_file(
         rows, form = packed(file.arrays["observations"], source=source)
         with placed(file):
             check_arrays(file.arrays | {"observations": rows}, source=source, bounds=bounds)
-        return file.arrays | {"observations": form.unpack(rows) if form else rows}
+        seen = {"observations": form.unpack(rows) if form else rows}
+        return file._replace(arrays=file.arrays | seen)
     # Imported here because OGBench's files are fetched and checked without jax.
     from floq.data.dataset import Dataset
 
     named = {} if bounds is None else bounds.named
-    return Dataset.load(found, reading=reading, **named).trajectories()
+    dataset = Dataset.load(found, reading=reading, **named)
+    low, high = dataset.action_low, dataset.action_high
+    known = None if low is None or high is None else ActionBounds(low, high)
+    return DatasetFile(dataset.trajectories(), known)
 
 
 def check(
@@ -148,21 +152,22 @@ def describe(
 
     Returns:
         For each file, by the words under which a user reads them: format, numbers of rows,
-        transitions and trajectories, lengths, dimensions, the range of the actions, sizes in
-        megabytes and, where the dataset was generated, the settings it was generated with.
+        transitions and trajectories, lengths, dimensions, ranges, the bounds of the actions, sizes
+        in megabytes, the arrays of an npz file that are not read and, where the dataset was
+        generated, the settings it was generated with.
 
     Raises:
         FileNotFoundError: A file is not there.
         ValueError: A file is not sound.
     """
     return {
-        source.path: _describe(source, check_file(source, reading, bounds))
+        source.path: _describe(source, check_file(source, reading, bounds), reading)
         for source in _sources(target, directory)
     }
 
 
-def _describe(source: Source, arrays: dict[str, Any]) -> dict[str, Any]:
-    path = source.path
+def _describe(source: Source, file: DatasetFile, reading: Reading) -> dict[str, Any]:
+    path, arrays = source.path, file.arrays
     actions = arrays["actions"]
     rows, action_dim = actions.shape
     observations, form = packed(arrays["observations"], source=str(path))
@@ -180,20 +185,29 @@ def _describe(source: Source, arrays: dict[str, Any]) -> dict[str, Any]:
         "transitions a trajectory": f"{lengths.min()} to {lengths.max()}",
         "entries of an observation": observations.shape[1] if form is None else str(form),
         "entries of an action": action_dim,
-        "range of the actions": f"{actions.min():.4g} to {actions.max():.4g}",
+        "range of the actions": _range(actions),
+        "bounds of the actions": "none" if file.bounds is None else f"{file.bounds}, here [-1, 1]",
         "fields": ", ".join(
             f"{field} {getattr(values, 'dtype', 'dictionary')}" for field, values in arrays.items()
         ),
         "file (MB)": round(sum(file.stat().st_size for file in files) / 1e6, 3),
         "memory on the device (MB)": round(on_device / 1e6, 3),
     }
+    if form is None:
+        facts["range of the observations"] = _range(observations)
     if "rewards" in arrays:
-        rewards = arrays["rewards"][arrays["terminals"] == 0]
-        facts["range of the rewards"] = f"{rewards.min():.4g} to {rewards.max():.4g}"
+        facts["range of the rewards"] = _range(arrays["rewards"][arrays["terminals"] == 0])
+    if source.format == "npz":
+        names = unread(path, is_by_success=reading.rewards == "success")
+        facts["arrays that are not read"] = ", ".join(names) or "none"
     sidecar = path.with_name(f"{path.stem.removesuffix('-val')}.json")
     if sidecar.is_file():
         facts["generated with"] = read_json(sidecar)
     return facts
+
+
+def _range(values: np.ndarray) -> str:
+    return f"{values.min():.4g} to {values.max():.4g}"
 
 
 def _sources(target: str, directory: Path | None) -> tuple[Source, ...]:
