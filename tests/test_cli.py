@@ -247,6 +247,14 @@ def test_the_help_of_a_training_says_what_a_cpu_can_do(capsys):
     assert "floq-small is for a CPU" in shown
 
 
+@pytest.mark.parametrize("name", ["generate", "download"])
+def test_what_puts_data_elsewhere_says_how_it_is_found_there(name, capsys):
+    """A training has no option for the folder."""
+    assert main(["data", name, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "`floq train` finds them where FLOQ_DATA names it" in shown
+
+
 def test_training_loads_nothing_that_draws():
     """Matplotlib and scipy.stats took half of the time to import what trains."""
     code = (

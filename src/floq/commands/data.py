@@ -20,7 +20,8 @@ class Generate:
             default.
         processes: Processes that collect at the same time; they do not change the data.
         seed: Seed of the data.
-        directory: Folder of the files; $FLOQ_DATA or ~/.ogbench/data by default.
+        directory: Folder of the files; $FLOQ_DATA or ~/.ogbench/data by default. In another one
+            `floq train` finds them where FLOQ_DATA names it.
     """
 
     name: tyro.conf.Positional[str]
@@ -54,7 +55,8 @@ class Download:
         mirror: Addresses of folders to try, in turn, in place of the known ones.
         sha256: Expected checksum of the training file, in hexadecimal.
         timeout: Seconds without a byte after which a connection is given up.
-        directory: Folder of the files; $FLOQ_DATA or ~/.ogbench/data by default.
+        directory: Folder of the files; $FLOQ_DATA or ~/.ogbench/data by default. In another one
+            `floq train` finds them where FLOQ_DATA names it.
     """
 
     name: tyro.conf.Positional[str]
