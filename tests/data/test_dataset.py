@@ -41,6 +41,21 @@ def test_trajectories_by_hand():
     assert dataset.statistics == Statistics(1, 1, -3.0, -1.0)
 
 
+def test_it_prints_as_a_line(trajectories):
+    """Numbers and sizes, where a compiled function is traced too; no array."""
+    dataset = Dataset.from_trajectories(**trajectories)
+    said = "observations: 3 numbers, actions: 2 numbers>"
+    assert repr(dataset) == f"<Dataset: 8 transitions of 3 trajectories, {said}"
+    seen = []
+    jax.jit(lambda data: seen.append(repr(data)))(dataset)
+    assert seen == [repr(dataset)]
+    with pytest.warns(UserWarning, match="leaves out 3 of 8"):
+        decided = dataset.with_decisions(action_chunk=2, discount=0.9)
+    assert repr(decided) == f"<Dataset: 5 transitions, {said}"
+    images = trajectories | {"observations": np.zeros((11, 4, 5, 3), np.uint8)}
+    assert "observations: an image [4, 5, 3]" in repr(Dataset.from_trajectories(**images))
+
+
 def test_memory_is_that_of_one_copy(trajectories):
     """Observations are stored once: 4 bytes a number of each row, and 4 a transition."""
     dataset = Dataset.from_trajectories(**trajectories)

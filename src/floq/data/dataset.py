@@ -44,6 +44,15 @@ class Dataset(Transitions):
     the device: 4 · (37 + 5 + 1 + 1) bytes for each of 1.001 million rows, and 4 bytes a transition.
     """
 
+    def __repr__(self) -> str:
+        """One line, by shapes alone: compiled functions have no numbers to show."""
+        (rows, actions), size = self.actions.shape, self.transitions.shape[0]
+        # Each trajectory has one row from which no transition starts.
+        of = f" of {rows - size:,} trajectories" if self.lookahead == 1 else ""
+        seen = self.form or f"{self.observations.shape[1]} numbers"
+        held = f"observations: {seen}, actions: {actions} numbers"
+        return f"<Dataset: {size:,} transitions{of}, {held}>"
+
     @classmethod
     def from_trajectories(
         cls,
