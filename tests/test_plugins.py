@@ -99,6 +99,7 @@ def test_an_algorithm_without_presets_is_listed(folder, words):
         ("train --plugin", "--plugin names no module"),
         ("train --plugin --steps 4", "--plugin names no module"),
         ("presets --plugin no_such_module", "'no_such_module' cannot be imported (ModuleNotFound"),
+        ("presets --plugin ./broken_plugin.py", "is a path, where the name of a module is needed"),
         ("presets --plugin=broken_plugin", "(ValueError: its own fault): give the name of a"),
     ],
 )

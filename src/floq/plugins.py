@@ -1,6 +1,7 @@
 """Modules of the user's that make algorithms and critics known, imported when they are named."""
 
 import importlib
+from pathlib import PurePath
 
 from floq.shell import quoted
 
@@ -14,6 +15,11 @@ def import_plugins(names: list[str]) -> None:
         ValueError: If one cannot be imported.
     """
     for name in names:
+        if name.endswith(".py") or "/" in name:
+            raise ValueError(
+                f"plugin {name!r} is a path, where the name of a module is needed: go to its "
+                f"folder and give that, as in --plugin {PurePath(name).stem}."
+            )
         try:
             importlib.import_module(name)
         except Exception as error:
