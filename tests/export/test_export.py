@@ -306,6 +306,7 @@ def test_the_record_and_the_card_say_what_it_is(exported, finished):
     card = (exported / "jax" / "README.md").read_text()
     assert "floq_policy.load_policy" in card
     assert "pointmaze" in card
+    assert f"| success_high | {record['figures']['success_high']:.3f} |" in card
 
 
 def test_the_program_of_numpy_is_short():

@@ -59,7 +59,7 @@ def card(record: dict[str, Any]) -> str:
     ]
     if figures := record.get("figures"):
         lines += ["", "| evaluation | |", "|---|---|"]
-        lines += [f"| {name} | {value} |" for name, value in figures.items()]
+        lines += [f"| {name} | {_figure(value)} |" for name, value in figures.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -73,6 +73,11 @@ def _observations(record: dict[str, Any]) -> str:
     ]
     last = f"; the last {frames}, side by side along the last axis" if frames > 1 else ""
     return " and ".join(described) + last
+
+
+def _figure(value: Any) -> Any:
+    """A figure as people read it; `policy.json` has all of its digits."""
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def _numbers(values: list[float]) -> str:
