@@ -75,6 +75,13 @@ def test_goals_and_rewards_must_suit_the_tasks(more, named, tmp_path):
         read_spec(path)
 
 
+@pytest.mark.parametrize("name", ["", "nowhere.toml"])
+def test_a_folder_is_no_spec_and_neither_is_nothing(name, tmp_path):
+    """Both are said with what is due."""
+    with pytest.raises(FileNotFoundError, match=r"no such file\. Give the TOML file of a sweep"):
+        read_spec(tmp_path / name)
+
+
 def test_whole_floats_are_whole_numbers(tmp_path):
     """1e6 is written as people write it: the runs are those of 1000000, names and all."""
     text = f"{sweep_files.SPEC}\n[algorithms.floq.grid]\ndistilled.members = [1, 2]\n"

@@ -218,7 +218,7 @@ def read_spec(path: str | Path) -> Spec:
     path = user_path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise FileNotFoundError(f"{path}: no such file. Give the TOML file of a sweep.") from error
     except ValueError as error:
         raise ValueError(f"{path} is not TOML: {error}.") from error
