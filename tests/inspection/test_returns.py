@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from floq.data.dataset import Dataset
 from floq.envs.make import EnvironmentSpec
@@ -14,6 +15,7 @@ from floq.inspection.returns import (
     horizon_returns,
     over_episodes,
     played_decisions,
+    ranks,
     return_horizon,
 )
 from floq.recording import record
@@ -135,6 +137,11 @@ def test_correlation_of_ranks():
     found = calibration(np.arange(4.0), decisions([10, 30, 20, 40], [0, 0, 1, 1]))
     assert found.spearman.mean == pytest.approx(0.8)
     assert calibration(np.arange(4.0), decisions([7, 7, 7, 7], [0, 0, 1, 1])).spearman is None
+
+
+def test_ranks_share_the_mean_of_theirs_where_values_are_equal():
+    values = np.random.default_rng(0).integers(0, 9, 50) / 3
+    np.testing.assert_array_equal(ranks(values), scipy.stats.rankdata(values))
 
 
 def test_intervals_know_that_an_episode_is_one_draw():
