@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from floq.progress import format_rate
-from floq.runs.directory import TIMINGS, RunConfig, read_config, read_rows
-from floq.runs.results import metrics, results, task_title
+from floq.runs.directory import TIMINGS, read_config
+from floq.runs.results import metrics, results, sound_rows, task_title
 from floq.runs.run import Run
 
 _ROWS, _COLUMNS = 10, 60
@@ -64,29 +64,23 @@ def look(directory: Path) -> State:
         ValueError: If a file of it is not sound.
     """
     config = read_config(directory)
-    try:
-        return _state(directory, config)
-    except (KeyError, IndexError, StopIteration, TypeError) as error:
-        raise ValueError(
-            f"{directory}: a row lacks what rows have ({error!r}): one of its files is damaged."
-        ) from error
-
-
-def _state(directory: Path, config: RunConfig) -> State:
-    timings = read_rows(directory / TIMINGS)
-    step = timings[-1]["step"] if timings else 0
+    step, rate, seconds, left = 0, 0.0, 0.0, None
+    with sound_rows(directory / TIMINGS) as timings:
+        recent = timings[-_RECENT:]
+        if recent:
+            step, rate = recent[-1]["step"], float(recent[-1]["updates_per_second"])
+            seconds = float(recent[-1]["seconds"])
+        if len(recent) > 1 and step > recent[0]["step"]:
+            pace = (seconds - recent[0]["seconds"]) / (step - recent[0]["step"])
+            left = max(config.total_steps - step, 0) * pace
     run = Run(directory, config, step, None)
-    left, recent = None, timings[-_RECENT:]
-    if len(recent) > 1 and recent[-1]["step"] > recent[0]["step"]:
-        pace = (recent[-1]["seconds"] - recent[0]["seconds"]) / (step - recent[0]["step"])
-        left = max(config.total_steps - step, 0) * pace
     own = results(run).get(config.algorithm, [])
     _, values = metrics(run)
     return State(
         run,
         step,
-        float(timings[-1]["updates_per_second"]) if timings else 0.0,
-        float(timings[-1]["seconds"]) if timings else 0.0,
+        rate,
+        seconds,
         left,
         own[-1].figure if own else "success",
         {one.step: one.interval.mean for one in own},

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from html_pages import Page, assert_stands_alone, read
 
+from floq.cli import main
 from floq.inspection import probe
 from floq.inspection.probe import FlowView
 from floq.recording import record
@@ -205,7 +206,7 @@ def test_a_run_whose_plugin_is_missing_is_left_out_of_many(copy, tmp_path):
     with pytest.warns(UserWarning, match=r"two is left out: .*'weighted': .* --plugin MODULE"):
         page = read(report([tmp_path], output=tmp_path / "report.html"))
     assert page.titles == SECTIONS
-    assert "weighted" not in page.text
+    assert f"{path} is left out: " in page.text
     with pytest.raises(ValueError, match=r"^[^ ]*two.*'weighted'"):
         report([path], output=tmp_path / "report.html")
     shutil.rmtree(tmp_path / "one")
@@ -214,6 +215,36 @@ def test_a_run_whose_plugin_is_missing_is_left_out_of_many(copy, tmp_path):
         pytest.raises(ValueError, match="No directory with a sound run"),
     ):
         report([tmp_path], output=tmp_path / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("metrics.jsonl", "{\n"),
+        ("metrics.jsonl", '{"step": 4, "seed": 3}\n{"step": 4, "seed": 7}\n'),
+        ("evaluations.jsonl", '{"step": 3}\n' * 4),
+        ("timings.jsonl", '{"step": 3}\n'),
+        ("timings.jsonl", '{"step": 3, "seconds": "x", "updates_per_second": 1.0}\n'),
+        ("versions.json", ""),
+        ("versions.json", "{}"),
+        ("versions.json", None),
+    ],
+)
+def test_a_damaged_run_is_left_out_of_many(copy, tmp_path, file, content, capsys):
+    """Whatever is damaged; the page says so. Named itself, it is refused in words."""
+    without = ("checkpoints",)
+    copy("one", without=without)
+    path = copy("two", without=without)
+    if content is None:
+        (path / file).unlink()
+    else:
+        (path / file).write_text(content)
+    with pytest.warns(UserWarning, match=f"two is left out: .*{file}"):
+        page = read(report([tmp_path], output=tmp_path / "report.html"))
+    assert f"{path} is left out: " in page.text
+    assert list(json.loads((tmp_path / "summary.json").read_text())) == ["one"]
+    assert main(["report", str(path)]) == 2
+    assert file in capsys.readouterr().err
 
 
 def test_hours_pass_evenly_between_logs(copy):

@@ -12,7 +12,7 @@ class Report:
     """Write a page of pictures and figures about one or more runs, or about a sweep.
 
     Attributes:
-        directories: The runs; or a sweep's folder, or its table.
+        directories: The runs, or folders of runs; or a sweep's folder, or its table.
         output: The page; it holds everything that it shows. report.html in the run's or the sweep's
             folder by default, and for several runs in the one that holds them all.
     """

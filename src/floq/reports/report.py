@@ -38,11 +38,11 @@ def report(
 
     The page needs no network and no other file. Its pictures of rollouts and flows are those of
     the first run; what is not there yet, or cannot be drawn, is named in its place. The summary is
-    `floq.runs.results.summary` of the run, or an object of these by name for several runs.
+    `floq.runs.results.summary` of a run that is named alone, and else an object of these by name.
 
     Args:
         directories: The directory of a run, or several, or folders of such, of which a run that
-            cannot be read is left out with a warning.
+            cannot be read is left out, with a warning and a line of the page.
         output: The file to write; its folder is made if it is not there. By default `report.html`
             in the directory, or in the folder that holds all of them.
 
@@ -57,13 +57,14 @@ def report(
     """
     if isinstance(directories, str | Path) or not isinstance(directories, Sequence):
         directories = [directories]
-    runs = _load(directories)
+    runs, left_out = _load(directories)
     path = output_file(output, _place(directories))
     first = next(iter(runs.values()))
     title = " and ".join(dict.fromkeys(task_title(run) for run in runs.values()))
     parts = [
         page.heading(title),
         *_headline(runs),
+        *(page.paragraph(sentence, kind="missing") for sentence in left_out),
         _curves_section(runs),
         *rollout_sections(first),
         _metrics_section(runs),
@@ -72,7 +73,8 @@ def report(
     ]
     summaries = {name: summary(run) for name, run in runs.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    content: Any = summaries if len(runs) > 1 else summary(first)
+    is_one = len(directories) == 1 and first.directory == user_path(directories[0])
+    content: Any = summary(first) if is_one else summaries
     replace_bytes(path.with_name("summary.json"), json_bytes(content))
     replace_bytes(path, page.page(f"floq: {title}", parts))
     return path
@@ -84,26 +86,32 @@ def _place(directories: Sequence[str | Path]) -> Path:
     return Path(os.path.commonpath(places)) / "report.html"
 
 
-def _load(directories: Sequence[str | Path]) -> dict[str, Run]:
-    """The runs by name, in the order given."""
+def _load(directories: Sequence[str | Path]) -> tuple[dict[str, Run], list[str]]:
+    """The runs by name, in the order given, and a sentence for each that is left out."""
     runs: dict[Path, Run] = {}
+    left_out: list[str] = []
     for directory in map(user_path, directories):
         inner = [config.parent for config in sorted(directory.glob(f"*/{CONFIG}"))]
         is_named = (directory / CONFIG).exists() or not inner
         for folder in [directory] if is_named else inner:
             try:
-                runs[folder] = load_or_begun(folder)
-            except (RuntimeError, ValueError) as error:
+                run = load_or_begun(folder)
+                # What the page reads of it later must be sound, too.
+                summary(run), metrics(run), read_versions(folder)
+            except (OSError, RuntimeError, ValueError) as error:
                 # Beside it lie others, which need no plugin that is missing, and are not damaged.
                 if is_named:
                     raise
-                warnings.warn(f"{folder} is left out: {error}", UserWarning, stacklevel=3)
+                left_out.append(f"{folder} is left out: {error}")
+                warnings.warn(left_out[-1], UserWarning, stacklevel=3)
+            else:
+                runs[folder] = run
     if not runs:
         raise ValueError("No directory with a sound run is given: name the runs to report on.")
     names = [folder.resolve().name for folder in runs]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in runs]
-    return dict(zip(names, runs.values(), strict=True))
+    return dict(zip(names, runs.values(), strict=True)), left_out
 
 
 def load_or_begun(path: Path) -> Run:

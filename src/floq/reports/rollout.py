@@ -13,6 +13,7 @@ from floq.recording import Recording, record_episodes
 from floq.reports import figures, page
 from floq.reports.readings import of_members
 from floq.reports.video import FORMATS, encoded, side_by_side
+from floq.runs.results import results
 from floq.runs.run import Run, load_run
 from floq.types import Critic
 
@@ -59,14 +60,14 @@ def play(
     if run.state is None:
         raise ValueError("The run has no checkpoint yet: there is no policy to show.")
     policy = run.policy if policy_seed is None else run.policy_of(policy_seed)
-    lengths = [row["length"] for row in run.evaluations[-1:]]
+    lengths = [found[-1].mean_length for found in results(run).values()]
     return record_episodes(
         policy,
         environment,
         seed=seed,
         episodes=range(episodes),
         max_frames=_VIDEO_FRAMES,
-        expected=sum(lengths),
+        expected=max(lengths, default=0.0),
     )
 
 

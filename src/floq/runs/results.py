@@ -1,7 +1,9 @@
 """What a run's evaluations come to: figures per policy, with intervals over seeds."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,24 +41,36 @@ def results(run: Run) -> dict[str, list[PolicyResult]]:
     """The run's evaluations by policy, each in order of steps.
 
     A step of which rows are missing is passed over: a killed process leaves such.
+
+    Raises:
+        ValueError: If the file is not sound.
     """
     expected = run.config.rows_per_step[EVALUATIONS]
     found: dict[str, list[PolicyResult]] = {}
-    for rows in _complete_steps(run.evaluations, expected):
-        by_policy: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row in rows:
-            by_policy[row["policy"]].append(row)
-        for policy, own in by_policy.items():
-            found.setdefault(policy, []).append(_result(own, run.config.seeds))
+    with sound_rows(run.directory / EVALUATIONS) as listed:
+        for rows in _complete_steps(listed, expected):
+            by_policy: dict[str, list[dict[str, Any]]] = defaultdict(list)
+            for row in rows:
+                by_policy[row["policy"]].append(row)
+            for policy, own in by_policy.items():
+                found.setdefault(policy, []).append(_result(own, run.config.seeds))
     return found
 
 
 def metrics(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The run's metrics by name, [seeds, points], and the steps of the points, [points]."""
-    steps = _complete_steps(run.metrics, run.config.rows_per_step[METRICS])
-    ordered = [[_row_of(rows, seed) for rows in steps] for seed in run.config.seeds]
-    names = [] if not steps else [name for name in steps[0][0] if name not in ("step", "seed")]
-    values = {name: np.array([[row[name] for row in rows] for rows in ordered]) for name in names}
+    """The run's metrics by name, [seeds, points], and the steps of the points, [points].
+
+    Raises:
+        ValueError: If the file is not sound.
+    """
+    with sound_rows(run.directory / METRICS) as rows:
+        steps = _complete_steps(rows, run.config.rows_per_step[METRICS])
+        ordered = [[_row_of(rows, seed) for rows in steps] for seed in run.config.seeds]
+        names = [] if not steps else [name for name in steps[0][0] if name not in ("step", "seed")]
+        values = {
+            name: np.array([[row[name] for row in rows] for rows in ordered], float)
+            for name in names
+        }
     return np.array([rows[0]["step"] for rows in steps]), values
 
 
@@ -64,11 +78,15 @@ def timing(run: Run) -> tuple[float | None, float | None]:
     """Seconds that the run took up to its last log, and its median updates a second.
 
     The seconds hold everything, the rate holds updates alone; None if nothing was logged.
+
+    Raises:
+        ValueError: If the file is not sound.
     """
-    rows = read_rows(run.directory / TIMINGS)
-    if not rows:
-        return None, None
-    return rows[-1]["seconds"], float(np.median([row["updates_per_second"] for row in rows]))
+    with sound_rows(run.directory / TIMINGS) as rows:
+        if not rows:
+            return None, None
+        rates = [row["updates_per_second"] for row in rows]
+        return float(rows[-1]["seconds"]), float(np.median(rates))
 
 
 def hours_at(run: Run, steps: np.ndarray) -> np.ndarray | None:
@@ -76,10 +94,10 @@ def hours_at(run: Run, steps: np.ndarray) -> np.ndarray | None:
 
     Between logs the time is taken to pass evenly.
     """
-    rows = read_rows(run.directory / TIMINGS)
-    if not rows:
-        return None
-    known = [(0, 0.0), *((row["step"], row["seconds"] / 3600) for row in rows)]
+    with sound_rows(run.directory / TIMINGS) as rows:
+        if not rows:
+            return None
+        known = [(0, 0.0), *((row["step"], row["seconds"] / 3600) for row in rows)]
     return np.interp(steps, *np.array(known).T)
 
 
@@ -116,6 +134,23 @@ def task_title(run: Run) -> str:
     if config.task is not None:
         return config.task
     return "own data" if config.environment is None else config.environment.id
+
+
+@contextmanager
+def sound_rows(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a file, for a block that reads what such rows have.
+
+    Raises:
+        ValueError: If a line is not a row, or a row lacks something, or has something else there.
+    """
+    rows = read_rows(path)
+    try:
+        yield rows
+    except (IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: a row lacks what rows have ({error!r}): the file is damaged. Remove the row "
+            "to go on without it."
+        ) from error
 
 
 def _complete_steps(rows: Sequence[dict[str, Any]], count: int) -> list[list[dict[str, Any]]]:
