@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 
 from floq.algorithms import fql
+from floq.commands.readings import explanation
 from floq.evaluation import evaluate
-from floq.inspection.integration_steps import acts_by_the_flow, at_integration_steps, read_at_steps
+from floq.inspection.integration_steps import (
+    StepReadings,
+    acts_by_the_flow,
+    at_integration_steps,
+    read_at_steps,
+)
 from floq.inspection.probe import decision_values
 from floq.inspection.returns import Decisions, root_mean_square
 from floq.reports.readings import readings_table
@@ -109,6 +115,14 @@ def test_one_step_policy_has_one_success(finished, decisions):
     assert header[-1] == "success"
     assert [row[0] for row in rows] == ["1", "3"]
     assert all(len(row) == len(header) for row in rows)
+
+
+def test_it_is_said_whose_episodes_they_are():
+    """Of the one seed, or of each of several."""
+    of_one = StepReadings(4, [], (0,), 20, False, "success")
+    assert "(20 episodes of seed 0)" in explanation(of_one)
+    of_two = dataclasses.replace(of_one, seeds=(3, 5))
+    assert "(20 episodes of each of the seeds 3, 5)" in explanation(of_two)
 
 
 def test_no_steps_are_refused(finished, decisions):

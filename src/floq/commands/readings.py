@@ -33,7 +33,7 @@ def print_readings(
     for line in _lines(*readings_table(readings)):
         print(line)
     print()
-    print(_explanation(readings))
+    print(explanation(readings))
 
 
 def _lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -45,9 +45,11 @@ def _lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _explanation(readings: StepReadings) -> str:
+def explanation(readings: StepReadings) -> str:
+    """What the table's figures are, in words."""
     seeds = ", ".join(map(str, readings.seeds))
-    played = f"{page.count(readings.episodes, 'episode')} of each of the seeds {seeds}"
+    whose = f"each of the seeds {seeds}" if len(readings.seeds) > 1 else f"seed {seeds}"
+    played = f"{page.count(readings.episodes, 'episode')} of {whose}"
     text = (
         f"K = {readings.trained} is that of training. Errors are root mean squares over the same "
         f"decisions of the policy as trained ({played}), in units of return; ranges are 95 % "
