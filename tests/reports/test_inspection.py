@@ -1,4 +1,5 @@
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +7,12 @@ import numpy as np
 import pytest
 from html_pages import assert_stands_alone, read
 
+from floq.algorithms import floq
 from floq.algorithms.common import feature_norms
 from floq.cli import main
 from floq.data.dataset import Dataset
 from floq.inspecting import inspect
+from floq.reports.inspection_page import whose_values
 from floq.reports.report import report
 from floq.training.preparation import as_decisions
 
@@ -64,6 +67,21 @@ def test_page_has_each_part(near, maze_data, tmp_path):
     assert "of the data" in page.text
     assert "nan" not in page.text
     assert "best of several candidates" in page.text
+
+
+@pytest.mark.parametrize(
+    ("candidates", "target_candidates", "words"),
+    [
+        (0, 0, "learned the values of the policy that plays"),
+        (4, 0, "but the critic learned the values of the one-step policy"),
+        (0, 4, "The one-step policy acts, but"),
+        (16, 8, "acts by the best of 16 candidates, .* by the best of 8: nearly"),
+    ],
+)
+def test_it_is_said_whose_values_they_are(candidates, target_candidates, words):
+    """By what acts, and by what the targets suppose to act."""
+    config = floq.Config(candidates=candidates, target_candidates=target_candidates)
+    assert re.search(words, whose_values(config))
 
 
 @pytest.mark.slow

@@ -127,7 +127,7 @@ def _returns_section(found: Findings) -> str:
     if found.source == "policy":
         note = f"Each point is one of {many} of the policy. {_HORIZON_NOTE}"
         parts.append(page.paragraph(note, kind="note"))
-        parts.append(page.paragraph(_whose_values(found.run.config.config)))
+        parts.append(page.paragraph(whose_values(found.run.config.config)))
     else:
         note = f"Each point is one of {many} of the data. {_HORIZON_NOTE.split(';')[0]}."
         caveat = (
@@ -155,7 +155,7 @@ def _returns_section(found: Findings) -> str:
     return page.section(title, *parts, _healthy(healthy))
 
 
-def _whose_values(config: Any) -> str:
+def whose_values(config: Any) -> str:
     """Where the critic's values are not quite those of the policy that plays: why."""
     if isinstance(config, ImplicitConfig):
         return (
@@ -167,10 +167,21 @@ def _whose_values(config: Any) -> str:
             "The critic's targets were lowered where the policy leaves the data's actions, so "
             "values below the returns are meant."
         )
-    if getattr(config, "candidates", 0):
+    acting, learning = (getattr(config, f"{of}candidates", 0) for of in ("", "target_"))
+    if acting and learning:
+        return (
+            f"The policy acts by the best of {acting} candidates, and the critic learned the "
+            f"values of acting by the best of {learning}: nearly those of the policy that plays."
+        )
+    if acting:
         return (
             "The policy acts by the best of several candidates, but the critic learned the values "
             "of the one-step policy: returns above the values are what choosing wins."
+        )
+    if learning:
+        return (
+            "The one-step policy acts, but the critic learned the values of acting by the best of "
+            "several candidates: returns below the values are what not choosing loses."
         )
     return "The critic learned the values of the policy that plays."
 
