@@ -17,7 +17,8 @@ from floq.reports.figures import flow_trajectories
 from floq.reports.page import table
 from floq.reports.report import report
 from floq.runs.results import hours_at, metrics, results, summary
-from floq.training import load_run
+from floq.settings import to_json
+from floq.training import Online, load_run
 
 SECTIONS = [
     "Learning curves",
@@ -102,6 +103,17 @@ def test_begun_run_says_what_is_missing(copy, tmp_path):
     told = json.loads(output.with_name("summary.json").read_text())
     assert told["algorithms"] == {}
     assert told["seconds"] is None
+
+
+def test_steps_online_are_no_updates(copy, tmp_path):
+    """A run that stopped on its way online says of how many steps, of both phases."""
+    path = copy(online=to_json(Online(steps=6)))
+    page = read(report([path], output=tmp_path / "report.html"))
+    assert "This run is not finished: 4 of 10 steps are saved." in page.text
+    assert "after 4 steps (2 seeds, 2 episodes each)" in page.text
+    assert "success of each policy against steps" in [
+        words for name, words in page.attributes if name == "alt"
+    ]
 
 
 def test_a_page_lies_in_its_run_whichever_way_that_is_named(copy, monkeypatch):

@@ -85,7 +85,7 @@ def learning_curves(curves: Sequence[Curve], *, name: str, axis: str = "updates"
     Args:
         curves: The lines.
         name: What is plotted: "success" is drawn as a share between 0 and 1.
-        axis: What the curves' `steps` are: "updates" or "hours".
+        axis: What the curves' `steps` are: "updates", "steps" or "hours".
     """
     figure = new_figure(3.7)
     axes = figure.add_subplot()
@@ -93,8 +93,8 @@ def learning_curves(curves: Sequence[Curve], *, name: str, axis: str = "updates"
     for colour, curve in zip(cycle(len(curves)), curves, strict=True):
         handles.append(draw_curve(axes, colour, curve))
     style_axes(axes)
-    if axis == "updates":
-        step_axis(axes)
+    if axis != "hours":
+        step_axis(axes, label=axis)
     else:
         axes.set_xlim(left=0)
         axes.set_xlabel(axis)
@@ -121,12 +121,13 @@ def draw_curve(axes: Axes, colour: str, curve: Curve) -> Line2D:
 
 
 def metric_panels(
-    panels: Sequence[tuple[str, Sequence[Curve]]],
+    panels: Sequence[tuple[str, Sequence[Curve]]], *, axis: str = "updates"
 ) -> Figure:
     """A small panel for each metric; log scale where all its values are positive.
 
     Args:
         panels: Name of each metric, and a curve for each run.
+        axis: What the curves' `steps` are: "updates" or "steps".
     """
     columns = 3
     rows = math.ceil(len(panels) / columns)
@@ -143,7 +144,7 @@ def metric_panels(
         if positive:
             log_axis(axes)
         axes.set_title(name, fontsize=8.5, color=INK, loc="left", parse_math=False)
-        step_axis(axes, label=index + columns >= len(panels), ticks=3)
+        step_axis(axes, label=axis if index + columns >= len(panels) else None, ticks=3)
         labels = max(labels, [curve.label for curve in curves], key=len)
     if len(labels) > 1:
         add_legend(figure, [Line2D([], [], color=colour) for colour in colours], labels)

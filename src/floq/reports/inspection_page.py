@@ -14,7 +14,7 @@ from floq.inspection.returns import Calibration
 from floq.reports import figures, page
 from floq.reports import inspection_figures as panels
 from floq.reports.readings import in_words, of_members, readings_table
-from floq.runs.results import metrics, task_title
+from floq.runs.results import metrics, task_title, unit_of
 from floq.runs.run import Run
 
 NORM = "feature_norm"
@@ -76,7 +76,7 @@ def _head(found: Findings) -> list[str]:
     run, kind = found.run, type(found.critic).__name__
     lead = (
         f"{run.config.algorithm}, seed {found.seed} (of {', '.join(map(str, run.config.seeds))}), "
-        f"after {run.step:,} updates; its critic is a {kind}."
+        f"after {run.step:,} {unit_of(run)}; its critic is a {kind}."
     )
     parts = [page.paragraph(lead, kind="lead")]
     if not isinstance(found.critic, FlowCritic):
@@ -341,11 +341,11 @@ def _norms_section(run: Run) -> str:
         "level once the values have settled. A norm that keeps growing goes with lost plasticity: "
         "the last layers can no longer follow new targets (arXiv 2603.04333)."
     )
-    picture = figures.to_svg(figures.metric_panels(shown))
+    picture = figures.to_svg(figures.metric_panels(shown, axis=unit_of(run)))
     return page.section(
         title,
         page.paragraph(note, kind="note"),
-        page.image(picture, description="norms of the critics' features against updates"),
+        page.image(picture, description=f"norms of the critics' features against {unit_of(run)}"),
         _healthy(healthy),
     )
 

@@ -20,6 +20,7 @@ from floq.runs.results import (
     summary,
     task_title,
     timing,
+    unit_of,
 )
 from floq.runs.run import Run, load_run
 from floq.settings import to_json
@@ -132,10 +133,11 @@ def _headline(runs: dict[str, Run]) -> Iterable[str]:
             words = "; ".join(in_words(result) for result in last)
             seeds = page.count(len(run.config.seeds), "seed")
             episodes = page.count(last[0].episodes, "episode")
-            sentence = f"{words}, after {last[0].step:,} updates ({seeds}, {episodes} each)."
+            done = f"{last[0].step:,} {unit_of(run)}"
+            sentence = f"{words}, after {done} ({seeds}, {episodes} each)."
         yield page.paragraph(prefix + sentence, kind="lead")
-        if run.step < run.config.steps:
-            saved = f"{run.step:,} of {run.config.steps:,} updates are saved."
+        if run.step < run.config.total_steps:
+            saved = f"{run.step:,} of {run.config.total_steps:,} {unit_of(run)} are saved."
             yield page.paragraph(f"{prefix}This run is not finished: {saved}", kind="missing")
     note = "Ranges are 95 % intervals of the mean over seeds, at the last evaluation, not the best."
     if any(len(run.config.seeds) == 1 for run in runs.values()):
@@ -166,7 +168,7 @@ def _curves_section(runs: dict[str, Run]) -> str:
 
 
 def curve_figures(runs: dict[str, Run]) -> Iterator[tuple[Any, str]]:
-    """The learning curves of runs by name, over updates; over hours, too, if there are several.
+    """The learning curves of runs by name, over their steps; over hours, too, if there are several.
 
     Yields:
         Each figure, and what it is in words.
@@ -182,7 +184,7 @@ def curve_figures(runs: dict[str, Run]) -> Iterator[tuple[Any, str]]:
             for policy, many in own.items()
             if many[0].figure == kind
         }
-        axes = {"updates": list(curves.values())}
+        axes = {unit_of(*runs.values()): list(curves.values())}
         if len(runs) > 1:
             timed = [
                 curve._replace(steps=hours)
@@ -214,7 +216,9 @@ def _metrics_section(runs: dict[str, Run]) -> str:
     figure = metrics_figure(runs)
     if figure is not None:
         picture = figures.to_svg(figure)
-        parts.append(page.image(picture, description="losses and values against updates"))
+        parts.append(
+            page.image(picture, description=f"losses and values against {unit_of(*runs.values())}")
+        )
     missing = [name for name, run in runs.items() if not len(metrics(run)[0])]
     if missing:
         reason = f"{_which(missing, runs)} logged no metrics yet."
@@ -237,12 +241,12 @@ def metrics_figure(runs: dict[str, Run]) -> Any:
         )
         for metric in names
     ]
-    return figures.metric_panels(panels) if panels else None
+    return figures.metric_panels(panels, axis=unit_of(*runs.values())) if panels else None
 
 
 def _results_section(runs: dict[str, Run]) -> str:
     header = ["run"] if len(runs) > 1 else []
-    header += ["policy", "updates", "result", "95 % interval", "per seed", "episodes"]
+    header += ["policy", unit_of(*runs.values()), "result", "95 % interval", "per seed", "episodes"]
     header += ["return", "length"]
     rows = []
     for name, run in runs.items():
@@ -264,13 +268,16 @@ def _settings_section(runs: dict[str, Run]) -> str:
     speed = []
     for name, run in runs.items():
         seconds, rate = timing(run)
-        updates = f"{run.step:,} of {run.config.total_steps:,}"
-        speed.append([name, updates, duration(seconds), "–" if rate is None else page.number(rate)])
+        done = f"{run.step:,} of {run.config.total_steps:,}"
+        speed.append([name, done, duration(seconds), "–" if rate is None else page.number(rate)])
     settings = _rows([flat(to_json(run.config)) for run in runs.values()])
     # The newest entry: a run that went on elsewhere has several.
     versions = _rows([flat(read_versions(run.directory)[-1]) for run in runs.values()])
     parts = [
-        page.table(["run", "updates", "time in all", "updates a second (of all seeds)"], speed)
+        page.table(
+            ["run", unit_of(*runs.values()), "time in all", "updates a second (of all seeds)"],
+            speed,
+        )
     ]
     if len(runs) > 1:
         different = [row for row in settings + versions if len(set(row[1:])) > 1]

@@ -34,13 +34,13 @@ def style_axes(axes: Axes) -> None:
         axis.label.set(fontsize=8.5, color=INK)
 
 
-def step_axis(axes: Axes, *, label: bool = True, ticks: int = 7) -> None:
-    """An x axis of updates, from 0 on."""
+def step_axis(axes: Axes, *, label: str | None = "updates", ticks: int = 7) -> None:
+    """An x axis of updates, or of what else the label says, from 0 on."""
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: short(step)))
     if label:
-        axes.set_xlabel("updates")
+        axes.set_xlabel(label)
 
 
 def log_axis(axes: Axes) -> None:

@@ -136,6 +136,11 @@ def task_title(run: Run) -> str:
     return "own data" if config.environment is None else config.environment.id
 
 
+def unit_of(*runs: Run) -> str:
+    """What the steps of runs are called: updates, if none of them goes on in an environment."""
+    return "steps" if any(run.config.online for run in runs) else "updates"
+
+
 @contextmanager
 def sound_rows(path: Path) -> Iterator[list[dict[str, Any]]]:
     """The rows of a file, for a block that reads what such rows have.
