@@ -8,6 +8,8 @@ import urllib.request
 import pytest
 
 from floq.cli import main
+from floq.runs.settings import Online
+from floq.settings import to_json
 from floq.watching import live_page, look, plot, progress_of, serving
 
 
@@ -42,6 +44,19 @@ def test_before_the_first_row_it_is_said_when_that_comes(going, interval, first)
     (going / "timings.jsonl").unlink()
     said = f"no row yet of 10 steps: the first comes at step {first}"
     assert progress_of(look(going)) == said
+
+
+@pytest.mark.parametrize(
+    ("warmup", "words"),
+    [(0, ""), (6, ": online the first comes after a warm-up of 6 steps")],
+)
+def test_before_the_first_row_online_no_step_is_promised(going, warmup, words):
+    """Rows need updates, and none comes before the warm-up is over."""
+    config = json.loads((going / "config.json").read_text())
+    config |= {"online": to_json(Online(steps=20, warmup=warmup))}
+    (going / "config.json").write_text(json.dumps(config))
+    (going / "timings.jsonl").unlink()
+    assert progress_of(look(going)) == f"no row yet of 30 steps{words}"
 
 
 def test_a_finished_run_is_shown_once(finished, capsys):

@@ -132,8 +132,14 @@ def progress_of(state: State) -> str:
     """Step, rate and time left, in words."""
     config = state.run.config
     if not state.step:
-        first = min(config.schedule.log_interval, config.steps or config.total_steps)
-        return f"no row yet of {config.total_steps:,} steps: the first comes at step {first:,}"
+        said = f"no row yet of {config.total_steps:,} steps"
+        if config.online is None:
+            first = min(config.schedule.log_interval, config.steps)
+            return f"{said}: the first comes at step {first:,}"
+        # A row needs an update, and online none comes before the warm-up is over.
+        warmup = config.online.warmup
+        later = f": online the first comes after a warm-up of {warmup:,} steps"
+        return said + later if warmup else said
     parts = [f"step {state.step:,} of {config.total_steps:,}"]
     if state.rate:
         parts.append(f"{format_rate(state.rate)} updates/s")
