@@ -68,6 +68,13 @@ def test_a_finished_run_is_shown_once(finished, capsys):
     assert "critic/flow_loss" in said
 
 
+def test_a_run_without_its_last_evaluation_is_not_done(copy):
+    """All updates are made, and a stop in the evaluation may be why there is none of it."""
+    state = look(copy(without=["evaluations.jsonl"]))
+    assert not state.finished
+    assert progress_of(state).endswith("so far, the last evaluation is to come")
+
+
 def test_a_run_without_successes_shows_its_return(going, capsys):
     """That of the last evaluation, and the curve."""
     rows = [json.loads(line) for line in (going / "evaluations.jsonl").read_text().splitlines()]

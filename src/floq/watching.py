@@ -18,7 +18,7 @@ from rich.text import Text
 
 from floq.progress import format_rate
 from floq.runs.directory import TIMINGS, read_config
-from floq.runs.results import metrics, results, sound_rows, task_title
+from floq.runs.results import has_last_rows, metrics, results, sound_rows, task_title
 from floq.runs.run import Run
 
 _ROWS, _COLUMNS = 10, 60
@@ -39,6 +39,7 @@ class State(NamedTuple):
         figure: "success" or "return".
         curve: The figure at each evaluation, means over seeds, by step.
         losses: The last value of each metric, mean over seeds.
+        finished: Whether the last step is logged, and all its rows are there.
     """
 
     run: Run
@@ -49,11 +50,7 @@ class State(NamedTuple):
     figure: str
     curve: dict[int, float]
     losses: dict[str, float]
-
-    @property
-    def finished(self) -> bool:
-        """Whether the last step is logged."""
-        return self.step >= self.run.config.total_steps
+    finished: bool
 
 
 def look(directory: Path) -> State:
@@ -85,6 +82,7 @@ def look(directory: Path) -> State:
         own[-1].figure if own else "success",
         {one.step: one.interval.mean for one in own},
         {name: float(found[:, -1].mean()) for name, found in values.items()},
+        step >= config.total_steps and has_last_rows(directory, config),
     )
 
 
@@ -146,6 +144,8 @@ def progress_of(state: State) -> str:
     parts.append(f"{_minutes(state.seconds)} so far")
     if state.finished:
         parts.append("done")
+    elif state.step >= config.total_steps:
+        parts.append("the last evaluation is to come")
     elif state.left is not None:
         parts.append(f"{_minutes(state.left)} left")
     return ", ".join(parts)

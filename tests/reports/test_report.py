@@ -105,6 +105,13 @@ def test_begun_run_says_what_is_missing(copy, tmp_path):
     assert told["seconds"] is None
 
 
+def test_a_run_without_its_last_evaluation_is_not_finished(copy, tmp_path):
+    """All its updates are saved, but a stop in the evaluation leaves it without a row of that."""
+    path = copy(without=["evaluations.jsonl"])
+    page = read(report([path], output=tmp_path / "report.html"))
+    assert "This run is not finished: rows of its last step are missing" in page.text
+
+
 def test_steps_online_are_no_updates(copy, tmp_path):
     """A run that stopped on its way online says of how many steps, of both phases."""
     path = copy(online=to_json(Online(steps=6)))

@@ -14,6 +14,7 @@ from floq.reports.rollout import rollout_sections
 from floq.runs.directory import CONFIG, read_config, read_versions
 from floq.runs.results import (
     PolicyResult,
+    has_last_rows,
     hours_at,
     metrics,
     results,
@@ -139,6 +140,9 @@ def _headline(runs: dict[str, Run]) -> Iterable[str]:
         if run.step < run.config.total_steps:
             saved = f"{run.step:,} of {run.config.total_steps:,} {unit_of(run)} are saved."
             yield page.paragraph(f"{prefix}This run is not finished: {saved}", kind="missing")
+        elif not has_last_rows(run.directory, run.config):
+            lacking = "rows of its last step are missing, such as those of its last evaluation."
+            yield page.paragraph(f"{prefix}This run is not finished: {lacking}", kind="missing")
     note = "Ranges are 95 % intervals of the mean over seeds, at the last evaluation, not the best."
     if any(len(run.config.seeds) == 1 for run in runs.values()):
         note += " One seed says nothing about how training another one would end."

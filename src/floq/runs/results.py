@@ -9,7 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from floq.intervals import Interval, figure_interval
-from floq.runs.directory import EVALUATIONS, METRICS, TIMINGS, read_rows
+from floq.runs.directory import (
+    EVALUATIONS,
+    METRICS,
+    TIMINGS,
+    RunConfig,
+    complete_files,
+    read_rows,
+)
 from floq.runs.run import Run
 
 
@@ -134,6 +141,19 @@ def task_title(run: Run) -> str:
     if config.task is not None:
         return config.task
     return "own data" if config.environment is None else config.environment.id
+
+
+def has_last_rows(directory: Path, config: RunConfig) -> bool:
+    """Whether a run has all rows of its last step; a stop in its last evaluation leaves some out.
+
+    Raises:
+        ValueError: If a file is not sound.
+    """
+    expected = {name: count for name, count in config.rows_per_step.items() if count}
+    if config.online:
+        # Where the last steps came to no update, they left no other rows.
+        expected = {name: count for name, count in expected.items() if name == EVALUATIONS}
+    return complete_files(directory, expected, config.total_steps) == expected.keys()
 
 
 def unit_of(*runs: Run) -> str:

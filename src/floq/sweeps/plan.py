@@ -11,7 +11,8 @@ from floq.algorithms import algorithm_of
 from floq.data.goals import Goals
 from floq.presets.methods import find_preset
 from floq.runs.checkpoint import checkpoint_paths, step_of
-from floq.runs.directory import CONFIG, complete_files, read_config
+from floq.runs.directory import CONFIG, read_config
+from floq.runs.results import has_last_rows
 from floq.runs.settings import Schedule
 from floq.runs.versions import differences
 from floq.settings import to_json
@@ -155,12 +156,9 @@ def standing(directory: Path, run: PlannedRun) -> Standing:
     if not (path / CONFIG).exists():
         return Standing(False, 0, False)
     _refuse_another(path, run)
-    config = read_config(path)
     saved = checkpoint_paths(path / "checkpoints")
     step = step_of(saved[-1]) if saved else 0
-    rows = config.rows_per_step
-    expected = {name: count for name, count in rows.items() if count}
-    whole = step == run.steps and complete_files(path, expected, step) == expected.keys()
+    whole = step == run.steps and has_last_rows(path, read_config(path))
     return Standing(True, step, whole)
 
 
