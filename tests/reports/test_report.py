@@ -141,6 +141,13 @@ def test_run_without_environment_leaves_out_rollouts(copy, tmp_path):
     )
 
 
+def test_the_bounds_of_the_data_are_named_where_an_environment_is_to_be_given(copy, tmp_path):
+    """Without them, one whose own bounds differ would act at another scale."""
+    path = copy(environment=None, action_bounds=[[-2.0, -1.0], [2.0, 1.0]])
+    page = read(report([path], output=tmp_path / "report.html"))
+    assert "floq.make_env(NAME, action_low=[-2.0, -1.0], action_high=[2.0, 1.0])." in page.text
+
+
 def test_environment_that_is_gone_is_named(copy, tmp_path):
     """A run whose environment cannot be built here still gets its report."""
     path = copy(environment={"id": "Nowhere-v0", "kwargs": {}})

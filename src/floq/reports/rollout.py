@@ -53,10 +53,15 @@ def play(
     """
     environment = run.config.environment
     if environment is None:
-        raise ValueError(
+        reason = (
             "The run has no environment: there is no rollout to show. In Python, floq.record plays "
-            "its policy in one that is given."
+            "its policy in one that is given"
         )
+        if run.config.action_bounds is not None:
+            # One that is only named acts between its own bounds, at another scale than the data.
+            low, high = (str([*bound]) for bound in run.config.action_bounds)
+            reason += f", such as floq.make_env(NAME, action_low={low}, action_high={high})"
+        raise ValueError(f"{reason}.")
     if run.state is None:
         raise ValueError("The run has no checkpoint yet: there is no policy to show.")
     policy = run.policy if policy_seed is None else run.policy_of(policy_seed)
