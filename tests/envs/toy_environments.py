@@ -111,6 +111,11 @@ class Endless(Toy):
         return observation, reward, False, truncated, info
 
 
+def limited():
+    """One that never ends, cut after 5 steps by a limit that nobody outside can move."""
+    return gymnasium.wrappers.TimeLimit(Endless(), 5)
+
+
 def make(length=3, high=1.0):
     """The toy with half its reward, which no spec could say."""
     env = gymnasium.wrappers.TransformReward(Toy(length=length, high=high), lambda r: r / 2)

@@ -92,6 +92,27 @@ def test_a_time_limit_is_played_past(capsys):
     assert "for 6 steps past their limit of 20" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "kwargs"), [("Endless", {"max_episode_steps": 5}), ("limited", {})]
+)
+def test_a_time_limit_of_a_function_is_played_past_if_it_was_given(name, kwargs):
+    """One inside of the function cannot be, and the error says what to do."""
+    environment = EnvironmentSpec(f"toy_environments:{name}", kwargs)
+    played = lambda: played_decisions(
+        lambda observations, keys: np.zeros((len(observations), 2), np.float32),
+        environment,
+        episodes=1,
+        seed=0,
+        discount=0.5,
+        processes=0,
+    )
+    if kwargs:
+        assert len(played().returns) == 5
+    else:
+        with pytest.raises(ValueError, match=r"no return is known: .* --max-episode-steps, or by"):
+            played()
+
+
 def test_returns_of_the_data_end_with_their_trajectories():
     """Two trajectories of rewards 1, 2 and 4, 8 with a true end in the second."""
     dataset = Dataset.from_trajectories(

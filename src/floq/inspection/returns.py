@@ -12,7 +12,7 @@ import numpy as np
 from floq.acting import Moment
 from floq.algorithms.common import data_chunk
 from floq.data.dataset import Dataset
-from floq.envs.make import EnvironmentSpec
+from floq.envs.make import EnvironmentSpec, time_limit
 from floq.evaluation import Evaluator, shown
 from floq.intervals import CONFIDENCE, Interval
 from floq.runs.run import Run
@@ -29,6 +29,12 @@ _RESAMPLES = 500
 
 _BINS = 8
 """Groups of decisions of similar value."""
+
+_OWN_LIMIT = (
+    "A TimeLimit inside of an environment's function cannot be played past. Leave it out there, "
+    "and give the limit by --env and --max-episode-steps, or by max_episode_steps= to "
+    "floq.make_env or at the registration of an id."
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,7 +138,7 @@ def played_decisions(
         chunks = actions[starts[:, None] + np.arange(action_chunk)].reshape(len(starts), -1)
         found.append((observations[starts], chunks, returns[starts], np.full(len(starts), episode)))
     observations, actions, returns, numbers = map(np.concatenate, zip(*found, strict=True))
-    known = _known(returns, horizon)
+    known = _known(returns, horizon, _OWN_LIMIT)
     return Decisions(observations[known], actions[known], returns[known], numbers[known], horizon)
 
 
@@ -304,21 +310,38 @@ def over_episodes(statistic: Callable[[np.ndarray], float], episodes: np.ndarray
 
 def _with_longer_limit(environment: EnvironmentSpec, steps: int) -> EnvironmentSpec:
     """The environment with a time limit that comes `steps` later, if it has one."""
-    env = environment.make()
-    limit = None if env.spec is None else env.spec.max_episode_steps
-    env.close()
+    limit = _limit_of(environment)
     if limit is None:
         return environment
+    kwargs: dict[str, Any] = {**environment.kwargs, "max_episode_steps": limit + steps}
+    longer = dataclasses.replace(environment, kwargs=kwargs)
+    found = _limit_of(longer)
+    if found is not None and found < limit + steps:
+        complain(
+            f"Episodes end after {found:,} steps, so that the returns of their last {steps:,} "
+            f"steps are not known unless they truly end: {_OWN_LIMIT}"
+        )
+        return longer
     complain(  # Where progress is shown: a table of readings has standard output for itself.
         f"Episodes are played on for {steps:,} steps past their limit of {limit:,}, until the "
         "returns of all decisions before it are known."
     )
-    kwargs: dict[str, Any] = {**environment.kwargs, "max_episode_steps": limit + steps}
-    return dataclasses.replace(environment, kwargs=kwargs)
+    return longer
 
 
-def _known(returns: np.ndarray, horizon: int) -> np.ndarray:
+def _limit_of(environment: EnvironmentSpec) -> int | None:
+    env = environment.make()
+    env.close()
+    return time_limit(env)
+
+
+def _known(returns: np.ndarray, horizon: int, way_out: str = "") -> np.ndarray:
     """The decisions whose return is known, spread evenly if there are many.
+
+    Args:
+        returns: The returns, NaN where they are not known.
+        horizon: Steps that a return counts.
+        way_out: What is said besides where none is known.
 
     Raises:
         ValueError: If there is none.
@@ -327,7 +350,7 @@ def _known(returns: np.ndarray, horizon: int) -> np.ndarray:
     if not known.size:
         raise ValueError(
             f"no return is known: no episode ended, or lasted the {horizon:,} steps after which "
-            "later rewards no longer count."
+            f"later rewards no longer count.{way_out and ' ' + way_out}"
         )
     chosen = np.linspace(0, known.size - 1, min(known.size, _DECISIONS))
     return known[np.unique(chosen.round().astype(np.int64))]
