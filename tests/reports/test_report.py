@@ -250,6 +250,11 @@ def test_a_run_whose_plugin_is_missing_is_left_out_of_many(copy, tmp_path):
         ("metrics.jsonl", '{"step": 4, "seed": 3}\n{"step": 4, "seed": 7}\n'),
         ("evaluations.jsonl", '{"step": 3}\n' * 4),
         ("timings.jsonl", '{"step": 3}\n'),
+        (
+            "timings.jsonl",
+            '{"step": 2, "updates_per_second": 1.0}\n'
+            '{"step": 4, "seconds": 2.0, "updates_per_second": 1.0}\n',
+        ),
         ("timings.jsonl", '{"step": 3, "seconds": "x", "updates_per_second": 1.0}\n'),
         ("versions.json", ""),
         ("versions.json", "{}"),

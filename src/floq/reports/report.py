@@ -99,7 +99,9 @@ def _load(directories: Sequence[str | Path]) -> tuple[dict[str, Run], list[str]]
             try:
                 run = load_or_begun(folder)
                 # What the page reads of it later must be sound, too.
-                summary(run), metrics(run), read_versions(folder)
+                summary(run)
+                metrics(run)
+                read_versions(folder)
             except (OSError, RuntimeError, ValueError) as error:
                 # Beside it lie others, which need no plugin that is missing, and are not damaged.
                 if is_named:

@@ -92,8 +92,8 @@ def timing(run: Run) -> tuple[float | None, float | None]:
     with sound_rows(run.directory / TIMINGS) as rows:
         if not rows:
             return None, None
-        rates = [row["updates_per_second"] for row in rows]
-        return float(rows[-1]["seconds"]), float(np.median(rates))
+        seconds = [float(row["seconds"]) for row in rows]
+        return seconds[-1], float(np.median([row["updates_per_second"] for row in rows]))
 
 
 def hours_at(run: Run, steps: np.ndarray) -> np.ndarray | None:
