@@ -3,6 +3,7 @@
 import dataclasses
 import types
 
+import jaxtyping
 import pytest
 
 from floq import algorithms
@@ -89,6 +90,14 @@ def test_names_are_never_matched_in_part():
     assert not find_preset("floq", "antmaze-large-navigate-oraclerep-v0").published
     with pytest.raises(ValueError, match=r"'flo': did you mean floq\? There are floq, floq-best"):
         preset("flo", "scene-play-v0")
+
+
+@pytest.mark.parametrize("name", [3, None, METHODS["floq"].start])
+def test_what_is_no_name_is_refused_in_a_sentence(name, monkeypatch):
+    """Settings in the place of their name, most likely."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # As outside of tests.
+    with pytest.raises(ValueError, match=r"the name of the algorithm is .*: it must be of type"):
+        preset(name)
 
 
 def test_settings_of_ones_own_have_a_name(monkeypatch):
