@@ -371,5 +371,8 @@ def _unpublished(algorithm: str) -> Preset:
     try:
         config = find_algorithm(algorithm).Config()
     except TypeError as error:
-        raise ValueError(f"{algorithm} has settings without a default: {error}.") from error
+        raise ValueError(
+            f"{algorithm} has settings without a default: {error}. Name some by "
+            "floq.register_preset."
+        ) from error
     return Preset(config, f"the defaults of {algorithm}", published=False)
