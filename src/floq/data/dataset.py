@@ -24,7 +24,7 @@ from floq.data.trajectories import (
 from floq.data.transitions import Transitions
 from floq.data.validation import check_and_rescale
 from floq.disk import user_path
-from floq.observations import ObservationForm, Packed, packed
+from floq.observations import ObservationForm, Packed, packed, warn_of_channels
 
 
 @jax.tree_util.register_dataclass
@@ -197,6 +197,7 @@ class Dataset(Transitions):
         """A dataset of rows of states, sound, clipped, float32 or bytes, which it takes over."""
         transitions = starts_of(is_end, source=source)
         warn_of_masks(masks, transitions, source=source)
+        warn_of_channels(form)
         low, high = recorded or (None, None)
         return cls(
             observations=on_device(observations),
