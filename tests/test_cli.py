@@ -30,6 +30,24 @@ def test_every_command_explains_itself(name, capsys):
     assert f"floq {name}" in capsys.readouterr().out
 
 
+def test_ctrl_c_during_the_imports_ends_a_command():
+    """As afterwards: with the status 130, and no traceback out of what was imported."""
+    program = """if True:
+        import builtins, sys
+        from floq.__main__ import command
+
+        def stop(name, *rest):
+            if name.startswith("floq.commands"):
+                raise KeyboardInterrupt
+            return usual(name, *rest)
+
+        usual, builtins.__import__ = builtins.__import__, stop
+        sys.exit(command())
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (130, b"floq: stopped.\n")
+
+
 def test_version(capsys):
     """`floq --version` gives the package's."""
     import floq
