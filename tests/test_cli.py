@@ -79,6 +79,7 @@ def test_a_reader_who_has_enough_is_no_error(arguments):
         ("train --seeds 0 1 cube-dubble-play-singletask-v0", "cube-double-play-singletask-v0"),
         ("train", "no task is given: name one, as in `floq train cube-double-play-singletask-v0`"),
         ("train --algorithm fql --steps 10", "no task is given"),
+        ("train --env Pendulum-v1 --online-steps 10", "no task is given"),
         ("train cube-double-play-singletask-v0 --algorithm ppo", "ppo"),
         (
             "train --directory antmaze-large-navigate-singletask-v0 cube-double-play-singletask-v0",

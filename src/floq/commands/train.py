@@ -25,6 +25,12 @@ from floq.runs.settings import Schedule
 from floq.streams import say
 
 _EXAMPLE = "cube-double-play-singletask-v0"
+_NO_TASK = (
+    f"no task is given: name one, as in `floq train {_EXAMPLE}`, or give data of your own by "
+    "--data; without any, training begins in an environment, by --env, --steps 0, --online-steps "
+    "and --buffer online. `floq presets` lists the data sets that have tasks with published "
+    "settings."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +118,9 @@ class Train:
                 )
             assert spec is not None
             spec = with_arguments(spec, reward="sparse")
-        name = self.task or (Path(self.data[0].rpartition(":")[2]).stem if self.data else "")
+        # Without a task and data it is called as the environment is.
+        source = self.data[0] if self.data else self.where.env or ""
+        name = self.task or Path(source.rpartition(":")[2]).stem
         online = online_settings(self.online, self.online_steps) if self.online_steps else None
         with self.together.joined():
             memory = self.device_memory
@@ -120,6 +128,8 @@ class Train:
             dataset = data_file(self.data, self.reading, self.where.bounds, device_memory=memory)
             needs_data = self.steps or online is None or online.buffer != "online"
             if needs_data and dataset is None:
+                if not self.task:
+                    raise ValueError(_NO_TASK)
                 memory = None if in_memory and memory == "auto" else memory
                 dataset, env = load_task(
                     self.task, reward=self.reward, goals=goals, device_memory=memory
@@ -164,13 +174,10 @@ def parse_train(arguments: list[str]) -> Train:
     if words.positionals and not words.unknown:
         task = words.positionals[0]
         check_task(task, has_goals="--goals" in words.options)
-    elif any(word.partition("=")[0] == "--data" for word in words.options):
+    elif any(word.partition("=")[0] in ("--data", "--env") for word in words.options):
         task = None
     elif not words.unknown and not {"-h", "--help"} & {*words.options}:
-        raise ValueError(
-            f"no task is given: name one, as in `floq train {_EXAMPLE}`, or give data of your own "
-            "by --data. `floq presets` lists the data sets that have tasks with published settings."
-        )
+        raise ValueError(_NO_TASK)
     found = find_preset(algorithm, task)
     parsed = parse(_with_config(found.config), arguments, name="train")
     say(f"Settings: {found.source}.")
