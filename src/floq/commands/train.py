@@ -39,7 +39,7 @@ class Train:
 
     Attributes:
         task: Task of OGBench, such as cube-double-play-singletask-v0, or with --goals a dataset,
-            such as cube-double-play-v0; none with --data.
+            such as cube-double-play-v0; none with --data, or where --env is all there is.
         data: Data of your own in place of a task's: a path, minari:NAME, d4rl:PATH, robomimic:PATH
             or lerobot:PATH; given again, sets are joined.
         reading: How it is read where its files leave that open.
@@ -109,6 +109,8 @@ class Train:
             raise ValueError("settings of goals are given, and no goals are drawn: give --goals.")
         goals = self.goal_settings if self.goals else None
         spec = self.where.spec(self.task or None)
+        if spec is None:
+            _say_idle(self.schedule)
         if self.reward == "sparse":
             if not self.task or self.where.env or self.goals:
                 raise ValueError(
@@ -152,6 +154,15 @@ class Train:
                 loggers=self.logger,
             )
             return say_done(run, loggers=self.logger)
+
+
+def _say_idle(schedule: Schedule) -> None:
+    """Says which options nothing comes of where there is no environment to evaluate in."""
+    usual = vars(Schedule())
+    changed = [name for name, value in vars(schedule).items() if value != usual[name]]
+    names = [f"--{name.replace('_', '-')}" for name in changed if name.startswith("evaluation")]
+    if names:
+        say(f"Nothing comes of {' and '.join(names)}: no environment is given, by --env.")
 
 
 def parse_train(arguments: list[str]) -> Train:
