@@ -180,7 +180,7 @@ def _describe(source: Source, file: DatasetFile, reading: Reading) -> dict[str, 
     on_device = rows * observation_bytes + _FLOAT * (rows * (action_dim + 2) + transitions)
     files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
     facts = {
-        "format": source.format,
+        "format": _format(source),
         "rows": rows,
         "transitions": transitions,
         "trajectories": len(ends),
@@ -206,6 +206,14 @@ def _describe(source: Source, file: DatasetFile, reading: Reading) -> dict[str, 
     if sidecar.is_file():
         facts["generated with"] = read_json(sidecar)
     return facts
+
+
+def _format(source: Source) -> str:
+    """Its prefix, and whose files they are where floq wrote a folder of OGBench's kind."""
+    if source.format != "ogbench" or not source.path.is_dir():
+        return source.format
+    is_saved = read_marks(training_files(source.path)[0]).is_saved
+    return "ogbench, in files that floq wrote" if is_saved else source.format
 
 
 def _range(values: np.ndarray) -> str:
