@@ -214,7 +214,7 @@ def unknown_task(name: str, *, has_goals: bool = False) -> str:
     if "singletask" not in name and not has_goals:
         hint += (
             " A dataset has no reward of its own: name one of its single tasks, or learn to reach "
-            "goals (--goals; in a sweep, a table [goals])."
+            "goals (`floq train --goals`; in a sweep, a table [goals])."
         )
     return f"no task is named {name!r}: {hint}"
 
