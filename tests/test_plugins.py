@@ -96,7 +96,9 @@ def test_an_algorithm_without_presets_is_listed(folder, words):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ("train --plugin", "--plugin names no module"),
+        ("train --plugin", "floq: --plugin names no module"),
+        ("presets --plugin=", "floq: --plugin names no module"),
+        ("presets --plugin .mine", "import for '.mine'): give the name of a module"),
         ("train --plugin --steps 4", "--plugin names no module"),
         ("presets --plugin no_such_module", "'no_such_module' cannot be imported (ModuleNotFound"),
         (
@@ -123,7 +125,9 @@ def test_a_plugin_that_cannot_be_had_is_named(words, named, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     assert main(words.split()) == 2
-    assert named in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert named in said
+    assert "floq floq" not in said
 
 
 def test_the_option_stands_anywhere(tmp_path, monkeypatch, capsys):

@@ -23,7 +23,7 @@ def import_plugins(names: list[str]) -> None:
             importlib.import_module(name)
         except Exception as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            if missing and f"{name}.".startswith(f"{missing}."):
+            if name.startswith(".") or (missing and f"{name}.".startswith(f"{missing}.")):
                 way_out = (
                     "give the name of a module that is installed or lies where you work, as in "
                     "my_package.mine."
