@@ -30,6 +30,24 @@ def test_every_command_explains_itself(name, capsys):
     assert f"floq {name}" in capsys.readouterr().out
 
 
+def test_ctrl_c_during_the_imports_ends_a_command():
+    """As afterwards: with the status 130, and no traceback out of what was imported."""
+    program = """if True:
+        import builtins, sys
+        from floq.__main__ import command
+
+        def stop(name, *rest):
+            if name.startswith("floq.commands"):
+                raise KeyboardInterrupt
+            return usual(name, *rest)
+
+        usual, builtins.__import__ = builtins.__import__, stop
+        sys.exit(command())
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (130, b"floq: stopped.\n")
+
+
 def test_version(capsys):
     """`floq --version` gives the package's."""
     import floq
@@ -61,6 +79,7 @@ def test_a_reader_who_has_enough_is_no_error(arguments):
         ("train --seeds 0 1 cube-dubble-play-singletask-v0", "cube-double-play-singletask-v0"),
         ("train", "no task is given: name one, as in `floq train cube-double-play-singletask-v0`"),
         ("train --algorithm fql --steps 10", "no task is given"),
+        ("train --env Pendulum-v1 --online-steps 10", "no task is given"),
         ("train cube-double-play-singletask-v0 --algorithm ppo", "ppo"),
         (
             "train --directory antmaze-large-navigate-singletask-v0 cube-double-play-singletask-v0",

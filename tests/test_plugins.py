@@ -96,20 +96,38 @@ def test_an_algorithm_without_presets_is_listed(folder, words):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ("train --plugin", "--plugin names no module"),
+        ("train --plugin", "floq: --plugin names no module"),
+        ("presets --plugin=", "floq: --plugin names no module"),
+        ("presets --plugin .mine", "import for '.mine'): give the name of a module"),
         ("train --plugin --steps 4", "--plugin names no module"),
         ("presets --plugin no_such_module", "'no_such_module' cannot be imported (ModuleNotFound"),
-        ("presets --plugin ./broken_plugin.py", "is a path, where the name of a module is needed"),
-        ("presets --plugin=broken_plugin", "(ValueError: its own fault): give the name of a"),
+        (
+            "presets --plugin no_such.module",
+            "(ModuleNotFoundError: No module named 'no_such'): give",
+        ),
+        ("presets --plugin ./broken_plugin.py", "a module is needed: give --plugin broken_plugin."),
+        ("presets --plugin pk/mod.py", "give --plugin pk.mod."),
+        ("presets --plugin pk/__init__.py", "give --plugin pk."),
+        ("presets --plugin ../pk/mod.py", "go to the folder that holds it and give --plugin mod."),
+        (
+            "presets --plugin=/pk/__init__.py",
+            "go to the folder that holds it and give --plugin pk.",
+        ),
+        ("presets --plugin .py", "give --plugin mine."),
+        ("presets --plugin=broken_plugin", "fault): it is there, and `python -c 'import broken_pl"),
+        ("presets --plugin=lacking_plugin", "'no_such'): it is there, and `python -c 'import lack"),
     ],
 )
 def test_a_plugin_that_cannot_be_had_is_named(words, named, tmp_path, monkeypatch, capsys):
     """Exit status 2, before the command does anything."""
     (tmp_path / "broken_plugin.py").write_text("raise ValueError('its own fault')\n")
+    (tmp_path / "lacking_plugin.py").write_text("import no_such\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     assert main(words.split()) == 2
-    assert named in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert named in said
+    assert "floq floq" not in said
 
 
 def test_the_option_stands_anywhere(tmp_path, monkeypatch, capsys):

@@ -8,6 +8,7 @@ import pytest
 
 from floq.envs import EnvironmentSpec
 from floq.recording import record, record_episodes
+from tests.seen import seen_data
 
 sys.path.append(str(Path(__file__).parent / "envs"))
 
@@ -49,6 +50,27 @@ def test_a_recording_without_pictures_says_why():
     assert len(played.rewards) == 4
     assert played.frames is None
     assert "no rendering here" in played.no_frames
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_images_and_vectors_are_had_from_a_recording(frames):
+    """By the form, of the newest of several frames, as the docstring says."""
+
+    class Policy:
+        def __call__(self, observations, keys):
+            return np.ones((len(observations), 1), np.float32)
+
+    policy = Policy()
+    policy.frames = frames
+    spec = EnvironmentSpec("tests.seen:make_seen", {"show": "both"})
+    played = record(policy, spec, render=False)
+    form = seen_data("both")[0].form._replace(frames=frames)
+    seen = form.unpack(played.observations[:, -form.nbytes :])
+    length = len(played.actions)
+    assert played.observations.shape == (length + 1, frames * form.nbytes)
+    assert seen["camera"].shape == (length + 1, 8, 8, 1)
+    np.testing.assert_array_equal(seen["camera"][:, 0, 0, 0], np.arange(length + 1))
+    np.testing.assert_allclose(seen["place"][:, 1], np.arange(length + 1) / 6, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("length", "count", "stride"), [(4, 5, 1), (9, 5, 2), (20, 3, 8)])

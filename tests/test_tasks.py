@@ -198,7 +198,7 @@ def test_unknown_tasks_are_refused_with_close_names():
     """A misspelt task is answered with the right one, and a dataset with its tasks."""
     with pytest.raises(ValueError, match="did you mean cube-double-play-singletask-v0"):
         load_task("cube-duoble-play-singletask-v0")
-    with pytest.raises(ValueError, match=r"scene-play-singletask.*no reward of its own"):
+    with pytest.raises(ValueError, match=r"-singletask.*no reward .* goals \(`floq train --g"):
         load_task("scene-play-v0")
     with pytest.raises(ValueError, match="the domains are pointmaze-medium"):
         load_task("xyz")
@@ -210,8 +210,21 @@ def test_a_file_in_the_place_of_a_task_is_told_where_it_belongs(tmp_path):
     """Not which tasks there are: whoever names a file has data of their own."""
     path = tmp_path / "my data.npz"
     path.touch()
-    with pytest.raises(ValueError, match=f"is a file: .* by --data '{path}', in Python"):
+    ways = r" of `floq train`, in a sweep by a table \[data.NAME\], in Python by floq.Dataset.load"
+    with pytest.raises(ValueError, match=f"is a file: .* by --data '{path}'{ways}"):
         load_task(str(path))
+    with pytest.raises(ValueError, match=f"a folder: .*{ways}. A run .* `floq resume {tmp_path}`"):
+        load_task(str(tmp_path))
+    with pytest.raises(ValueError, match=f"of the format minari: .* --data minari:a/b{ways}"):
+        load_task("minari:a/b")
+
+
+def test_a_folder_of_a_datasets_name_is_no_data_of_ones_own(tmp_path, monkeypatch):
+    """Whoever works among shards of OGBench means its dataset."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scene-play-v0").mkdir()
+    with pytest.raises(ValueError, match=r"scene-play-singletask.*no reward of its own"):
+        load_task("scene-play-v0")
 
 
 def test_data_of_another_environment_is_refused(tmp_path):

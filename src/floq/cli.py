@@ -45,13 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
     interrupted, saved everything and can be resumed, and 141 output that nobody reads to its end.
     """
     prepare_streams()
-    name = "floq"
+    called = "floq"
     with warnings_in_words():
         try:
             words, plugins = _without_plugins(sys.argv[1:] if arguments is None else arguments)
             if "" in plugins:
                 raise ValueError("--plugin names no module: give one, as in --plugin mine.")
             name, command, words = _chosen(words)
+            called = f"floq {name}"
             _prepare(command)
             with signals_before_training(name):
                 _import(plugins)
@@ -64,10 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
         except Interrupted as interrupted:
             status = _say_interrupted(interrupted)
         except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
-            complain(f"floq {name}: {error}")
+            complain(f"{called}: {error}")
             status = 2
         except KeyboardInterrupt:
-            complain(f"floq {name}: stopped.")
+            complain(f"{called}: stopped.")
             status = 130
         except SystemExit as ended:
             # All is said: by tyro, in its help or its word about an argument, or by `_chosen`.

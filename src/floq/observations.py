@@ -312,8 +312,12 @@ def _packed(observations: Any) -> tuple[Any, ObservationForm | None]:
     else:
         return observations, None
     form = ObservationForm(tuple(Part(name, array.shape[1:]) for name, array in arrays.items()))
-    rows = form.pack(observations, axes=1)
-    for part in form.parts:
+    return form.pack(observations, axes=1), form
+
+
+def warn_of_channels(form: ObservationForm | None) -> None:
+    """Says which images seem to have channels first, of data or of an environment."""
+    for part in form.parts if form else ():
         if part.is_image and part.shape[0] < _FEW <= min(part.shape[1:]):
             # Without the place of the data, so that it is said once of many files.
             warnings.warn(
@@ -322,9 +326,8 @@ def _packed(observations: Any) -> tuple[Any, ObservationForm | None]:
                 "so, move the axis, as numpy.moveaxis(images, 1, -1) does, and in the environment "
                 "too",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-    return rows, form
 
 
 def stacked(form: ObservationForm | None, count: int) -> ObservationForm:

@@ -20,7 +20,10 @@ class Recording:
     """One episode in full.
 
     Attributes:
-        observations: What the policy saw, and the last observation, float32 [length + 1, obs].
+        observations: What the policy saw, and the last observation, [length + 1, obs]: float32
+            of vectors; of images and dictionaries bytes, whose form is a run's
+            `run.config.statistics.observations`: `form.unpack(observations[:, -form.nbytes :])`
+            gives the arrays.
         actions: What it did, clipped to [-1, 1], float32 [length, act].
         rewards: What it got, [length].
         success: Whether the environment reported success, None where it reports none.

@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 
 from floq.data.dataset import Dataset
+from floq.data.formats import format_names
 from floq.data.goals import Goals
 from floq.data.info import require_file
 from floq.data.loading import GOALS_IN_MEMORY, load_rows
@@ -195,10 +196,12 @@ def load_task(
 
 def unknown_task(name: str, *, has_goals: bool = False) -> str:
     """Says that there is no such task, and what may have been meant."""
-    if os.path.isfile(name):  # noqa: PTH113  (whatever the name, which may be none of a file)
+    if what := _data_at(name):
+        run = f" A run goes on by `{quoted('floq', 'resume', name)}`." if what == "a folder" else ""
         return (
-            f"no task is named {name!r}, which is a file: data of your own is given by "
-            f"{quoted('--data', name)}, in Python to floq.Dataset.load."
+            f"no task is named {name!r}, which is {what}: data of your own takes the place of a "
+            f"task, by {quoted('--data', name)} of `floq train`, in a sweep by a table "
+            f"[data.NAME], in Python by floq.Dataset.load.{run}"
         )
     known = goal_task_names() if has_goals else task_names()
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
@@ -211,6 +214,17 @@ def unknown_task(name: str, *, has_goals: bool = False) -> str:
     if "singletask" not in name and not has_goals:
         hint += (
             " A dataset has no reward of its own: name one of its single tasks, or learn to reach "
-            "goals (--goals; in a sweep, a table [goals])."
+            "goals (`floq train --goals`; in a sweep, a table [goals])."
         )
     return f"no task is named {name!r}: {hint}"
+
+
+def _data_at(name: str) -> str:
+    """What stands in the place of a task's name, if it may be data of one's own; else nothing."""
+    prefix, colon, _ = name.partition(":")
+    if colon and prefix in format_names():
+        return f"data of the format {prefix}"
+    # Of whatever name, which may be none of a file.
+    if os.path.isfile(name):  # noqa: PTH113
+        return "a file"
+    return "a folder" if name not in _SIZES and os.path.isdir(name) else ""  # noqa: PTH112

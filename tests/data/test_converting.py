@@ -48,6 +48,7 @@ def test_folders_hold_the_same_data(source, tmp_path, reading):
     assert check(str(tmp_path / "shards")) == {tmp_path / "shards": None}
     facts = describe(str(tmp_path / "shards"))[tmp_path / "shards"]
     assert facts["transitions"] == whole.size
+    assert facts["format"] == "ogbench, in files that floq wrote"
 
 
 @pytest.mark.parametrize("reading", [VECTORS, Reading()], ids=["vectors", "dictionaries"])

@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,6 +55,28 @@ def test_it_prints_as_a_line(trajectories):
     assert repr(decided) == f"<Dataset: 5 transitions, {said}"
     images = trajectories | {"observations": np.zeros((11, 4, 5, 3), np.uint8)}
     assert "observations: an image [4, 5, 3]" in repr(Dataset.from_trajectories(**images))
+    ones = np.ones((1, 1))
+    single = Dataset.from_transitions(ones, ones, ones[0], ones[0], ones + 1)
+    said = "1 transition of 1 trajectory, observations: 1 number, actions: 1 number"
+    assert repr(single) == f"<Dataset: {said}>"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (jnp.shape, "observations=(11, 3), actions=(11, 2)"),
+        (lambda values: values.dtype, "rewards=dtype('float32')"),
+        (lambda values: 0, "rewards=0"),
+        (lambda values: None, "rewards=None"),
+        (lambda values: jnp.stack([values, values]), "chunk=1"),
+    ],
+)
+def test_trees_that_are_made_of_it_print(trajectories, monkeypatch, change, said):
+    """What has its fields, and no arrays of one dataset in them, shows these."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # As outside of tests.
+    shown = repr(jax.tree.map(change, Dataset.from_trajectories(**trajectories)))
+    assert shown.startswith("Dataset(observations=")
+    assert said in shown
 
 
 def test_memory_is_that_of_one_copy(trajectories):

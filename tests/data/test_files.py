@@ -128,6 +128,12 @@ def test_a_description_has_bounds_and_what_is_not_read(tmp_path, trajectories):
     np.savez(path, **trajectories)
     facts = describe(str(path))[path]
     assert facts["bounds of the actions"] == facts["arrays that are not read"] == "none"
+    joints = {"qpos": np.ones((11, 7)), "button_states": np.ones((11, 2))}
+    np.savez(path, **trajectories, **joints)
+    assert describe(str(path))[path]["arrays that are not read"] == "button_states, qpos"
+    given = {field: trajectories[field] for field in ("observations", "actions", "terminals")}
+    np.savez(path, **given, **joints)
+    assert describe(str(path))[path]["arrays that are not read"] == "none"
 
 
 def test_a_file_of_ones_own_is_checked_and_described(tmp_path, trajectories):

@@ -12,7 +12,7 @@ from floq.data.loading import load_rows, streamed_source
 from floq.data.replay import ReplayBuffer
 from floq.data.sharded import ShardedRows
 from floq.data.streamed import StreamedDataset
-from floq.observations import packed
+from floq.observations import packed, warn_of_channels
 
 
 def images(count):
@@ -127,15 +127,19 @@ def test_separate_transitions_of_images_are_stored_as_trajectories_are(show):
 def test_channels_that_come_first_are_told(shape):
     """Each image of a dictionary by its name, with the way out."""
     camera = np.zeros((2, *shape), np.uint8)
+    seen = {"camera": camera, "top": np.moveaxis(camera, 1, -1)}
     said = rf"an image \[{shape[0]}, .* 'camera' has the height {shape[0]} .* numpy.moveaxis"
-    with pytest.warns(UserWarning, match=said):
-        packed({"camera": camera, "top": np.moveaxis(camera, 1, -1)}, source="data")
+    ones = np.ones(2)
+    with pytest.warns(UserWarning, match=said) as warned:
+        Dataset.from_transitions(seen, ones[:, None], ones, ones, seen)
+    assert len(warned) == 1  # Though next observations have the same form.
 
 
 @pytest.mark.parametrize("shape", [(64, 64, 3), (3, 3, 3), (3, 3, 20), (64, 48, 12), (8, 8, 18)])
 def test_channels_that_come_last_are_as_they_should_be(shape):
     """And so is what may be either."""
-    packed(np.zeros((2, *shape), np.uint8), source="data")
+    _, form = packed(np.zeros((2, *shape), np.uint8), source="data")
+    warn_of_channels(form)
 
 
 def test_images_are_saved_and_loaded_as_they_are(tmp_path):

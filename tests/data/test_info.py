@@ -44,6 +44,24 @@ def test_the_memory_is_that_of_the_dataset(folder, trajectories):
     assert facts["memory on the device (MB)"] == round(dataset.nbytes / 1e6, 3)
 
 
+def test_rows_that_are_no_transitions_are_in_no_range(tmp_path, trajectories, file_arrays):
+    """Actions and rewards of last rows, which may be padding, are no part of the ranges."""
+    is_end = trajectories["terminals"]
+    actions = np.where(is_end[:, None], 0.0, 0.5).astype(np.float32)
+    path = tmp_path / "padded.npz"
+    for arrays in (trajectories, file_arrays):
+        np.savez(path, **arrays | {"actions": actions})
+        assert describe(str(path))[path]["range of the actions"] == "0.5 to 0.5"
+    inner = {field: values[~is_end] for field, values in trajectories.items()}
+    apart = {field: inner[field] for field in ("observations", "rewards", "masks")}
+    apart["next_observations"] = apart["observations"] + 1
+    np.savez(path, actions=actions[~is_end], **apart)
+    assert describe(str(path))[path]["range of the actions"] == "0.5 to 0.5"
+    file_arrays["terminals"][:] = True
+    np.savez(path, **file_arrays)
+    assert describe(str(path))[path]["range of the actions"] == "none"
+
+
 def test_generated_files_tell_their_settings(folder):
     """Where a dataset has a record of its generation, both of its files show it."""
     (folder / "scene-play-v0.json").write_text(json.dumps({"seed": 3}))

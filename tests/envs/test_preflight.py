@@ -12,6 +12,7 @@ from toy_environments import Toy
 from floq.envs import EnvironmentSpec, make_env, spec_of
 from floq.envs.make import MAX_EPISODE_STEPS, time_limit
 from floq.envs.preflight import meaning, preflight
+from floq.observations import ObservationForm, Part
 
 TOY = "toy_environments:Toy-v0"
 PENDULUM = "Pendulum-v1"
@@ -219,3 +220,19 @@ def test_it_tries_the_environment_as_evaluations_do():
         warnings.simplefilter("error")
         tried(TOY)
     assert np.random.uniform() == expected  # noqa: NPY002
+
+
+def test_images_whose_channels_come_first_are_told():
+    """By a warning where there is no data, else by the refusal; turned data has the other axes."""
+    first = "toy_environments:ChannelsFirst-v0"
+    with pytest.warns(UserWarning, match="the height 3 and 20 channels, as if channels came first"):
+        found = tried(first, is_related=True)
+    turned = ObservationForm((Part("", (16, 20, 3)),))
+    with pytest.raises(ValueError, match=r"collected in\. Only the axes differ: both must have"):
+        tried(first, sizes=(turned, 1))
+    other = ObservationForm((Part("", (16, 16, 3)),))
+    with pytest.raises(ValueError, match=r"collected in\.$"):
+        tried(first, sizes=(other, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tried(first, sizes=(found.form, 1)).form == found.form

@@ -80,6 +80,20 @@ class Picture(gymnasium.Env):
     action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
 
 
+class ChannelsFirst(gymnasium.Env):
+    """Observations are images of bytes, of three channels that come first."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (3, 16, 20), np.uint8)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros((3, 16, 20), np.uint8), {}
+
+    def step(self, action):
+        return np.zeros((3, 16, 20), np.uint8), 0.0, False, False, {}
+
+
 class Unbounded(gymnasium.Env):
     """Actions have no bounds."""
 
@@ -87,7 +101,7 @@ class Unbounded(gymnasium.Env):
     action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
 
-for _class in (Toy, Counter, Picture, Unbounded):
+for _class in (Toy, Counter, Picture, ChannelsFirst, Unbounded):
     gymnasium.register(
         f"{_class.__name__}-v0", f"{__name__}:{_class.__name__}", max_episode_steps=1_000
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import types
 
+import jaxtyping
 import pytest
 
 from floq import algorithms
@@ -91,6 +92,14 @@ def test_names_are_never_matched_in_part():
         preset("flo", "scene-play-v0")
 
 
+@pytest.mark.parametrize("name", [3, None, METHODS["floq"].start])
+def test_what_is_no_name_is_refused_in_a_sentence(name, monkeypatch):
+    """Settings in the place of their name, most likely."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # As outside of tests.
+    with pytest.raises(ValueError, match=r"the name of the algorithm is .*: it must be of type"):
+        preset(name)
+
+
 def test_settings_of_ones_own_have_a_name(monkeypatch):
     """Everywhere, and others where they are given; names of the library's stay the library's."""
     monkeypatch.setattr(methods, "METHODS", dict(METHODS))
@@ -109,7 +118,7 @@ def test_settings_of_ones_own_have_a_name(monkeypatch):
     assert preset("bc") == METHODS["bc"].start
 
 
-def test_an_algorithm_without_presets_has_its_defaults(monkeypatch):
+def test_an_algorithm_without_presets_has_its_defaults(monkeypatch, capsys):
     """Unless they are no defaults, which is said."""
 
     @dataclasses.dataclass(frozen=True)
@@ -124,6 +133,13 @@ def test_an_algorithm_without_presets_has_its_defaults(monkeypatch):
     algorithms.register_algorithm("bare", rule)
     with pytest.raises(ValueError, match=r"bare has settings without a default: .*discount"):
         preset("bare")
+    assert main(["presets"]) == 0
+    said = "bare: an algorithm without a docstring\n  without presets: bare has settings without"
+    assert said in capsys.readouterr().out
+    for doc, shown in (("\nWhat it is.\n\nMore.", "What it is."), (7, "an algorithm without")):
+        rule.__doc__ = doc
+        assert main(["presets"]) == 0
+        assert f"bare: {shown}" in capsys.readouterr().out
     assert find_preset("altered", None).source == "the defaults of altered"
 
 

@@ -100,6 +100,16 @@ def test_rewards_by_success_are_the_environments_too(folder):
     assert not list((folder / "runs").glob("*/config.json"))
 
 
+def test_images_are_refused_as_what_they_are(folder):
+    """A sweep's data is vectors; what it is in place of these is said in words."""
+    arrays = dict(np.load("swing.npz"))
+    arrays["observations"] = np.zeros((len(arrays["actions"]), 16, 16, 3), np.uint8)
+    np.savez("swing.npz", **arrays)
+    said = r"an observation is an image \[16, 16, 3\], and an action of shape \(1,\): both must be"
+    with pytest.raises(ValueError, match=said):
+        _ = read(folder).data["swing"].sizes
+
+
 def test_its_settings_are_those_of_new_tasks(folder):
     """What a method starts from where nothing is published, and sizes of the data's own."""
     spec = read(folder)

@@ -63,6 +63,9 @@ def test_a_run_of_goals_resumes_to_the_same_bits(tmp_path):
     for row in rows:
         own = [row[f"success_goal{goal}"] for goal in (1, 2, 3)]
         assert row["success"] == pytest.approx(np.mean(own))
+    folder = uncut.export(tmp_path / "policy", format="numpy")
+    card = (folder / "README.md").read_text()
+    assert "Observations: 3 numbers, of which the goal has the last 1, those of the env" in card
 
 
 @pytest.mark.parametrize(

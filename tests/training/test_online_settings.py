@@ -11,9 +11,10 @@ from online_runs import (
     run_tiny,
 )
 
+from floq.cli import main
 from floq.envs.make import EnvironmentSpec
 from floq.runs.checkpoint import checkpoint_paths
-from floq.runs.directory import read_rows
+from floq.runs.directory import read_config, read_rows
 from floq.training import Online
 from floq.training.online_phase import NothingToLearn
 
@@ -117,3 +118,14 @@ def test_a_phase_that_ends_without_an_update_says_so(tmp_path):
     settings["env"] = "Pendulum-v1"
     with pytest.raises(NothingToLearn, match="No update was made in 6 environment steps"):
         run_tiny(tmp_path / "two", online=Online(steps=6, buffer="online"), **settings)
+
+
+def test_the_command_line_trains_without_task_and_data(tmp_path, monkeypatch):
+    """In an environment of one's own, after which the run is called."""
+    monkeypatch.chdir(tmp_path)
+    words = "train --env Pendulum-v1 --algorithm rebrac --steps 0 --online-steps 12 --buffer online"
+    rest = "--reward-range -17 0 --processes 0 --config.batch-size 2 --evaluation-episodes 1"
+    small = [f"--config.{part}.network.hidden-sizes=4" for part in ("critic", "policy")]
+    assert main([*words.split(), *rest.split(), *small, "--max-episode-steps", "3"]) == 0
+    config = read_config(tmp_path / "runs" / "Pendulum-v1-rebrac")
+    assert (config.data, config.fingerprint, config.total_steps) == (None, None, 12)

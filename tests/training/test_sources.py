@@ -72,8 +72,13 @@ def test_the_command_line_says_the_same(maze, tmp_path, capsys):
     words = ["train", "--data", f"d4rl:{maze}", "--data", str(maze), "--convention", "antmaze"]
     words += ["--algorithm", "bc", "--steps", "2", "--log-interval", "2", "--config.batch-size"]
     words += ["4", "--directory", str(tmp_path / "run")]
+    words += ["--evaluation-episodes", "3", "--evaluation-interval", "2"]
     with contextlib.chdir(tmp_path):
         assert main(words) == 0
+    said = (
+        "Nothing comes of --evaluation-interval and --evaluation-episodes: no environment is given"
+    )
+    assert said in capsys.readouterr().out
     config = read_config(tmp_path / "run")
     assert config.data == (f"d4rl:{maze}",) * 2
     assert config.reading == floq.Reading(convention="antmaze")

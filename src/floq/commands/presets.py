@@ -41,12 +41,30 @@ class Presets:
             print(f"  {'':32s} {method.advice}")
         for name in algorithm_names():
             if name not in METHODS:
-                summary = (find_algorithm(name).__doc__ or "").strip().partition("\n")[0]
-                print(f"{name}: {summary}\n  without presets: the algorithm's own defaults")
+                print(f"{name}: {_summary(find_algorithm(name))}")
+                print(f"  without presets: {_defaults_of(name)}")
         if not self.task:
             print("Each dataset has the tasks singletask-task1 to task5; singletask alone names")
             print("the default one. `floq train TASK --algorithm NAME` uses these settings.")
         return 0
+
+
+def _summary(algorithm: Any) -> str:
+    """The first line of what it says of itself; an object's docstring is that of its class."""
+    said = getattr(algorithm, "__dict__", {}).get("__doc__")
+    first = said.strip().partition("\n")[0] if isinstance(said, str) else ""
+    return first or "an algorithm without a docstring"
+
+
+def _defaults_of(name: str) -> str:
+    """What an algorithm without presets is trained with, or why it is not by its name alone."""
+    from floq.presets.methods import find_preset
+
+    try:
+        find_preset(name, None)
+    except ValueError as error:
+        return str(error)
+    return "the algorithm's own defaults"
 
 
 def _changes(config: Any) -> str:

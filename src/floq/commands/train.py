@@ -25,6 +25,12 @@ from floq.runs.settings import Schedule
 from floq.streams import say
 
 _EXAMPLE = "cube-double-play-singletask-v0"
+_NO_TASK = (
+    f"no task is given: name one, as in `floq train {_EXAMPLE}`, or give data of your own by "
+    "--data; without any, training begins in an environment, by --env, --steps 0, --online-steps "
+    "and --buffer online. `floq presets` lists the data sets that have tasks with published "
+    "settings."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Train:
 
     Attributes:
         task: Task of OGBench, such as cube-double-play-singletask-v0, or with --goals a dataset,
-            such as cube-double-play-v0; none with --data.
+            such as cube-double-play-v0; none with --data, or where --env is all there is.
         data: Data of your own in place of a task's: a path, minari:NAME, d4rl:PATH, robomimic:PATH
             or lerobot:PATH; given again, sets are joined.
         reading: How it is read where its files leave that open.
@@ -103,6 +109,8 @@ class Train:
             raise ValueError("settings of goals are given, and no goals are drawn: give --goals.")
         goals = self.goal_settings if self.goals else None
         spec = self.where.spec(self.task or None)
+        if spec is None:
+            _say_idle(self.schedule)
         if self.reward == "sparse":
             if not self.task or self.where.env or self.goals:
                 raise ValueError(
@@ -112,7 +120,9 @@ class Train:
                 )
             assert spec is not None
             spec = with_arguments(spec, reward="sparse")
-        name = self.task or (Path(self.data[0].rpartition(":")[2]).stem if self.data else "")
+        # Without a task and data it is called as the environment is.
+        source = self.data[0] if self.data else self.where.env or ""
+        name = self.task or Path(source.rpartition(":")[2]).stem
         online = online_settings(self.online, self.online_steps) if self.online_steps else None
         with self.together.joined():
             memory = self.device_memory
@@ -120,6 +130,8 @@ class Train:
             dataset = data_file(self.data, self.reading, self.where.bounds, device_memory=memory)
             needs_data = self.steps or online is None or online.buffer != "online"
             if needs_data and dataset is None:
+                if not self.task:
+                    raise ValueError(_NO_TASK)
                 memory = None if in_memory and memory == "auto" else memory
                 dataset, env = load_task(
                     self.task, reward=self.reward, goals=goals, device_memory=memory
@@ -144,6 +156,15 @@ class Train:
             return say_done(run, loggers=self.logger)
 
 
+def _say_idle(schedule: Schedule) -> None:
+    """Says which options nothing comes of where there is no environment to evaluate in."""
+    usual = vars(Schedule())
+    changed = [name for name, value in vars(schedule).items() if value != usual[name]]
+    names = [f"--{name.replace('_', '-')}" for name in changed if name.startswith("evaluation")]
+    if names:
+        say(f"Nothing comes of {' and '.join(names)}: no environment is given, by --env.")
+
+
 def parse_train(arguments: list[str]) -> Train:
     """Parses `floq train`, whose defaults depend on its task and algorithm.
 
@@ -164,13 +185,10 @@ def parse_train(arguments: list[str]) -> Train:
     if words.positionals and not words.unknown:
         task = words.positionals[0]
         check_task(task, has_goals="--goals" in words.options)
-    elif any(word.partition("=")[0] == "--data" for word in words.options):
+    elif any(word.partition("=")[0] in ("--data", "--env") for word in words.options):
         task = None
     elif not words.unknown and not {"-h", "--help"} & {*words.options}:
-        raise ValueError(
-            f"no task is given: name one, as in `floq train {_EXAMPLE}`, or give data of your own "
-            "by --data. `floq presets` lists the data sets that have tasks with published settings."
-        )
+        raise ValueError(_NO_TASK)
     found = find_preset(algorithm, task)
     parsed = parse(_with_config(found.config), arguments, name="train")
     say(f"Settings: {found.source}.")

@@ -24,7 +24,7 @@ from floq.data.trajectories import (
 from floq.data.transitions import Transitions
 from floq.data.validation import check_and_rescale
 from floq.disk import user_path
-from floq.observations import ObservationForm, Packed, packed
+from floq.observations import ObservationForm, Packed, packed, warn_of_channels
 
 
 @jax.tree_util.register_dataclass
@@ -46,12 +46,17 @@ class Dataset(Transitions):
 
     def __repr__(self) -> str:
         """One line, by shapes alone: compiled functions have no numbers to show."""
+        held = (self.observations, self.actions, self.transitions)
+        if [getattr(values, "ndim", None) for values in held] != [2, 2, 1]:
+            return super().__repr__()  # Of a tree of something else, or of several datasets.
         (rows, actions), size = self.actions.shape, self.transitions.shape[0]
         # Each trajectory has one row from which no transition starts.
-        of = f" of {rows - size:,} trajectories" if self.lookahead == 1 else ""
-        seen = self.form or f"{self.observations.shape[1]} numbers"
-        held = f"observations: {seen}, actions: {actions} numbers"
-        return f"<Dataset: {size:,} transitions{of}, {held}>"
+        ended = _many(rows - size, "trajectory", "trajectories")
+        of = f" of {ended}" if self.lookahead == 1 else ""
+        seen = self.form or _many(self.observations.shape[1], "number", "numbers")
+        done = _many(actions, "number", "numbers")
+        counted = _many(size, "transition", "transitions")
+        return f"<Dataset: {counted}{of}, observations: {seen}, actions: {done}>"
 
     @classmethod
     def from_trajectories(
@@ -192,6 +197,7 @@ class Dataset(Transitions):
         """A dataset of rows of states, sound, clipped, float32 or bytes, which it takes over."""
         transitions = starts_of(is_end, source=source)
         warn_of_masks(masks, transitions, source=source)
+        warn_of_channels(form)
         low, high = recorded or (None, None)
         return cls(
             observations=on_device(observations),
@@ -286,6 +292,11 @@ class Dataset(Transitions):
                 "with_decisions was called on"
             )
         write_file(path, self.trajectories(), low=self.action_low, high=self.action_high)
+
+
+def _many(count: int, one: str, more: str) -> str:
+    """A number of things, in words."""
+    return f"{count:,} {one if count == 1 else more}"
 
 
 def _joined(datasets: Sequence[Dataset], *, source: str) -> Dataset:

@@ -84,12 +84,14 @@ def read_file(path: Path, *, is_by_success: bool = False) -> DatasetFile:
 
 
 def unread(path: Path, *, is_by_success: bool) -> list[str]:
-    """The arrays of a dataset file that `read_file` passes over."""
-    parts = itertools.chain(*parts_of(path).values())
+    """The arrays of a dataset file that nothing is learned from."""
+    names, parts = array_names(path), itertools.chain(*parts_of(path).values())
     known = {"observations", "actions", *_OPTIONAL, *_MARKS, *parts}
     if is_by_success:
         known ^= {"rewards", "successes"}
-    return [name for name in array_names(path) if name not in known]
+    if is_by_success or "rewards" in names:
+        known -= {*SIMULATION}  # Where OGBench's rewards come from, and nobody else's.
+    return [name for name in names if name not in known]
 
 
 def asks_for_success(reading: Reading, *, source: str) -> bool:

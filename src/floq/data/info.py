@@ -175,17 +175,19 @@ def _describe(source: Source, file: DatasetFile, reading: Reading) -> dict[str, 
     ends = np.flatnonzero(arrays["terminals"])
     lengths = np.diff(ends, prepend=-1) - 1
     transitions = rows - len(ends)
+    # From the last row of a trajectory nothing was done: what it holds may be padding.
+    is_start = arrays["terminals"] == 0
     on_device = rows * observation_bytes + _FLOAT * (rows * (action_dim + 2) + transitions)
     files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
     facts = {
-        "format": source.format,
+        "format": _format(source),
         "rows": rows,
         "transitions": transitions,
         "trajectories": len(ends),
         "transitions a trajectory": f"{lengths.min()} to {lengths.max()}",
         "entries of an observation": observations.shape[1] if form is None else str(form),
         "entries of an action": action_dim,
-        "range of the actions": _range(actions),
+        "range of the actions": _range(actions[is_start]),
         "bounds of the actions": "none" if file.bounds is None else f"{file.bounds}, here [-1, 1]",
         "fields": ", ".join(
             f"{field} {getattr(values, 'dtype', 'dictionary')}" for field, values in arrays.items()
@@ -196,7 +198,7 @@ def _describe(source: Source, file: DatasetFile, reading: Reading) -> dict[str, 
     if form is None:
         facts["range of the observations"] = _range(observations)
     if "rewards" in arrays:
-        facts["range of the rewards"] = _range(arrays["rewards"][arrays["terminals"] == 0])
+        facts["range of the rewards"] = _range(arrays["rewards"][is_start])
     if source.format == "npz":
         names = unread(path, is_by_success=reading.rewards == "success")
         facts["arrays that are not read"] = ", ".join(names) or "none"
@@ -206,8 +208,16 @@ def _describe(source: Source, file: DatasetFile, reading: Reading) -> dict[str, 
     return facts
 
 
+def _format(source: Source) -> str:
+    """Its prefix, and whose files they are where floq wrote a folder of OGBench's kind."""
+    if source.format != "ogbench" or not source.path.is_dir():
+        return source.format
+    is_saved = read_marks(training_files(source.path)[0]).is_saved
+    return "ogbench, in files that floq wrote" if is_saved else source.format
+
+
 def _range(values: np.ndarray) -> str:
-    return f"{values.min():.4g} to {values.max():.4g}"
+    return f"{values.min():.4g} to {values.max():.4g}" if values.size else "none"
 
 
 def _sources(target: str, directory: Path | None) -> tuple[Source, ...]:

@@ -15,7 +15,7 @@ from floq.data.reading import Parts
 from floq.data.scan import Scan, scanned
 from floq.data.sharded import ShardedRows
 from floq.data.trajectories import decisions, first_rows
-from floq.observations import ObservationForm, stacked
+from floq.observations import ObservationForm, stacked, warn_of_channels
 from floq.progress import ProgressDisplay
 from floq.types import Batch, Statistics
 
@@ -97,6 +97,7 @@ class StreamedDataset:
         Raises:
             ValueError: A fault of the data, with its field and first row, or no transition at all.
         """
+        warn_of_channels(rows.form)
         scan = scanned(rows)
         starts = Flags(rows.count)
         for first, last in edges(rows.count):

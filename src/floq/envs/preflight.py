@@ -23,7 +23,7 @@ from floq.envs.observations import form_of_space
 from floq.envs.slots import Sizes, Slots
 from floq.envs.vector import Worker, WorkerError
 from floq.envs.worker import RESET, STEP
-from floq.observations import ObservationForm
+from floq.observations import ObservationForm, warn_of_channels
 
 Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 """What -1 and 1 stand for, in an environment's own units."""
@@ -86,8 +86,10 @@ def preflight(
             raise ValueError(
                 f"The environment {spec.id} has observations and actions of shapes "
                 f"{_shapes(found)}, the dataset has {_shapes(sizes)}: give the environment that "
-                "the data was collected in."
+                f"the data was collected in.{_turned(found[0], sizes[0])}"
             )
+        if sizes is None:
+            warn_of_channels(form)  # Of data it was said already.
         spec = related(spec, built, bounds, is_related=is_related)
         if not built.has_limit:
             warnings.warn(
@@ -111,6 +113,18 @@ def _shapes(sizes: tuple[int | ObservationForm, int]) -> str:
     """Sizes of an observation and an action, in words."""
     shapes = (f"({one},)" if isinstance(one, int) else f"({one})" for one in sizes)
     return f"({', '.join(shapes)})"
+
+
+def _turned(*seen: int | ObservationForm) -> str:
+    """What may have been done to images of one of the two alone: axes were moved."""
+    axes = [
+        {part.name: sorted(part.shape) for part in one.parts}
+        for one in seen
+        if isinstance(one, ObservationForm)
+    ]
+    if len(axes) != len(seen) or axes[0] != axes[1]:
+        return ""
+    return " Only the axes differ: both must have images as (height, width, channels)."
 
 
 def related(

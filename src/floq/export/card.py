@@ -72,6 +72,8 @@ def _observations(record: dict[str, Any]) -> str:
         for name, part in parts(record).items()
     ]
     last = f"; the last {frames}, side by side along the last axis" if frames > 1 else ""
+    if goal := record.get("run", {}).get("goal_entries"):
+        last = f", of which the goal has the last {goal}"
     return " and ".join(described) + last
 
 

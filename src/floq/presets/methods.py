@@ -27,7 +27,7 @@ from floq.observations import EncoderConfig
 from floq.policies import FlowPolicyConfig, GaussianPolicyConfig
 from floq.presets.changes import fast, small
 from floq.presets.domains import VISUAL, configs_by_domain, discounted_by_domain
-from floq.settings import nearest
+from floq.settings import given, nearest
 
 
 class Preset(NamedTuple):
@@ -347,7 +347,7 @@ def register_preset(
 
 def find_preset(algorithm: str, task: str | None) -> Preset:
     """The settings of `preset`, with their source."""
-    method = METHODS.get(algorithm)
+    method = METHODS.get(given(str, algorithm, name="the name of the algorithm"))
     if method is None:
         return _unpublished(algorithm)
     published = None if task is None else method.configs.get(dataset_name(task))
@@ -371,5 +371,8 @@ def _unpublished(algorithm: str) -> Preset:
     try:
         config = find_algorithm(algorithm).Config()
     except TypeError as error:
-        raise ValueError(f"{algorithm} has settings without a default: {error}.") from error
+        raise ValueError(
+            f"{algorithm} has settings without a default: {error}. Name some by "
+            "floq.register_preset."
+        ) from error
     return Preset(config, f"the defaults of {algorithm}", published=False)

@@ -137,6 +137,7 @@ class Run:
             "run": {
                 "task": config.task,
                 "environment": environment and str(environment.id),
+                "goal_entries": self._goal_dim,
                 "seed": seed,
                 "step": self.step,
                 "settings": to_json(config.config),
@@ -155,6 +156,13 @@ class Run:
             facts,
             config.normalization,
         )
+
+    @property
+    def _goal_dim(self) -> int:
+        """How many of an observation's entries, the last ones, are a goal."""
+        goals = self.config.goals
+        # Where nobody says which entries a goal has, it is a state as a whole.
+        return goals.goal_dim(self.config.statistics.observation_dim // 2) if goals else 0
 
     @property
     def action_bounds(self) -> Bounds:

@@ -147,8 +147,8 @@ def _read(own: OwnData) -> tuple[tuple[int, int], ActionBounds | None]:
         shapes = [form or rows.shape[1:], arrays["actions"].shape[1:]]
         if form is not None or any(len(shape) != 1 for shape in shapes):
             raise ValueError(
-                f"{source}: an observation has the shape {shapes[0]} and an action {shapes[1]}: "
-                "both must be vectors"
+                f"{source}: an observation is {form or f'of shape {shapes[0]}'}, and an action of "
+                f"shape {shapes[1]}: both must be vectors"
             )
         sizes, bounds = (shapes[0][0], shapes[1][0]), file.bounds or own.bounds
         found.append((sizes, bounds and bounds.each(sizes[1], source=source)))

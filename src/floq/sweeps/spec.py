@@ -219,7 +219,8 @@ def read_spec(path: str | Path) -> Spec:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise FileNotFoundError(f"{path}: no such file. Give the TOML file of a sweep.") from error
+        found = "it is a folder" if path.is_dir() else "no such file"
+        raise FileNotFoundError(f"{path}: {found}. Give the TOML file of a sweep.") from error
     except ValueError as error:
         raise ValueError(f"{path} is not TOML: {error}.") from error
     document = read_part(_Document, content, str(path))
