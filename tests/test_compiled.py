@@ -36,6 +36,19 @@ def test_the_second_start_of_a_program_compiles_nothing(words, tmp_path):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_a_program_that_is_being_written_is_compiled_without_a_word(tmp_path):
+    """Runs that start side by side share the folder, and jax does not write a file at once."""
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
+    for _ in range(2):
+        run = [sys.executable, "-c", PLAIN]
+        done = subprocess.run(run, check=True, env=environment, timeout=300, stderr=subprocess.PIPE)
+        kept = [*tmp_path.glob("*-cache")]
+        assert done.stderr == b""
+        assert kept
+        for path in kept:
+            path.write_bytes(path.read_bytes()[:100])
+
+
 def test_a_chosen_folder_is_used(monkeypatch):
     """`$JAX_COMPILATION_CACHE_DIR` goes before the user's cache."""
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/somewhere/else")

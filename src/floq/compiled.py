@@ -57,6 +57,8 @@ def keep_compiled_programs() -> None:
         )
         return
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    # jax does not write them at once. One that another process is writing is compiled here, too.
+    warnings.filterwarnings("ignore", "Error reading persistent compilation cache", UserWarning)
     # Start-up is hundreds of small programs, each below jax's usual bound of a second.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
