@@ -45,19 +45,19 @@ def test_trajectories_by_hand():
 def test_it_prints_as_a_line(trajectories):
     """Numbers and sizes, where a compiled function is traced too; no array."""
     dataset = Dataset.from_trajectories(**trajectories)
-    said = "observations: 3 numbers, actions: 2 numbers>"
-    assert repr(dataset) == f"<Dataset: 8 transitions of 3 trajectories, {said}"
+    said = "observations: [3], actions: [2]>"
+    assert repr(dataset) == f"<Dataset: transitions: 8, trajectories: 3, {said}"
     seen = []
     jax.jit(lambda data: seen.append(repr(data)))(dataset)
     assert seen == [repr(dataset)]
     with pytest.warns(UserWarning, match="leaves out 3 of 8"):
         decided = dataset.with_decisions(action_chunk=2, discount=0.9)
-    assert repr(decided) == f"<Dataset: 5 transitions, {said}"
+    assert repr(decided) == f"<Dataset: transitions: 5, {said}"
     images = trajectories | {"observations": np.zeros((11, 4, 5, 3), np.uint8)}
     assert "observations: an image [4, 5, 3]" in repr(Dataset.from_trajectories(**images))
     ones = np.ones((1, 1))
     single = Dataset.from_transitions(ones, ones, ones[0], ones[0], ones + 1)
-    said = "1 transition of 1 trajectory, observations: 1 number, actions: 1 number"
+    said = "transitions: 1, trajectories: 1, observations: [1], actions: [1]"
     assert repr(single) == f"<Dataset: {said}>"
 
 

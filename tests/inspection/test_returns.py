@@ -75,10 +75,9 @@ def test_played_decisions_are_those_of_the_evaluation():
     np.testing.assert_allclose(found.returns[2:], expected[[0, 2]])
 
 
-def test_a_time_limit_is_played_past(capsys):
-    """A policy that never arrives gets −1 a step for ever, from each of its 20 steps on."""
-    environment = EnvironmentSpec("pointmaze-medium-singletask-task5-v0", {"max_episode_steps": 20})
-    found = played_decisions(
+def played_still(environment):
+    """The decisions of an episode in which nothing is done; returns count seven steps."""
+    return played_decisions(
         lambda observations, keys: np.zeros((len(observations), 2), np.float32),
         environment,
         episodes=1,
@@ -86,6 +85,12 @@ def test_a_time_limit_is_played_past(capsys):
         discount=0.5,
         processes=0,
     )
+
+
+def test_a_time_limit_is_played_past(capsys):
+    """A policy that never arrives gets −1 a step for ever, from each of its 20 steps on."""
+    environment = EnvironmentSpec("pointmaze-medium-singletask-task5-v0", {"max_episode_steps": 20})
+    found = played_still(environment)
     assert found.horizon == 7
     np.testing.assert_allclose(found.returns, np.full(20, -(1 - 0.5**7) / 0.5))
     # Whoever sees the steps go by is told.
@@ -98,19 +103,11 @@ def test_a_time_limit_is_played_past(capsys):
 def test_a_time_limit_of_a_function_is_played_past_if_it_was_given(name, kwargs):
     """One inside of the function cannot be, and the error says what to do."""
     environment = EnvironmentSpec(f"toy_environments:{name}", kwargs)
-    played = lambda: played_decisions(
-        lambda observations, keys: np.zeros((len(observations), 2), np.float32),
-        environment,
-        episodes=1,
-        seed=0,
-        discount=0.5,
-        processes=0,
-    )
     if kwargs:
-        assert len(played().returns) == 5
+        assert len(played_still(environment).returns) == 5
     else:
         with pytest.raises(ValueError, match=r"no return is known: .* --max-episode-steps, or by"):
-            played()
+            played_still(environment)
 
 
 def test_returns_of_the_data_end_with_their_trajectories():

@@ -13,6 +13,7 @@ from floq.cli import main
 from floq.inspection import probe
 from floq.inspection.probe import FlowView
 from floq.recording import record
+from floq.reports import rollout
 from floq.reports.figures import flow_trajectories
 from floq.reports.page import table
 from floq.reports.report import report
@@ -381,3 +382,17 @@ def test_long_names_of_a_table_may_have_several_lines():
     """So that the figures beside them are seen; a figure itself stays on its line."""
     written = table(["run", "result"], [["a" * 40, "success 17 %"]])
     assert f'<td class="long">{"a" * 40}</td><td>success 17 %</td>' in written
+
+
+def test_pictures_are_taken_for_episodes_as_long_as_the_policys_own(finished, monkeypatch):
+    """Behaviour cloning, which never arrives, would have most of a short episode left out."""
+    rows = [
+        row | {"length": 40.0 if row["policy"] == "bc" else 7.0} for row in finished.evaluations
+    ]
+    (own,) = {row["policy"] for row in rows} - {"bc"}
+    assert own == finished.config.algorithm
+    asked = {}
+    monkeypatch.setattr(rollout, "record_episodes", lambda *_, **words: asked.update(words) or [])
+    monkeypatch.setattr("floq.runs.results.read_rows", lambda _: rows)
+    rollout.play(finished, 1)
+    assert asked["expected"] == 7.0

@@ -51,12 +51,11 @@ class Dataset(Transitions):
             return super().__repr__()  # Of a tree of something else, or of several datasets.
         (rows, actions), size = self.actions.shape, self.transitions.shape[0]
         # Each trajectory has one row from which no transition starts.
-        ended = _many(rows - size, "trajectory", "trajectories")
-        of = f" of {ended}" if self.lookahead == 1 else ""
-        seen = self.form or _many(self.observations.shape[1], "number", "numbers")
-        done = _many(actions, "number", "numbers")
-        counted = _many(size, "transition", "transitions")
-        return f"<Dataset: {counted}{of}, observations: {seen}, actions: {done}>"
+        ended = f", trajectories: {rows - size:,}" if self.lookahead == 1 else ""
+        seen = self.form or [self.observations.shape[1]]
+        return (
+            f"<Dataset: transitions: {size:,}{ended}, observations: {seen}, actions: {[actions]}>"
+        )
 
     @classmethod
     def from_trajectories(
@@ -292,11 +291,6 @@ class Dataset(Transitions):
                 "with_decisions was called on"
             )
         write_file(path, self.trajectories(), low=self.action_low, high=self.action_high)
-
-
-def _many(count: int, one: str, more: str) -> str:
-    """A number of things, in words."""
-    return f"{count:,} {one if count == 1 else more}"
 
 
 def _joined(datasets: Sequence[Dataset], *, source: str) -> Dataset:

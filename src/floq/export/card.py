@@ -73,7 +73,7 @@ def _observations(record: dict[str, Any]) -> str:
     ]
     last = f"; the last {frames}, side by side along the last axis" if frames > 1 else ""
     if goal := record.get("run", {}).get("goal_entries"):
-        last = f", of which the goal has the last {goal}"
+        last += f", of which the goal has the last {goal}"
     return " and ".join(described) + last
 
 

@@ -65,14 +65,14 @@ def play(
     if run.state is None:
         raise ValueError("The run has no checkpoint yet: there is no policy to show.")
     policy = run.policy if policy_seed is None else run.policy_of(policy_seed)
-    lengths = [found[-1].mean_length for found in results(run).values()]
+    evaluated = results(run).get(run.config.algorithm)
     return record_episodes(
         policy,
         environment,
         seed=seed,
         episodes=range(episodes),
         max_frames=_VIDEO_FRAMES,
-        expected=max(lengths, default=0.0),
+        expected=evaluated[-1].mean_length if evaluated else 0.0,
     )
 
 
