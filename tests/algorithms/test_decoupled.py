@@ -1,6 +1,7 @@
 """floq whose flow critic reads more actions than its policy plans."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,8 @@ CONFIG = floq.Config(
     critic_chunk=2,
 )
 STATISTICS = Statistics(observation_dim=2, action_dim=2, reward_min=-1.0, reward_max=0.0)
+EYE = np.eye(2, dtype=np.float32)
+init = jax.jit(floq.init, static_argnums=(0, 1))
 REWARDS = np.array([[[-0.2, -1.0], [-0.9, -0.5]], [[-0.8, -0.1], [-0.4, -0.7]]])
 """What two steps earn, by state, first and second action: the first's best is not the mean's."""
 
@@ -33,13 +36,14 @@ def batch_of(repeats=8):
     states, first, second = (
         np.tile(axis.ravel(), repeats) for axis in np.meshgrid(*3 * [range(2)], indexing="ij")
     )
-    return Batch(
-        jnp.eye(2)[states],
-        jnp.asarray(np.stack([first, second], axis=1) - 0.5, jnp.float32),
-        jnp.asarray(REWARDS[states, first, second], jnp.float32),
-        jnp.asarray(1 - states, jnp.float32),
-        jnp.eye(2)[np.ones_like(states)],
+    rows = (
+        EYE[states],
+        np.stack([first, second], axis=1) - 0.5,
+        REWARDS[states, first, second],
+        1 - states,
+        EYE[np.ones_like(states)],
     )
+    return Batch(*(jnp.asarray(values, jnp.float32) for values in rows))
 
 
 def known_values(level):
@@ -77,7 +81,7 @@ def test_the_distilled_value_of_a_first_action_is_known(level):
             lambda state, key: (floq.update(config, state, batch, key=key)[0], None), state, keys
         )[0]
 
-    state = train(floq.init(config, STATISTICS, key=jax.random.key(0)))
+    state = train(init(config, STATISTICS, key=jax.random.key(0)))
     states, firsts = jnp.repeat(jnp.eye(2), 2, axis=0), jnp.array([[-0.5], [0.5]] * 2)
     values = state.parameters.distilled.values(states, firsts).reshape(2, 2)
     exact = known_values(level)
@@ -91,38 +95,47 @@ def test_the_distilled_value_of_a_first_action_is_known(level):
 
 def test_the_policy_plans_the_first_actions_and_the_flow_reads_all():
     """Sizes of every part, of what is done, and whose slow copy targets read."""
-    state = floq.init(CONFIG, STATISTICS, key=jax.random.key(0))
+    state = init(CONFIG, STATISTICS, key=jax.random.key(0))
     parameters = state.parameters
     batch = batch_of()
     assert parameters.policy.action_dim == 1
     assert jax.tree.structure(state.targets) == jax.tree.structure(parameters.distilled)
     keys = jax.random.split(jax.random.key(1), 2)
-    for config in (CONFIG, dataclasses.replace(CONFIG, candidates=3)):
-        assert floq.act(config, state, jnp.eye(2), keys=keys).shape == (2, 1)
-    assert floq.act_behaviour(CONFIG, state, jnp.eye(2), keys=keys).shape == (2, 1)
-    draws = floq.sample_draws(parameters, len(batch.rewards), key=jax.random.key(2))
+    best = dataclasses.replace(CONFIG, candidates=3)
+    for act, config in ((floq.act, CONFIG), (floq.act, best), (floq.act_behaviour, CONFIG)):
+        actions = jax.jit(act, static_argnums=0)(config, state, EYE, keys=keys)
+        assert actions.shape == (2, 1)
 
     @jax.jit
     def loss(batch):
+        draws = floq.sample_draws(parameters, len(batch.rewards), key=jax.random.key(2))
         return floq.loss(CONFIG, parameters, state.targets, batch, draws)[1]
 
-    one, other = loss(batch), loss(batch._replace(actions=batch.actions * jnp.array([1.0, -1.0])))
+    one, other = loss(batch), loss(batch._replace(actions=batch.actions * np.float32([1, -1])))
     assert one["critic/flow_loss"] != other["critic/flow_loss"]
     assert one["policy/bc_flow_loss"] == other["policy/bc_flow_loss"]
 
 
 def test_the_target_is_what_the_slow_distilled_critic_says_of_the_policys_action():
     """Of the ends the reward alone; elsewhere r + γ² D̄ at the one-step policy's actions."""
-    state = floq.init(CONFIG, STATISTICS, key=jax.random.key(0))
-    slow = jax.tree.map(lambda leaf: leaf + 0.1, state.targets)
+    state = init(CONFIG, STATISTICS, key=jax.random.key(0))
     batch, parameters = batch_of(), state.parameters
-    draws = floq.sample_draws(parameters, len(batch.rewards), key=jax.random.key(2))
-    _, metrics = floq.critic_loss(CONFIG, parameters, slow, batch, draws)
-    states = jnp.repeat(batch.next_observations[:, None], 4, axis=1)
-    actions = parameters.policy.actions(states, draws.next_action_noise)
-    values = slow.values(batch.next_observations, actions)
-    targets = batch.rewards + 0.64 * batch.masks * values
-    own = parameters.critic.loss(batch.observations, batch.actions, targets[:, None], draws.critic)
+
+    @jax.jit
+    def losses():
+        slow = jax.tree.map(lambda leaf: leaf + 0.1, state.targets)
+        draws = floq.sample_draws(parameters, len(batch.rewards), key=jax.random.key(2))
+        _, metrics = floq.critic_loss(CONFIG, parameters, slow, batch, draws)
+        states = jnp.repeat(batch.next_observations[:, None], 4, axis=1)
+        actions = parameters.policy.actions(states, draws.next_action_noise)
+        values = slow.values(batch.next_observations, actions)
+        targets = batch.rewards + 0.64 * batch.masks * values
+        own = parameters.critic.loss(
+            batch.observations, batch.actions, targets[:, None], draws.critic
+        )
+        return metrics, own
+
+    metrics, own = losses()
     np.testing.assert_allclose(metrics["critic/flow_loss"], own, rtol=1e-5)
 
 
@@ -133,21 +146,23 @@ def test_equal_lengths_are_the_plain_form_bit_for_bit():
     update = jax.jit(floq.update, static_argnums=0)
     results = []
     for config in (plain, dataclasses.replace(plain, critic_chunk=2)):
-        state = floq.init(config, STATISTICS, key=jax.random.key(0))
+        state = init(config, STATISTICS, key=jax.random.key(0))
         results.append(update(config, state, batch_of(), key=jax.random.key(1)))
     jax.tree.map(np.testing.assert_array_equal, *results)
 
 
 def test_the_expectile_of_one_half_is_the_square():
     """Just above it, the distilled loss is nearly that of the mean."""
-    batch = batch_of()
-    losses = []
-    for level in (0.5, 0.500001):
+    batch, state = batch_of(), init(CONFIG, STATISTICS, key=jax.random.key(0))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def loss(level):
         config = dataclasses.replace(CONFIG, distillation_expectile=level)
-        state = floq.init(config, STATISTICS, key=jax.random.key(0))
         draws = floq.sample_draws(state.parameters, len(batch.rewards), key=jax.random.key(2))
-        losses.append(floq.critic_loss(config, state.parameters, state.targets, batch, draws)[1])
-    one, other = (each["critic/distilled_loss"] for each in losses)
+        _, metrics = floq.critic_loss(config, state.parameters, state.targets, batch, draws)
+        return metrics["critic/distilled_loss"]
+
+    one, other = loss(0.5), loss(0.500001)
     np.testing.assert_allclose(one, other, rtol=1e-4)
 
 

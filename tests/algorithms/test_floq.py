@@ -1,6 +1,7 @@
 """The floq update as a pure function."""
 
 import dataclasses
+import functools
 import itertools
 
 import equinox as eqx
@@ -23,45 +24,50 @@ CONFIG = floq.Config(
     distilled=ScalarCriticConfig(network=NetworkConfig((16,), layer_norm=True)),
     policy=FlowPolicyConfig(flow_steps=2, network=NetworkConfig((16,))),
     batch_size=8,
+    learning_rate_decay=3,
 )
 STATISTICS = Statistics(observation_dim=3, action_dim=2, reward_min=-1.0, reward_max=0.0)
-update = jax.jit(floq.update, static_argnums=0)
-loss = jax.jit(floq.loss, static_argnums=0)
+init = jax.jit(floq.init, static_argnums=(0, 1))
+update, loss, critic_loss, act, act_behaviour = (
+    jax.jit(function, static_argnums=0)
+    for function in (floq.update, floq.loss, floq.critic_loss, floq.act, floq.act_behaviour)
+)
 
 
 @pytest.fixture(scope="module")
 def state():
-    return floq.init(CONFIG, STATISTICS, key=jax.random.key(0))
+    return init(CONFIG, STATISTICS, key=jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
 def batch():
-    keys = jax.random.split(jax.random.key(1), 4)
-    return Batch(
-        observations=jax.random.normal(keys[0], (8, 3)),
-        actions=jax.random.uniform(keys[1], (8, 2), minval=-1, maxval=1),
-        rewards=-jax.random.uniform(keys[2], (8,)),
-        masks=jnp.array([1.0, 0.0] * 4),
-        next_observations=jax.random.normal(keys[3], (8, 3)),
+    random = np.random.default_rng(1)
+    rows = (
+        random.normal(size=(8, 3)),
+        random.uniform(-1, 1, size=(8, 2)),
+        random.uniform(-1, 0, size=8),
+        np.array([1, 0] * 4),
+        random.normal(size=(8, 3)),
     )
+    return Batch(*(jnp.asarray(values, jnp.float32) for values in rows))
 
 
 @pytest.fixture(scope="module")
 def draws(state):
-    return floq.sample_draws(state.parameters, 8, key=jax.random.key(2))
+    return jax.jit(floq.sample_draws, static_argnums=1)(state.parameters, 8, key=jax.random.key(2))
 
 
 def largest_difference(one, other):
-    differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), one, other)
+    differences = jax.tree.map(lambda a, b: np.abs(np.subtract(a, b)).max(), one, other)
     return max(jax.tree.leaves(differences))
 
 
 def test_the_order_of_a_batch_does_not_matter(state, batch, draws):
     """Permuting transitions together with their draws leaves the loss."""
-    order = jnp.array([5, 2, 7, 0, 1, 3, 6, 4])
-    permuted = jax.tree.map(lambda leaf: leaf[order], (batch, draws))
+    order = np.array([5, 2, 7, 0, 1, 3, 6, 4])
+    permute = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf[order], tree))
     one, _ = loss(CONFIG, state.parameters, state.targets, batch, draws)
-    other, _ = loss(CONFIG, state.parameters, state.targets, *permuted)
+    other, _ = loss(CONFIG, state.parameters, state.targets, *permute((batch, draws)))
     np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
@@ -69,7 +75,7 @@ def test_the_next_state_of_a_terminal_step_is_ignored(state, batch, draws):
     """Where the mask is 0 another next observation changes nothing; where it is 1 it does."""
 
     def loss_with(rows):
-        moved = batch._replace(next_observations=batch.next_observations.at[rows].add(5.0))
+        moved = batch._replace(next_observations=batch.next_observations + 5 * rows[:, None])
         return float(loss(CONFIG, state.parameters, state.targets, moved, draws)[0])
 
     unmoved = float(loss(CONFIG, state.parameters, state.targets, batch, draws)[0])
@@ -133,11 +139,11 @@ def test_actions_stay_in_bounds_and_depend_on_their_own_key_only(state):
     """A row's action is the same whatever its neighbours are."""
     observations = 10 * jax.random.normal(jax.random.key(5), (6, 3))
     keys = jax.random.split(jax.random.key(6), 6)
-    for act in (floq.act, floq.act_behaviour):
-        actions = act(CONFIG, state, observations, keys=keys)
+    for choose in (act, act_behaviour):
+        actions = choose(CONFIG, state, observations, keys=keys)
         assert np.abs(actions).max() <= 1
         np.testing.assert_allclose(
-            act(CONFIG, state, observations[3:4], keys=keys[3:4]), actions[3:4], rtol=1e-5
+            choose(CONFIG, state, observations[3:4], keys=keys[3:4]), actions[3:4], rtol=1e-5
         )
 
 
@@ -190,9 +196,9 @@ def test_the_best_candidate_is_an_action_of_the_behaviour_flow_that_the_critic_p
     config = dataclasses.replace(CONFIG, candidates=32)
     observations = jax.random.normal(jax.random.key(7), (20, 3))
     keys = jax.random.split(jax.random.key(8), 20)
-    behaviour = floq.act_behaviour(CONFIG, state, observations, keys=keys)[:, 0]
-    up = floq.act(config, prefers(1.0), observations, keys=keys)[:, 0]
-    down = floq.act(config, prefers(-1.0), observations, keys=keys)[:, 0]
+    behaviour = act_behaviour(CONFIG, state, observations, keys=keys)[:, 0]
+    up = act(config, prefers(1.0), observations, keys=keys)[:, 0]
+    down = act(config, prefers(-1.0), observations, keys=keys)[:, 0]
     assert np.mean(down) < np.mean(behaviour) < np.mean(up)
     assert (down < up).all()
 
@@ -201,17 +207,15 @@ def test_a_chunk_of_actions_is_discounted_as_that_many_steps():
     """γ = 0.9 over chunks of 3 is one decision at 0.729, in the target and in the support."""
     config = dataclasses.replace(CONFIG, discount=0.9, action_chunk=3)
     assert config.decision_discount == pytest.approx(0.729)
-    critic = floq.init(config, STATISTICS, key=jax.random.key(0)).parameters.critic
+    critic = init(config, STATISTICS, key=jax.random.key(0)).parameters.critic
     assert critic.noise_interval[0] == pytest.approx(-0.1 / (1 - 0.729))
 
 
 def test_the_learning_rate_falls_to_zero(state, batch):
     """After as many updates as its decay takes, an update no longer moves the parameters."""
-    config = dataclasses.replace(CONFIG, learning_rate_decay=3)
-    start = floq.init(config, STATISTICS, key=jax.random.key(0))
-    states = [start]
+    states = [state]
     for step in range(4):
-        states.append(update(config, states[-1], batch, key=jax.random.key(step))[0])
+        states.append(update(CONFIG, states[-1], batch, key=jax.random.key(step))[0])
     moved = [
         largest_difference(one.parameters, other.parameters)
         for one, other in itertools.pairwise(states)
@@ -230,8 +234,10 @@ def test_the_learning_rate_falls_to_zero(state, batch):
 )
 def test_targets_can_take_the_best_of_the_behaviour_flow(module, config, metric, batch):
     """Then the one-step policy has no part in them."""
-    state = module.init(config, STATISTICS, key=jax.random.key(0))
-    draws = module.sample_draws(state.parameters, 8, key=jax.random.key(2))
+    state = jax.jit(module.init, static_argnums=(0, 1))(config, STATISTICS, key=jax.random.key(0))
+    draws = jax.jit(module.sample_draws, static_argnums=1)(
+        state.parameters, 8, key=jax.random.key(2)
+    )
     spoiled = eqx.tree_at(
         lambda parameters: parameters.policy.one_step,
         state.parameters,
@@ -239,13 +245,13 @@ def test_targets_can_take_the_best_of_the_behaviour_flow(module, config, metric,
     )
     compiled = jax.jit(module.loss, static_argnums=0)
 
-    def critic_loss(config, parameters):
+    def loss_of_critic(config, parameters):
         return compiled(config, parameters, state.targets, batch, draws)[1][metric]
 
     chosen = dataclasses.replace(config, target_candidates=4)
-    assert critic_loss(chosen, spoiled) == critic_loss(chosen, state.parameters)
-    assert critic_loss(config, spoiled) != critic_loss(config, state.parameters)
-    assert critic_loss(chosen, state.parameters) != critic_loss(config, state.parameters)
+    assert loss_of_critic(chosen, spoiled) == loss_of_critic(chosen, state.parameters)
+    assert loss_of_critic(config, spoiled) != loss_of_critic(config, state.parameters)
+    assert loss_of_critic(chosen, state.parameters) != loss_of_critic(config, state.parameters)
 
 
 def test_the_judge_of_targets_is_the_one_that_is_set(state, batch, draws):
@@ -255,7 +261,7 @@ def test_the_judge_of_targets_is_the_one_that_is_set(state, batch, draws):
     for judge in ("distilled", "flow"):
         config = dataclasses.replace(CONFIG, target_candidates=8, target_judge=judge)
         one, changed = (
-            loss(config, parameters, state.targets, batch, draws)[1]["critic/flow_loss"]
+            critic_loss(config, parameters, state.targets, batch, draws)[1]["critic/flow_loss"]
             for parameters in (state.parameters, other)
         )
         assert (one == changed) == (judge == "flow")
@@ -264,13 +270,21 @@ def test_the_judge_of_targets_is_the_one_that_is_set(state, batch, draws):
 def test_distillation_can_take_fewer_samples_and_steps(state, batch, draws):
     """The distilled critic's aim is then the mean over those samples, at those steps."""
     config = dataclasses.replace(CONFIG, distillation_samples=2, distillation_steps=1)
-    _, metrics = floq.critic_loss(config, state.parameters, state.targets, batch, draws)
-    ends = state.parameters.critic.return_samples(
-        batch.observations, batch.actions, draws.critic.initial_noise[:, :2], integration_steps=1
-    )
-    aim = jnp.mean(ends, axis=(0, 2))
-    expected = state.parameters.distilled.loss(batch.observations, batch.actions, aim[:, None])
-    np.testing.assert_allclose(metrics["critic/value"], jnp.mean(aim), rtol=1e-5)
+    _, metrics = critic_loss(config, state.parameters, state.targets, batch, draws)
+
+    @jax.jit
+    def aim_and_loss(parameters):
+        ends = parameters.critic.return_samples(
+            batch.observations,
+            batch.actions,
+            draws.critic.initial_noise[:, :2],
+            integration_steps=1,
+        )
+        aim = jnp.mean(ends, axis=(0, 2))
+        return aim, parameters.distilled.loss(batch.observations, batch.actions, aim[:, None])
+
+    aim, expected = aim_and_loss(state.parameters)
+    np.testing.assert_allclose(metrics["critic/value"], np.mean(aim), rtol=1e-5)
     np.testing.assert_allclose(metrics["critic/distilled_loss"], expected, rtol=1e-5)
     with pytest.raises(ValueError, match="distillation_samples is 4"):
         dataclasses.replace(CONFIG, distillation_samples=4)
@@ -278,16 +292,16 @@ def test_distillation_can_take_fewer_samples_and_steps(state, batch, draws):
 
 def test_the_spread_is_that_of_each_members_ends_beside_the_starts(state, batch, draws):
     """Its square is a ratio of variances; a field that is 0 has 1, and one sample has none."""
-    _, metrics = floq.critic_loss(CONFIG, state.parameters, state.targets, batch, draws)
+    _, metrics = critic_loss(CONFIG, state.parameters, state.targets, batch, draws)
     noise = draws.critic.initial_noise
     ends = state.parameters.critic.return_samples(batch.observations, batch.actions, noise)
     ratio = np.var(ends, axis=-1).mean() / np.var(noise, axis=-1).mean()
     np.testing.assert_allclose(metrics["critic/spread"], np.sqrt(ratio), rtol=1e-4)
     silent = jax.tree.map(jnp.zeros_like, state.parameters)
-    _, metrics = floq.critic_loss(CONFIG, silent, state.targets, batch, draws)
+    _, metrics = critic_loss(CONFIG, silent, state.targets, batch, draws)
     np.testing.assert_allclose(metrics["critic/spread"], 1, rtol=1e-5)
     config = dataclasses.replace(CONFIG, distillation_samples=1)
-    _, metrics = floq.critic_loss(config, state.parameters, state.targets, batch, draws)
+    _, metrics = critic_loss(config, state.parameters, state.targets, batch, draws)
     assert "critic/spread" not in metrics
 
 
@@ -295,17 +309,18 @@ def test_targets_take_one_step_in_the_coarse_updates_alone(state, batch, draws):
     """The first of them are made with K = 1, all others with the critic's K."""
     config = dataclasses.replace(CONFIG, coarse_updates=3)
     apply = jax.jit(floq.apply_update, static_argnums=0)
-    parameters = state.parameters
-    next_actions = parameters.policy.actions(
-        repeat_for_samples(batch.next_observations, 3), draws.next_action_noise
-    )
 
     def flow_loss(step):
         return apply(config, state._replace(step=jnp.int32(step)), batch, draws)[1][
             "critic/flow_loss"
         ]
 
+    @functools.partial(jax.jit, static_argnums=0)
     def expected(steps):
+        parameters = state.parameters
+        next_actions = parameters.policy.actions(
+            repeat_for_samples(batch.next_observations, 3), draws.next_action_noise
+        )
         return parameters.critic.td_loss(
             state.targets,
             batch,

@@ -20,6 +20,7 @@ CRITICS = {
 COMMON = {"discount": 0.8, "learning_rate": 2e-3, "target_rate": 0.02, "value_network": NETWORK}
 STATES, ACTIONS, SUPPORTED = 4, 4, 3
 STATISTICS = Statistics(STATES, ACTIONS, -1.0, 1.0)
+EYE = np.eye(4, dtype=np.float32)  # states and actions
 
 
 class Problem:
@@ -37,13 +38,14 @@ class Problem:
             np.tile(column.ravel(), 4)
             for column in np.meshgrid(range(STATES), range(SUPPORTED), indexing="ij")
         )
-        return Batch(
-            jnp.eye(STATES)[states],
-            jnp.eye(ACTIONS)[actions],
-            jnp.asarray(self.rewards[states, actions], jnp.float32),
-            jnp.asarray(self.masks[states, actions], jnp.float32),
-            jnp.eye(STATES)[self.following[states, actions]],
+        rows = (
+            EYE[states],
+            EYE[actions],
+            self.rewards[states, actions],
+            self.masks[states, actions],
+            EYE[self.following[states, actions]],
         )
+        return Batch(*(jnp.asarray(values, jnp.float32) for values in rows))
 
     def values(self, statistic, discount):
         """V of each state, by iterating V(s) = statistic over the data's actions of r + γ V(s′)."""
@@ -65,21 +67,21 @@ def expectile(numbers, level):
 
 
 def learned_values(module, config, batch):
-    """V and Q of the data after training, and the state."""
-    state = module.init(config, STATISTICS, key=jax.random.key(0))
+    """V of each state, and Q of the data, after training."""
 
     @jax.jit
-    def train(state):
+    def train():
+        state = module.init(config, STATISTICS, key=jax.random.key(0))
         keys = jax.random.split(jax.random.key(1), config.learning_rate_decay)
-        return jax.lax.scan(
+        state, _ = jax.lax.scan(
             lambda state, key: (module.update(config, state, batch, key=key)[0], None), state, keys
-        )[0]
+        )
+        critic = state.parameters.critic
+        noise = critic.sample_noise((len(batch.rewards), 64), key=jax.random.key(2))
+        values = critic.values(batch.observations, batch.actions, noise)
+        return state.parameters.value(jnp.asarray(EYE))[:, 0], values
 
-    state = train(state)
-    critic = state.parameters.critic
-    noise = critic.sample_noise((len(batch.rewards), 64), key=jax.random.key(2))
-    values = state.parameters.value(jnp.eye(STATES))[:, 0]
-    return values, critic.values(batch.observations, batch.actions, noise), state
+    return train()
 
 
 @pytest.mark.usefixtures("optimised")
@@ -111,7 +113,7 @@ def test_the_value_is_that_of_the_best_supported_action(name, statistic):
     of_row = np.max if statistic == "quantile" else lambda row: expectile(row, 0.8)
     exact = problem.values(of_row, config.discount)
     returns = batch.rewards + config.discount * batch.masks * (batch.next_observations @ exact)
-    values, of_data, _ = learned_values(iql, config, batch)
+    values, of_data = learned_values(iql, config, batch)
     tolerance = 0.05 * np.ptp(returns)
     assert np.ptp(exact) > 3 * tolerance
     np.testing.assert_allclose(values, exact, atol=tolerance)
@@ -127,26 +129,23 @@ def test_a_critic_with_noise_reads_the_draws_of_the_update():
     quantile = QuantileCriticConfig(quantile_samples=4, network=NETWORK, frequencies=4)
     for critic, differs in ((CRITICS["scalar"], False), (CRITICS["flow"], True), (quantile, True)):
         config = iql.Config(critic=critic, value_network=NETWORK)
-        state = iql.init(config, STATISTICS, key=jax.random.key(0))
 
         @jax.jit
-        def values(key, config=config, state=state):
+        def values(key, config=config):
+            state = iql.init(config, STATISTICS, key=jax.random.key(0))
             draws = iql.sample_draws(state.parameters, len(batch.rewards), key=key)
             _, metrics = iql.loss(config, state.parameters, state.targets, batch, draws)
-            return draws, metrics
+            following = state.parameters.value(batch.next_observations)
+            targets = batch.rewards[:, None] + config.discount * batch.masks[:, None] * following
+            own = state.parameters.critic.loss(
+                batch.observations, batch.actions, targets, draws.critic
+            )
+            return metrics, own
 
-        (draws, one), (_, other) = values(jax.random.key(0)), values(jax.random.key(1))
+        (one, own), (other, _) = values(jax.random.key(0)), values(jax.random.key(1))
         assert (one["critic/loss"] != other["critic/loss"]) == differs
         assert (one["policy/advantage"] != other["policy/advantage"]) == differs
-        own = state.parameters.critic.loss(
-            batch.observations, batch.actions, _targets(config, state, batch), draws.critic
-        )
         np.testing.assert_allclose(one["critic/loss"], critic.members * own, rtol=1e-4)
-
-
-def _targets(config, state, batch):
-    following = state.parameters.value(batch.next_observations)
-    return batch.rewards[:, None] + config.discount * batch.masks[:, None] * following
 
 
 @pytest.mark.parametrize("name", CRITICS)
@@ -158,13 +157,19 @@ def test_the_flow_acts_by_the_best_of_the_behaviours_actions(name):
         candidates=4,
         value_network=NETWORK,
     )
-    state = ifql.init(config, STATISTICS, key=jax.random.key(0))
-    observations, keys = jnp.eye(STATES), jax.random.split(jax.random.key(1), STATES)
-    actions = ifql.act(config, state, observations, keys=keys)
-    for row in range(STATES):
+    state = jax.jit(ifql.init, static_argnums=(0, 1))(config, STATISTICS, key=jax.random.key(0))
+    keys = jax.random.split(jax.random.key(1), STATES)
+    act = jax.jit(ifql.act, static_argnums=0)
+    actions = act(config, state, EYE, keys=keys)
+
+    @jax.jit
+    def behaviours(observation, key):
         behaviour = state.parameters.behaviour
-        noise, _ = candidate_noise(state.parameters.critic, behaviour, 4, keys[row : row + 1])
-        candidates = behaviour.actions(jnp.tile(observations[row], (4, 1)), noise[0])
-        assert np.abs(candidates - actions[row]).max(axis=1).min() < 1e-5
-    alone = ifql.act(config, state, observations[1:2], keys=keys[1:2])
+        noise, _ = candidate_noise(state.parameters.critic, behaviour, 4, key[None])
+        return behaviour.actions(jnp.tile(observation, (4, 1)), noise[0])
+
+    for row in range(STATES):
+        candidates = behaviours(EYE[row], keys[row])
+        assert np.abs(np.subtract(candidates, actions[row])).max(axis=1).min() < 1e-5
+    alone = act(config, state, EYE[1:2], keys=keys[1:2])
     np.testing.assert_allclose(alone[0], actions[1], rtol=1e-4, atol=1e-5)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mdp import MDP, evaluate_policy
@@ -89,7 +90,7 @@ def test_noise_interval_and_support_follow_the_published_rule():
     critic = make_critic(discount=0.99, low=-3.0, high=1.0)
     np.testing.assert_allclose(critic.noise_interval, (-30.0, 10.0), rtol=1e-6)
     np.testing.assert_allclose(critic.members.support, (-301.0, 101.0), rtol=1e-6)
-    noise = critic.sample_noise((1000,), key=jax.random.key(0))
+    noise = call(critic.sample_noise, (1000,), key=jax.random.key(0))
     assert -30 <= noise.min() < -29
     assert 9 < noise.max() <= 10
 
@@ -98,24 +99,26 @@ def test_loss_by_hand():
     """Summed over samples, meant over batch and members, for a field that is zero everywhere."""
     critic = make_critic()
     silent = jax.tree.map(jnp.zeros_like, critic)
-    draws = critic.sample_draws(6, key=jax.random.key(1))
+    draws = call(critic.sample_draws, 6, key=jax.random.key(1))
     targets = jnp.linspace(-5, 0, 6)
     by_hand = np.mean(np.sum((targets[:, None] - draws.initial_noise) ** 2, axis=1))
-    loss = silent.loss(jnp.ones((6, 2)), jnp.ones((6, 1)), targets[:, None], draws)
+    loss = call(silent.loss, jnp.ones((6, 2)), jnp.ones((6, 1)), targets[:, None], draws)
     np.testing.assert_allclose(loss, by_hand, rtol=1e-5)
 
 
 def transitions(size=6):
     """Random transitions, every second of them terminal, and two next actions for each."""
-    keys = jax.random.split(jax.random.key(5), 5)
-    batch = Batch(
-        jax.random.normal(keys[0], (size, 2)),
-        jax.random.uniform(keys[1], (size, 1)),
-        -jax.random.uniform(keys[2], (size,)),
-        jnp.tile(jnp.array([1.0, 0.0]), size // 2),
-        jax.random.normal(keys[3], (size, 2)),
+    random = np.random.default_rng(5)
+    rows = (
+        random.normal(size=(size, 2)),
+        random.uniform(size=(size, 1)),
+        random.uniform(-1, 0, size=size),
+        np.tile([1, 0], size // 2),
+        random.normal(size=(size, 2)),
     )
-    return batch, jax.random.uniform(keys[4], (size, SMALL.noise_samples, 1))
+    next_actions = random.uniform(size=(size, SMALL.noise_samples, 1))
+    batch = Batch(*(jnp.asarray(values, jnp.float32) for values in rows))
+    return batch, jnp.asarray(next_actions, jnp.float32)
 
 
 def test_the_expected_backup_averages_what_the_distributional_one_keeps_apart():
@@ -123,9 +126,9 @@ def test_the_expected_backup_averages_what_the_distributional_one_keeps_apart():
     expected = make_critic()
     apart = make_critic(dataclasses.replace(SMALL, backup="distributional"))
     batch, next_actions = transitions()
-    draws = expected.sample_draws(6, key=jax.random.key(1))
-    _, one = expected.td_loss(expected, batch, next_actions, 0.9, draws)
-    _, many = apart.td_loss(apart, batch, next_actions, 0.9, draws)
+    draws = call(expected.sample_draws, 6, key=jax.random.key(1))
+    _, one = call(expected.td_loss, expected, batch, next_actions, 0.9, draws)
+    _, many = call(apart.td_loss, apart, batch, next_actions, 0.9, draws)
     assert one.shape == (6, 1)
     assert many.shape == (6, 8)
     np.testing.assert_allclose(one[:, 0], many.mean(axis=1), rtol=1e-5)
@@ -139,7 +142,7 @@ def test_shared_noise_starts_both_flows():
         dataclasses.replace(SMALL, backup="distributional", coupling="shared")
     ).sample_draws(6, key=jax.random.key(1))
     np.testing.assert_array_equal(shared.initial_noise, shared.next_initial_noise)
-    draws = make_critic().sample_draws(6, key=jax.random.key(1))
+    draws = call(make_critic().sample_draws, 6, key=jax.random.key(1))
     assert (draws.initial_noise != draws.next_initial_noise).all()
 
 
@@ -150,19 +153,19 @@ def test_the_control_variate_trades_the_sampled_velocity_for_the_fields_own():
     )
     critic = make_critic(config)
     batch, next_actions = transitions()
-    draws = critic.sample_draws(6, key=jax.random.key(1))
+    draws = call(critic.sample_draws, 6, key=jax.random.key(1))
     noise, time, _ = draws
-    ends = critic.return_samples(batch.next_observations, next_actions, noise)[0]
+    (ends,) = call(critic.return_samples, batch.next_observations, next_actions, noise)
     points = (1 - time) * noise + time * ends
-    field = critic.velocities(batch.next_observations, next_actions, points, time)[0]
-    shift = 0.9 * critic.control_variate(batch, next_actions, ends, draws)
+    (field,) = call(critic.velocities, batch.next_observations, next_actions, points, time)
+    shift = 0.9 * call(critic.control_variate, batch, next_actions, ends, draws)
     targets = batch.rewards[:, None] + 0.9 * batch.masks[:, None] * ends
     learned = targets - noise + shift
     by_hand = batch.rewards[:, None] - 0.1 * noise + 0.9 * field
     np.testing.assert_allclose(learned[::2], by_hand[::2], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(shift[1::2], 0)  # Terminal.
     silent = jax.tree.map(jnp.zeros_like, critic)
-    loss, _ = silent.td_loss(critic, batch, next_actions, 0.9, draws)
+    loss, _ = call(silent.td_loss, critic, batch, next_actions, 0.9, draws)
     np.testing.assert_allclose(loss, np.mean(np.sum(learned**2, axis=1)), rtol=1e-4)
 
 
@@ -175,29 +178,29 @@ def test_an_end_point_is_a_velocity_towards_it():
         flat,
         jnp.full_like(critic.members.network.head.bias, 3.0),
     )
-    noise = critic.sample_noise((4, 8), key=jax.random.key(0))
+    noise = call(critic.sample_noise, (4, 8), key=jax.random.key(0))
     arguments = jnp.ones((4, 2)), jnp.zeros((4, 1)), noise
     for steps in (1, 3, 8):
-        ends = flat.return_samples(*arguments, integration_steps=steps)
+        ends = call(flat.return_samples, *arguments, integration_steps=steps)
         np.testing.assert_allclose(ends, 3.0, rtol=1e-5)
-    draws = critic.sample_draws(4, key=jax.random.key(1))
-    loss = flat.loss(*arguments[:2], jnp.full((4, 1), 1.0), draws)
+    draws = call(critic.sample_draws, 4, key=jax.random.key(1))
+    loss = call(flat.loss, *arguments[:2], jnp.full((4, 1), 1.0), draws)
     np.testing.assert_allclose(loss, 8 * (3.0 - 1.0) ** 2, rtol=1e-5)
 
 
 def test_targets_without_an_axis_of_samples_are_refused():
     """They would be broadcast over the wrong axis."""
     critic = make_critic()
-    draws = critic.sample_draws(8, key=jax.random.key(1))
+    draws = call(critic.sample_draws, 8, key=jax.random.key(1))
     with pytest.raises((ValueError, TypeError), match="targets"):
-        critic.loss(jnp.ones((8, 2)), jnp.ones((8, 1)), jnp.ones(8), draws)
+        call(critic.loss, jnp.ones((8, 2)), jnp.ones((8, 1)), jnp.ones(8), draws)
 
 
 def test_supervision_at_the_start_draws_time_zero_only():
     """The ablation trains the field at t = 0, the method at every t."""
     start = make_critic(dataclasses.replace(SMALL, supervision="start"))
-    np.testing.assert_array_equal(start.sample_draws(9, key=jax.random.key(0)).time, 0)
-    times = make_critic().sample_draws(500, key=jax.random.key(0)).time
+    np.testing.assert_array_equal(call(start.sample_draws, 9, key=jax.random.key(0)).time, 0)
+    times = call(make_critic().sample_draws, 500, key=jax.random.key(0)).time
     assert times.min() < 0.01
     assert times.max() > 0.99
 
@@ -206,24 +209,24 @@ def test_values_are_the_mean_of_the_aggregated_samples():
     """Mean or minimum over members sample by sample, then the mean over samples."""
     for aggregation, reduce in (("mean", np.mean), ("min", np.min)):
         critic = make_critic(dataclasses.replace(SMALL, aggregation=aggregation, members=3))
-        noise = critic.sample_noise((4, 8), key=jax.random.key(0))
+        noise = call(critic.sample_noise, (4, 8), key=jax.random.key(0))
         arguments = jnp.ones((4, 2)), jnp.zeros((4, 1)), noise
-        samples = np.asarray(critic.return_samples(*arguments))
+        samples = np.asarray(call(critic.return_samples, *arguments))
         assert samples.shape == (3, 4, 8)
         np.testing.assert_allclose(
-            critic.values(*arguments), reduce(samples, axis=0).mean(axis=1), rtol=1e-5
+            call(critic.values, *arguments), reduce(samples, axis=0).mean(axis=1), rtol=1e-5
         )
 
 
 def test_one_action_a_sample_equals_one_action_repeated():
     """An action for each sample is read as that sample's own."""
     critic = make_critic()
-    noise = critic.sample_noise((4, 8), key=jax.random.key(0))
+    noise = call(critic.sample_noise, (4, 8), key=jax.random.key(0))
     observations, actions = jnp.ones((4, 2)), jnp.linspace(-1, 1, 4)[:, None]
     repeated = jnp.repeat(actions[:, None], 8, axis=1)
     np.testing.assert_allclose(
-        critic.return_samples(observations, actions, noise),
-        critic.return_samples(observations, repeated, noise),
+        call(critic.return_samples, observations, actions, noise),
+        call(critic.return_samples, observations, repeated, noise),
         rtol=1e-5,
     )
 
@@ -231,22 +234,22 @@ def test_one_action_a_sample_equals_one_action_repeated():
 def test_trajectories_end_where_the_samples_are():
     """K + 1 points, from the noise to the return samples."""
     critic = make_critic()
-    noise = critic.sample_noise((4, 8), key=jax.random.key(0))
+    noise = call(critic.sample_noise, (4, 8), key=jax.random.key(0))
     arguments = jnp.ones((4, 2)), jnp.zeros((4, 1)), noise
-    points = critic.return_trajectories(*arguments)
+    points = call(critic.return_trajectories, *arguments)
     assert points.shape == (2, 5, 4, 8)
     np.testing.assert_array_equal(points[:, 0], jnp.stack([noise, noise]))
-    np.testing.assert_allclose(points[:, -1], critic.return_samples(*arguments), rtol=1e-5)
+    np.testing.assert_allclose(points[:, -1], call(critic.return_samples, *arguments), rtol=1e-5)
 
 
 def test_another_number_of_steps_can_be_read():
     """K = 1 is a single Euler step of the field at t = 0."""
     critic = make_critic()
-    noise = critic.sample_noise((4, 8), key=jax.random.key(0))
+    noise = call(critic.sample_noise, (4, 8), key=jax.random.key(0))
     observations, actions = jnp.ones((4, 2)), jnp.zeros((4, 1))
-    velocity = critic.velocities(observations, actions, noise, jnp.zeros((4, 8)))
+    velocity = call(critic.velocities, observations, actions, noise, jnp.zeros((4, 8)))
     np.testing.assert_allclose(
-        critic.return_samples(observations, actions, noise, integration_steps=1),
+        call(critic.return_samples, observations, actions, noise, integration_steps=1),
         noise + velocity,
         rtol=1e-5,
     )
@@ -276,7 +279,7 @@ def test_loss_and_gradient_are_finite_at_every_scale(
     observations = observation_scale * jax.random.normal(keys[0], (6, 2))
     actions = jax.random.uniform(keys[1], (6, 1), minval=-1, maxval=1)
     targets = jnp.linspace(-100 * reward_scale, 0, 6)[:, None]
-    draws = critic.sample_draws(6, key=keys[2])
+    draws = call(critic.sample_draws, 6, key=keys[2])
     results = _losses_and_values(critic, observations, actions, targets, draws)
     for array in jax.tree.leaves(results):
         assert np.isfinite(array).all()

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import call
 from mdp import MDP, evaluate_policy
 
 from floq.critics import (
@@ -47,14 +48,15 @@ def samples_and_values(critic, observations, actions, noise):
 
 @pytest.fixture(scope="module")
 def batch():
-    keys = jax.random.split(jax.random.key(1), 4)
-    return Batch(
-        jax.random.normal(keys[0], (6, 3)),
-        jax.random.uniform(keys[1], (6, 2)),
-        -jax.random.uniform(keys[2], (6,)),
-        jnp.array([1.0, 0.0] * 3),
-        jax.random.normal(keys[3], (6, 3)),
+    random = np.random.default_rng(1)
+    rows = (
+        random.normal(size=(6, 3)),
+        random.uniform(size=(6, 2)),
+        random.uniform(-1, 0, size=6),
+        np.tile([1, 0], 3),
+        random.normal(size=(6, 3)),
     )
+    return Batch(*(jnp.asarray(values, jnp.float32) for values in rows))
 
 
 @every_critic
@@ -62,7 +64,7 @@ def test_values_average_samples_over_members_or_take_their_minimum(config, batch
     """return_samples has a row a member; values reduce members first, then samples."""
     critic = make(config)
     assert isinstance(critic, Critic)
-    noise = critic.sample_noise((6, 4), key=jax.random.key(2))
+    noise = call(critic.sample_noise, (6, 4), key=jax.random.key(2))
     samples, values = samples_and_values(critic, batch.observations, batch.actions, noise)
     assert samples.shape == (2, 6, 4)
     np.testing.assert_allclose(values, samples.mean(axis=(0, 2)), rtol=1e-4)
@@ -72,11 +74,11 @@ def test_values_average_samples_over_members_or_take_their_minimum(config, batch
 def test_pessimism_takes_deviations_off_the_mean(config, batch):
     """A value is the mean over samples of mean − ρ · deviation over members; targets read it."""
     critic = make(dataclasses.replace(config, members=5, pessimism=0.5))
-    noise = critic.sample_noise((6, 4), key=jax.random.key(2))
+    noise = call(critic.sample_noise, (6, 4), key=jax.random.key(2))
     samples, values = samples_and_values(critic, batch.observations, batch.actions, noise)
     expected = np.mean(np.mean(samples, axis=0) - 0.5 * np.std(samples, axis=0), axis=-1)
     np.testing.assert_allclose(values, expected, rtol=1e-4)
-    draws = critic.sample_draws(6, key=jax.random.key(3))
+    draws = call(critic.sample_draws, 6, key=jax.random.key(3))
     actions = jnp.zeros((6, critic.noise_samples, 2))
     mean = make(dataclasses.replace(config, members=5))
 
@@ -97,7 +99,7 @@ def test_pessimism_has_a_slope_where_members_agree(config, members, batch):
     critic = make(dataclasses.replace(config, members=members, pessimism=0.5))
     first = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), critic.members)
     critic = eqx.tree_at(lambda c: c.members, critic, first)
-    noise = critic.sample_noise((6, 4), key=jax.random.key(2))
+    noise = call(critic.sample_noise, (6, 4), key=jax.random.key(2))
 
     @jax.jit
     def found(actions):
@@ -125,16 +127,16 @@ def test_pessimism_is_refused_where_it_would_count_twice(config):
 def test_the_last_layer_reads_the_features(config, batch):
     """The features through the last layer are the samples, or for a flow its first velocities."""
     critic = make(config)
-    noise = critic.sample_noise((6, 4), key=jax.random.key(2))
+    noise = call(critic.sample_noise, (6, 4), key=jax.random.key(2))
     arguments = (batch.observations, batch.actions, noise)
-    features = critic.features(*arguments)
+    features = call(critic.features, *arguments)
     networks = critic.members.network if hasattr(critic.members, "network") else critic.members
     outputs = jnp.einsum("e...f,efo->e...o", features, networks.head.kernel)
     outputs += networks.head.bias[:, None, None]
-    expected = critic.return_samples(*arguments)
+    expected = call(critic.return_samples, *arguments)
     if isinstance(config, FlowCriticConfig):
         outputs = outputs[..., 0]
-        expected = critic.velocities(*arguments, jnp.zeros_like(noise))
+        expected = call(critic.velocities, *arguments, jnp.zeros_like(noise))
     elif isinstance(config, CategoricalCriticConfig):
         edges = jnp.linspace(*critic.support, config.histogram_points)
         outputs = jax.nn.softmax(outputs) @ ((edges[1:] + edges[:-1]) / 2)
@@ -149,11 +151,11 @@ def test_the_last_layer_reads_the_features(config, batch):
 def test_one_action_a_sample_equals_one_action_repeated(config, batch):
     """An action for each sample is read as that sample's own."""
     critic = make(config)
-    noise = critic.sample_noise((6, 4), key=jax.random.key(2))
+    noise = call(critic.sample_noise, (6, 4), key=jax.random.key(2))
     repeated = jnp.repeat(batch.actions[:, None], 4, axis=1)
     np.testing.assert_allclose(
-        critic.return_samples(batch.observations, batch.actions, noise),
-        critic.return_samples(batch.observations, repeated, noise),
+        call(critic.return_samples, batch.observations, batch.actions, noise),
+        call(critic.return_samples, batch.observations, repeated, noise),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -163,15 +165,15 @@ def test_one_action_a_sample_equals_one_action_repeated(config, batch):
 def test_td_targets_ignore_the_next_state_of_a_terminal_step(config, batch):
     """Y = r where the mask is 0, and the loss is that against the targets it returns."""
     critic = make(config)
-    draws = critic.sample_draws(6, key=jax.random.key(3))
+    draws = call(critic.sample_draws, 6, key=jax.random.key(3))
     next_actions = jax.random.uniform(jax.random.key(4), (6, critic.noise_samples, 2))
-    loss, targets = critic.td_loss(critic, batch, next_actions, 0.9, draws)
+    loss, targets = call(critic.td_loss, critic, batch, next_actions, 0.9, draws)
     assert targets.shape[0] == 6
     ends = np.flatnonzero(batch.masks == 0)
     rewards = np.broadcast_to(batch.rewards[:, None], targets.shape)
     np.testing.assert_allclose(targets[ends], rewards[ends], rtol=1e-6)
     assert (np.abs(targets - rewards)[::2] > 1e-4).any()
-    same = critic.loss(batch.observations, batch.actions, targets, draws)
+    same = call(critic.loss, batch.observations, batch.actions, targets, draws)
     np.testing.assert_allclose(loss, same, rtol=1e-5)
 
 
@@ -179,7 +181,7 @@ def test_td_targets_ignore_the_next_state_of_a_terminal_step(config, batch):
 def test_targets_get_no_gradient(config, batch):
     """The slow copy is read, not learned."""
     critic = make(config)
-    draws = critic.sample_draws(6, key=jax.random.key(3))
+    draws = call(critic.sample_draws, 6, key=jax.random.key(3))
     next_actions = jnp.zeros((6, critic.noise_samples, 2))
     loss = lambda target: critic.td_loss(target, batch, next_actions, 0.9, draws)[0]
     gradient = jax.jit(jax.grad(loss))(critic)
@@ -205,10 +207,10 @@ def test_the_monolithic_critics_are_within_5_percent_of_the_exact_values(name):
 def test_the_quantile_loss_by_hand(batch):
     """Σ over levels of the mean over targets of |τ − 1(y < q)| (y − q)², for q = 0 everywhere."""
     critic = jax.tree.map(jnp.zeros_like, make(CONFIGS["quantile"]))
-    draws = critic.sample_draws(6, key=jax.random.key(3))
+    draws = call(critic.sample_draws, 6, key=jax.random.key(3))
     targets = jnp.tile(jnp.array([[1.0, -2.0]]), (6, 1))
     by_hand = np.mean(np.sum((draws.levels * 1 + (1 - draws.levels) * 4) / 2, axis=1))
-    loss = critic.loss(batch.observations, batch.actions, targets, draws)
+    loss = call(critic.loss, batch.observations, batch.actions, targets, draws)
     np.testing.assert_allclose(loss, by_hand, rtol=1e-5)
 
 
@@ -224,9 +226,9 @@ def test_the_categorical_loss_is_least_at_the_targets_own_histogram():
     fitted = eqx.tree_at(lambda c: c.members.head.bias, silent, jnp.stack([logits, logits]))
     one = jnp.ones((1, 3)), jnp.ones((1, 2)), target
     entropy = -np.sum(aim * np.log(np.maximum(aim, 1e-30)))
-    np.testing.assert_allclose(fitted.loss(*one), entropy, rtol=1e-4)
-    np.testing.assert_allclose(silent.loss(*one), np.log(20), rtol=1e-5)
-    value = fitted.values(*one[:2], jnp.zeros((1, 1)))
+    np.testing.assert_allclose(call(fitted.loss, *one), entropy, rtol=1e-4)
+    np.testing.assert_allclose(call(silent.loss, *one), np.log(20), rtol=1e-5)
+    value = call(fitted.values, *one[:2], jnp.zeros((1, 1)))
     np.testing.assert_allclose(value, -4.0, atol=0.05)
 
 
@@ -240,5 +242,5 @@ def test_a_categorical_value_reaches_the_ends_of_the_returns(target):
     silent = jax.tree.map(jnp.zeros_like, critic)
     logits = jnp.log(jnp.maximum(aim, 1e-30))
     fitted = eqx.tree_at(lambda c: c.members.head.bias, silent, jnp.stack([logits, logits]))
-    value = fitted.values(jnp.ones((1, 3)), jnp.ones((1, 2)), jnp.zeros((1, 1)))
+    value = call(fitted.values, jnp.ones((1, 3)), jnp.ones((1, 2)), jnp.zeros((1, 1)))
     np.testing.assert_allclose(value, target, atol=0.05)
