@@ -70,6 +70,26 @@ def test_seeds_side_by_side_leave_the_rows_of_seeds_alone(uncut, tmp_path):
     assert alone.evaluations == [row for row in uncut.evaluations if row["seed"] == 5]
 
 
+def test_the_next_training_of_the_same_settings_compiles_nothing(tmp_path):
+    """Other seeds, or data of the same shape, are programs of the first one."""
+    compiled = []
+
+    def listen(event, _seconds, **more):
+        if event.endswith("backend_compile_duration"):
+            compiled.append(more["fun_name"])
+
+    settings = {"config": tiny.Config(noise=0.11), "env": None, "steps": 4, "seeds": None}
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        run_tiny(tmp_path / "first", **settings)
+        assert compiled
+        compiled.clear()
+        run_tiny(tmp_path / "second", seed=7, dataset=tiny.make_dataset(), **settings)
+        assert compiled == []
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
 def test_divergence_is_named_and_never_saved(tmp_path):
     """A loss that overflows stops the run with its name, seed and window; no row, no checkpoint."""
     with pytest.raises(

@@ -1,5 +1,6 @@
 """The state of every seed of a run, and the keys that follow from a seed."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,28 +15,31 @@ def initial_states(
     algorithm: Algorithm, config: Any, statistics: Statistics, seeds: Sequence[int]
 ) -> Any:
     """The state of every seed before the first update, stacked along a leading axis."""
-    # It runs once, so that optimising it would take longer than it saves.
-    options = {"xla_backend_optimization_level": 0}
-    initialise = _initialisation(algorithm, config, statistics)
-    return jax.jit(initialise, compiler_options=options)(seed_array(seeds))
+    return _initialise(algorithm.init, config, statistics, seed_array(seeds))
 
 
 def states_template(
     algorithm: Algorithm, config: Any, statistics: Statistics, seeds: Sequence[int]
 ) -> Any:
     """The shapes and dtypes of `initial_states`, without computing it."""
-    return jax.eval_shape(_initialisation(algorithm, config, statistics), seed_array(seeds))
+    return _initialise.eval_shape(algorithm.init, config, statistics, seed_array(seeds))
 
 
-def _initialisation(
-    algorithm: Algorithm, config: Any, statistics: Statistics
-) -> Callable[[UInt32[Array, " seeds"]], Any]:
+# It runs once a training, so that optimising it would take longer than it saves.
+@functools.partial(
+    jax.jit,
+    static_argnums=(0, 1, 2),
+    compiler_options={"xla_backend_optimization_level": 0},
+)
+def _initialise(
+    init: Callable[..., Any], config: Any, statistics: Statistics, seeds: UInt32[Array, " seeds"]
+) -> Any:
     def initialise(seed: UInt32[Array, ""]) -> Any:
-        state = algorithm.init(config, statistics, key=seed_keys(seed)[0])
+        state = init(config, statistics, key=seed_keys(seed)[0])
         # Python's numbers leave weak dtypes, which a state from a checkpoint does not have.
         return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
 
-    return lambda seeds: jax.lax.map(initialise, seeds)
+    return jax.lax.map(initialise, seeds)
 
 
 def action_key(seed: UInt32[Array, ""]) -> Key[Array, ""]:

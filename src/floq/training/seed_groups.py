@@ -51,13 +51,19 @@ class _Programs(NamedTuple):
     act_at_random: Callable[..., Array]
 
 
+@functools.lru_cache(maxsize=8)
 def _compile(
     learner: Learner,
+    _functions: tuple[Callable[..., Any], ...],
     online_share: float | None,
     grid: DeviceGrid | None,
-    options: dict[str, Any],
+    options: tuple[tuple[str, Any], ...],
 ) -> _Programs:
-    """The functions, each of which is compiled when it first runs."""
+    """The functions, each of which is compiled when it first runs.
+
+    The next training with the same settings, data of the same shape and the same `_functions`,
+    those of the learning rule, which a notebook may have loaded anew, compiles nothing.
+    """
 
     def update(
         carry: Carry,
@@ -93,7 +99,7 @@ def _compile(
             over_seeds(update, shared=2, on_devices=grid is not None),
             donate_argnums=0,
             out_shardings=None if grid is None else Carry(grid.by_seed, grid.everywhere),  # pyright: ignore[reportArgumentType]
-            compiler_options=options,
+            compiler_options=dict(options),
         ),
         jax.jit(over_seeds(ReplayBuffer.add, shared=0), donate_argnums=0),
         jax.jit(over_seeds(act, shared=1)),
@@ -140,7 +146,10 @@ class SeedGroups:
         carry, options = learner.start(state, source)
         if checkpoint is not None:
             carry = _with_sums(carry, checkpoint)
-        self._programs = _compile(learner, online_share, self._grid, options)
+        functions = learner.algorithm.update, learner.algorithm.act
+        self._programs = _compile(
+            learner, functions, online_share, self._grid, tuple(options.items())
+        )
         self._groups: list[_Group] = []
         for own_seeds, own in self._split(carry, seed_array(seeds)):
             first = sum(len(group.seeds) for group in self._groups)
