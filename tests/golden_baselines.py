@@ -1,12 +1,11 @@
 """Recorded updates of the baselines: ReBRAC, IQL and IFQL."""
 
-import functools
-import types
 from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from golden_files import (
     Replay,
     Tree,
@@ -30,7 +29,7 @@ from floq.policies import (
     FlowPolicyConfig,
     GaussianPolicyConfig,
 )
-from floq.types import Batch
+from floq.types import Batch, Metrics
 
 
 def _network(settings: Mapping[str, Any], part: str) -> NetworkConfig:
@@ -81,17 +80,14 @@ def _load_rebrac(state: State, networks: Tree) -> State:
 
 
 def _rebrac_values(
-    policy_weight: float, config: rebrac.Config, state: State, batch: Batch, draws: rebrac.Draws
+    config: rebrac.Config, state: State, batch: Batch, draws: rebrac.Draws, metrics: Metrics
 ) -> dict[str, Any]:
     """The losses that the files record."""
-    parameters = state.parameters
-    total, metrics = rebrac.loss(
-        config, parameters, state.targets, batch, draws, policy_weight=policy_weight
-    )
-    policy_loss, _ = rebrac.policy_loss(config, parameters, batch)
-    values = parameters.critic.member_values(batch.observations, batch.actions)
+    values = state.parameters.critic.member_values(batch.observations, batch.actions)
+    policy_loss = metrics["policy/bc_loss"] + metrics["policy/value_loss"]
+    is_turn = (state.step + 1) % config.policy_interval == 0
     return {
-        "total_loss": total,
+        "total_loss": metrics["critic/loss"] + is_turn * policy_loss,
         "critic/critic_loss": metrics["critic/loss"],
         "critic/q_max": jnp.max(values),
         "critic/q_mean": jnp.mean(values),
@@ -120,15 +116,10 @@ def replay_rebrac(settings: Mapping[str, Any], arrays: Tree) -> Replay:
     )
     is_turn = "actor" in arrays["expected"]
     state = blank_state(rebrac, config, statistics_of(arrays))
-    step = jnp.int32(config.policy_interval - 1 if is_turn else 0)
-    algorithm = types.SimpleNamespace(
-        loss=functools.partial(rebrac.loss, policy_weight=float(is_turn)),
-        apply_update=rebrac.apply_update,
-    )
+    step = np.int32(config.policy_interval - 1 if is_turn else 0)
     draws = rebrac.Draws(arrays["draws"]["target_policy_noise"])
-    values = functools.partial(_rebrac_values, float(is_turn))
     state = state._replace(step=step)
-    return compare(algorithm, config, state, draws, _load_rebrac, arrays, values)
+    return compare(rebrac, config, state, draws, _load_rebrac, arrays, _rebrac_values)
 
 
 def _implicit_settings(settings: Mapping[str, Any], arrays: Tree) -> dict[str, Any]:
@@ -155,19 +146,19 @@ def _load_implicit(state: State, networks: Tree) -> State:
 
 
 def _implicit_values(
-    algorithm: Any, config: Any, state: State, batch: Batch, draws: Any
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The losses that the files of both have, and all metrics of ours.
+    config: Any, state: State, batch: Batch, metrics: Metrics, policy_loss: str
+) -> dict[str, Any]:
+    """The losses that the files of both have; ours of the policy has that name in the metrics.
 
     What the files call q is the target that the critic is regressed on.
     """
     parameters = state.parameters
-    total, metrics = algorithm.loss(config, parameters, state.targets, batch, draws)
     next_values = state_values(parameters.value, batch.next_observations)
     targets = td_target(batch.rewards, batch.masks, next_values, config.discount)
     values = state_values(parameters.value, batch.observations)
-    expected = {
-        "total_loss": total,
+    return {
+        "total_loss": metrics["critic/loss"] + metrics["value/loss"] + metrics[policy_loss],
+        "actor/actor_loss": metrics[policy_loss],
         "critic/critic_loss": metrics["critic/loss"],
         "critic/q_max": jnp.max(targets),
         "critic/q_mean": metrics["critic/target"],
@@ -177,7 +168,6 @@ def _implicit_values(
         "value/v_mean": metrics["value/value"],
         "value/v_min": jnp.min(values),
     }
-    return expected, metrics
 
 
 def _load_iql(state: State, networks: Tree) -> State:
@@ -193,15 +183,13 @@ def _load_iql(state: State, networks: Tree) -> State:
 
 
 def _iql_values(
-    config: iql.Config, state: State, batch: Batch, draws: ImplicitDraws
+    config: iql.Config, state: State, batch: Batch, draws: ImplicitDraws, metrics: Metrics
 ) -> dict[str, Any]:
     """The losses that the files record."""
-    expected, metrics = _implicit_values(iql, config, state, batch, draws)
     policy = state.parameters.policy
     means = policy.network(batch.observations)
     return {
-        **expected,
-        "actor/actor_loss": metrics["policy/loss"],
+        **_implicit_values(config, state, batch, metrics, "policy/loss"),
         "actor/adv": metrics["policy/advantage"],
         "actor/bc_log_prob": metrics["policy/log_probability"],
         "actor/mse": jnp.mean(jnp.square(means - batch.actions)),
@@ -233,11 +221,10 @@ def _load_ifql(state: State, networks: Tree) -> State:
 
 
 def _ifql_values(
-    config: ifql.Config, state: State, batch: Batch, draws: ifql.Draws
+    config: ifql.Config, state: State, batch: Batch, draws: ifql.Draws, metrics: Metrics
 ) -> dict[str, Any]:
     """The losses that the files record."""
-    expected, metrics = _implicit_values(ifql, config, state, batch, draws)
-    return {**expected, "actor/actor_loss": metrics["policy/bc_flow_loss"]}
+    return _implicit_values(config, state, batch, metrics, "policy/bc_flow_loss")
 
 
 def replay_ifql(settings: Mapping[str, Any], arrays: Tree) -> Replay:

@@ -1,5 +1,6 @@
 """Reading recorded updates, and comparing ours with them."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,6 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from floq.algorithms.common import State
@@ -59,7 +59,7 @@ def flatten(tree: Tree, prefix: str = "") -> Tree:
 def batch_of(arrays: Tree) -> Batch:
     """The recorded transitions."""
     batch = arrays["batch"]
-    return Batch(**{name: jnp.asarray(batch[name]) for name in Batch._fields if name in batch})
+    return Batch(**{name: jax.device_put(batch[name]) for name in Batch._fields if name in batch})
 
 
 def statistics_of(arrays: Tree, reward_min: float = 0.0, reward_max: float = 1.0) -> Statistics:
@@ -113,13 +113,13 @@ def load_network(template: MLP, tree: Tree) -> MLP:
     wanted = places(template)
     if len(flat) != len(wanted):
         raise ValueError(f"The file has {len(flat)} arrays where the network has {len(wanted)}.")
-    arrays = [jnp.reshape(new, old.shape) for new, old in zip(flat, wanted, strict=True)]
+    arrays = [np.reshape(new, old.shape) for new, old in zip(flat, wanted, strict=True)]
     return eqx.tree_at(places, template, arrays)
 
 
 def relative_error(ours: Any, recorded: np.ndarray) -> float:
     """The largest difference, over the largest recorded magnitude (or rounding, if all are 0)."""
-    difference = np.max(np.abs(np.reshape(ours, recorded.shape) - recorded))
+    difference = np.max(np.abs(np.reshape(np.asarray(ours), recorded.shape) - recorded))
     return float(difference / max(np.max(np.abs(recorded)), np.finfo(np.float32).eps))
 
 
@@ -132,7 +132,7 @@ def tree_error(ours: Any, recorded: Any) -> float:
 def blank_state(algorithm: Any, config: Any, statistics: Statistics) -> State:
     """A state before the first update, but with zeros for the parameters that a file holds."""
     shapes = jax.eval_shape(lambda: algorithm.init(config, statistics, key=jax.random.key(0)))
-    return jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), shapes)
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def compare(
@@ -146,21 +146,22 @@ def compare(
 ) -> Replay:
     """Runs the update from a blank state, and loads the recorded gradients and parameters."""
     state, batch = load(state, arrays["params"]), batch_of(arrays)
-
-    @jax.jit
-    def replay(state: State, batch: Batch, draws: Any) -> tuple[Any, Any, State]:
-        """All three in one program, which compiles what they share once."""
-        gradient = jax.grad(algorithm.loss, argnums=1, has_aux=True)
-        return (
-            expected(config, state, batch, draws),
-            gradient(config, state.parameters, state.targets, batch, draws)[0],
-            algorithm.apply_update(config, state, batch, draws)[0],
-        )
-
-    ours, gradients, updated = replay(state, batch, jax.tree.map(jnp.asarray, draws))
+    ours, updated = _replay(algorithm, config, expected, state, batch, draws)
+    # The first step's: Adam's moment was 0, and takes in a tenth of the gradients.
+    moments = jax.device_get(updated.optimizer[0].mu)
+    gradients = jax.tree.map(lambda moment: moment / np.float32(0.1), moments)
     recorded = load(state, arrays["updated"])
     return Replay(
         ours,
         (gradients, load(state, arrays["grads"]).parameters),
         (updated[:2], recorded[:2]),
     )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _replay(
+    algorithm: Any, config: Any, expected: Any, state: State, batch: Batch, draws: Any
+) -> tuple[dict[str, Any], State]:
+    """In one program, which compiles what the two share once, and for all files of its form."""
+    updated, metrics = algorithm.apply_update(config, state, batch, draws)
+    return expected(config, state, batch, draws, metrics), updated

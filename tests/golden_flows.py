@@ -30,7 +30,7 @@ from floq.flow_matching import interpolate
 from floq.losses import td_target
 from floq.networks import NetworkConfig, ValueSupport
 from floq.policies import BehaviourDraws, FlowPolicyConfig, FlowPolicyDraws
-from floq.types import Batch, NoDraws
+from floq.types import Batch, Metrics, NoDraws
 
 # The loss terms of the files, by the names that our metrics have.
 _POLICY_METRICS = {
@@ -146,8 +146,14 @@ def _load_floq(state: State, networks: Tree) -> State:
     return state._replace(parameters=loaded, targets=targets)
 
 
+def _policy_loss(config: floq.Config | fql.Config, metrics: Metrics) -> Any:
+    """The sum of the policy's terms."""
+    distillation = config.bc_coefficient * metrics["policy/distillation_loss"]
+    return metrics["policy/bc_flow_loss"] + distillation + metrics["policy/value_loss"]
+
+
 def _floq_values(
-    config: floq.Config, state: State, batch: Batch, draws: floq.Draws
+    config: floq.Config, state: State, batch: Batch, draws: floq.Draws, metrics: Metrics
 ) -> dict[str, Any]:
     """The steps of the update that the files record, each from the part that computes it."""
     critic, policy = state.parameters.critic, state.parameters.policy
@@ -163,9 +169,8 @@ def _floq_values(
     next_values = target.values(next_observations, next_actions, next_noise)
     targets = td_target(batch.rewards, batch.masks, next_values, config.discount)
     points = interpolate(noise, jnp.broadcast_to(targets[:, None], noise.shape), time)
-    total, metrics = floq.loss(config, state.parameters, target, batch, draws)
-    critic_loss, _ = floq.critic_loss(config, state.parameters, target, batch, draws)
-    policy_loss, _ = floq.policy_loss(config, state.parameters, batch, draws.policy)
+    critic_loss = metrics["critic/flow_loss"] + metrics["critic/distilled_loss"]
+    policy_loss = _policy_loss(config, metrics)
     return {
         "next_actions": next_actions,
         "next_values": target.aggregate(next_samples),
@@ -173,7 +178,7 @@ def _floq_values(
         "flow_values": critic.return_samples(observations, actions, noise),
         "interpolant": points,
         "velocity": critic.velocities(observations, actions, points, time),
-        "total_loss": total,
+        "total_loss": critic_loss + policy_loss,
         "critic/q": jnp.mean(state.parameters.distilled.values(observations, actions)),
         "critic/critic_loss": critic_loss,
         "actor/actor_loss": policy_loss,
@@ -222,19 +227,17 @@ def _load_fql(state: State, networks: Tree) -> State:
     return state._replace(parameters=loaded, targets=targets)
 
 
-def _fql_values(config: fql.Config, state: State, batch: Batch, draws: fql.Draws) -> dict[str, Any]:
+def _fql_values(
+    config: fql.Config, state: State, batch: Batch, draws: fql.Draws, metrics: Metrics
+) -> dict[str, Any]:
     """The losses that the files record."""
-    parameters, target = state.parameters, state.targets
-    total, metrics = fql.loss(config, parameters, target, batch, draws)
-    critic_loss, _ = fql.critic_loss(config, parameters, target, batch, draws)
-    policy_loss, _ = fql.policy_loss(config, parameters, batch, draws)
+    policy_loss = _policy_loss(config, metrics)
     levels = getattr(draws.critic, "levels", draws.value_noise)
+    values = state.parameters.critic.return_samples(batch.observations, batch.actions, levels)
     return {
-        "total_loss": total,
-        "critic/critic_loss": critic_loss,
-        "critic/q": jnp.mean(
-            parameters.critic.return_samples(batch.observations, batch.actions, levels)
-        ),
+        "total_loss": metrics["critic/loss"] + policy_loss,
+        "critic/critic_loss": metrics["critic/loss"],
+        "critic/q": jnp.mean(values),
         "actor/actor_loss": policy_loss,
         "actor/mean_bc_flow_loss": metrics["policy/bc_flow_loss"],
         **{theirs: metrics[ours] for theirs, ours in _POLICY_METRICS.items()},

@@ -11,6 +11,7 @@ import pytest
 
 import floq
 from floq.cli import main
+from tests.registrations import forget_registrations
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TRAIN = (
@@ -70,14 +71,23 @@ def test_an_algorithm_of_ones_own_from_training_to_the_report(folder):
     assert [row["step"] for row in rows] == [2, 4, 6, 8]
 
 
-def test_a_critic_of_ones_own_has_a_preset(folder):
+@pytest.fixture
+def at_home(folder, monkeypatch):
+    """In that folder, where the examples can be imported; what they register is forgotten."""
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    forget_registrations(monkeypatch)
+    yield
+    for path in EXAMPLES.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def test_a_critic_of_ones_own_has_a_preset(folder, at_home):
     """`floq train --algorithm NAME` then takes it, with its own settings among the options."""
-    command(
-        folder,
-        "train --data data.npz --algorithm fql-laplace --directory critic --steps 2 "
-        "--config.batch-size 4 --config.critic.least-spread 0.5",
-        plugins=("own_critic",),
-    )
+    words = "train --data data.npz --algorithm fql-laplace --directory critic --steps 2 "
+    words += "--config.batch-size 4 --config.critic.least-spread 0.5 --plugin=own_critic"
+    sizes = [f"--config.{part}.network.hidden-sizes=4" for part in ("critic", "policy")]
+    assert main([*words.split(), *sizes]) == 0
     config = json.loads((folder / "critic" / "config.json").read_text())
     assert config["algorithm"] == "fql"
     assert config["config"]["critic"]["kind"] == "laplace"
@@ -85,9 +95,10 @@ def test_a_critic_of_ones_own_has_a_preset(folder):
 
 
 @pytest.mark.parametrize("words", ["presets", "presets scene-play-singletask-v0"])
-def test_an_algorithm_without_presets_is_listed(folder, words):
+def test_an_algorithm_without_presets_is_listed(at_home, capsys, words):
     """`floq presets` has all that `--algorithm` takes: a plugin's, and those of entry points."""
-    said = command(folder, words)
+    assert main([*words.split(), "--plugin=own_algorithm"]) == 0
+    said = capsys.readouterr().out
     summary = (EXAMPLES / "own_algorithm.py").read_text().partition("\n")[0].strip('"')
     assert f"weighted: {summary}\n  without presets: the algorithm's own defaults\n" in said
     assert "altered: floq or FQL with something done to its critics on purpose" in said

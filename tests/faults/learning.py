@@ -79,15 +79,17 @@ def kept_programs() -> Iterator[None]:
     # Its name in the package is the function's.
     training = sys.modules["floq.training.train"]
     initial_states = keep(phases.initial_states)
-    kept = keep(lambda *given: make(*given[:-1], dict(given[-1])))
+    kept = keep(lambda parts, *given: make(*given[:-1], dict(given[-1])))
 
     def copied_state(*arguments: Any) -> Any:
         # A state that a loop was given is consumed by its first update.
         return jax.tree.map(jnp.copy, initial_states(*arguments))
 
-    def compiled(*given: Any) -> Any:
+    def compiled(learner: Any, *given: Any) -> Any:
         *others, options = given
-        return kept(*others, tuple(options.items()))
+        # A test may put other functions into an algorithm's module.
+        parts = learner.algorithm.update, learner.algorithm.act
+        return kept(parts, learner, *others, tuple(options.items()))
 
     patch = unittest.mock.patch.object
     with (

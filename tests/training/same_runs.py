@@ -1,7 +1,9 @@
-"""Two runs of FQL that should have learned the same, up to rounding."""
+"""Two runs that should have learned the same, up to rounding."""
 
 import jax
 import numpy as np
+
+ALGORITHMS = ("bc", "fql")
 
 
 def assert_close(ours, theirs, tolerance=1e-5):
@@ -14,5 +16,6 @@ def assert_same_run(ours, theirs, tolerance):
     assert_close(ours.state.parameters, theirs.state.parameters, tolerance)
     for mine, other in ((ours.metrics, theirs.metrics), (ours.evaluations, theirs.evaluations)):
         assert len(mine) == len(other) > 0
-        rows = [[value for value in row.values() if value != "fql"] for row in (*mine, *other)]
+        all_rows = (*mine, *other)
+        rows = [[value for value in row.values() if value not in ALGORITHMS] for row in all_rows]
         assert_close(rows[: len(mine)], rows[len(mine) :], 1e-4)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import tiny_algorithm as tiny
+from offline_runs import PENDULUM
 
 import floq
 from floq.runs.checkpoint import checkpoint_paths, load_checkpoint
@@ -23,7 +24,7 @@ def train(directory, callback=None, **settings):
         tiny.Config(),
         settings.pop("dataset", DATASET),
         directory=directory,
-        env="Pendulum-v1",
+        env=PENDULUM,
         callbacks=[] if callback is None else [callback],
         **settings,
         **SETTINGS,

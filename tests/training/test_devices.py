@@ -146,33 +146,41 @@ def assert_whole_and_equal(directory, alone):
     assert resume(directory, dataset=many_devices.dataset(), progress=False).step == alone.step
 
 
-def test_two_processes_train_one_run_together(tmp_path):
+@pytest.fixture(scope="module")
+def pair_of_processes(tmp_path_factory):
+    """The folder in which two processes have trained, and what they gave."""
+    folder = tmp_path_factory.mktemp("pair")
+    settings = {"env": "Pendulum-v1", "told": str(folder / "told")}
+    return folder, train_together(
+        [
+            ["count_signals", [], {}],
+            ["train_run", [str(folder / "together"), [3], 300], {}],
+            ["attempt", [str(folder / "together")], {}],
+            ["attempt", [str(folder / "odd")], {"batch_size": 15}],
+            ["train_run", [str(folder / "watched"), [3], 200], settings],
+        ]
+    )
+
+
+def test_two_processes_train_one_run_together(pair_of_processes, tmp_path):
     """Over loopback they end with one process's losses, and leave its files.
 
     A directory that holds a run, and a batch that two cannot share, are refused by both; signals
     still go where they went before the two joined.
     """
-    signals, interrupted, existing, odd = train_together(
-        [
-            ["count_signals", [], {}],
-            ["train_run", [str(tmp_path / "together"), [3], 300], {}],
-            ["attempt", [str(tmp_path / "together")], {}],
-            ["attempt", [str(tmp_path / "odd")], {"batch_size": 15}],
-        ]
-    )
+    folder, (signals, interrupted, existing, odd, _) = pair_of_processes
     assert (signals, interrupted) == (1, [])
     assert "FileExistsError" in existing
     assert "batch_size is 15, which 2 devices" in odd
-    assert not (tmp_path / "odd").exists()
-    assert_whole_and_equal(tmp_path / "together", train_alone(tmp_path / "alone", [3], 300))
+    assert not (folder / "odd").exists()
+    assert_whole_and_equal(folder / "together", train_alone(tmp_path / "alone", [3], 300))
 
 
-def test_callbacks_are_told_by_the_first_of_two_processes(tmp_path):
+def test_callbacks_are_told_by_the_first_of_two_processes(pair_of_processes):
     """Of each event once, of evaluations too; the other process keeps step, and both end."""
-    told = tmp_path / "told"
-    settings = {"env": "Pendulum-v1", "told": str(told)}
-    train_together([["train_run", [str(tmp_path / "together"), [3], 200], settings]])
-    assert told.read_text().splitlines() == [
+    folder, (*_, interrupted) = pair_of_processes
+    assert interrupted == []
+    assert (folder / "told").read_text().splitlines() == [
         *("log 50 1", "log 100 1", "checkpoint 100 0", "log 150 1"),
         *("log 200 1", "evaluation 200 1", "checkpoint 200 0"),
     ]

@@ -15,12 +15,17 @@ from floq.cli import main
 from floq.training import finetune, load_run
 
 
-def test_finetuning_a_run_is_training_it_on(uncut_online, tmp_path):
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory):
+    """A run on data."""
+    return run_tiny(tmp_path_factory.mktemp("offline") / "run", online=None)
+
+
+def test_finetuning_a_run_is_training_it_on(uncut_online, offline):
     """An offline run, continued, ends as the run that did both: networks, rows, buffers."""
-    offline = run_tiny(tmp_path / "run", online=None)
     before = {path: path.read_bytes() for path in offline.directory.rglob("*") if path.is_file()}
     run = finetune(offline.directory, online=ONLINE, dataset=DATASET, processes=0, progress=False)
-    assert run.directory == tmp_path / "run-online"
+    assert run.directory == offline.directory.with_name("run-online")
     assert_same_end(run, uncut_online)
     assert run.config == uncut_online.config
     assert before == {path: path.read_bytes() for path in before}
@@ -28,23 +33,22 @@ def test_finetuning_a_run_is_training_it_on(uncut_online, tmp_path):
         finetune(run, online=ONLINE, dataset=DATASET)
 
 
-def test_steps_are_those_of_their_own_phase(uncut_online, tmp_path):
+def test_steps_are_those_of_their_own_phase(uncut_online, offline, tmp_path):
     """Neither can lie behind; updates on data are over once the environment is stepped."""
-    offline = run_tiny(tmp_path / "run", online=None)
     with pytest.raises(ValueError, match=r"does not train in its environment, so online_steps"):
-        go_on(offline.directory, online_steps=400)
+        go_on(offline.directory, online_steps=200)
     with pytest.raises(ValueError, match=r"is at step 100, so steps cannot be 99"):
         go_on(offline.directory, steps=99)
     before = (uncut_online.directory / "config.json").read_bytes()
     with pytest.raises(ValueError, match=r"after 100 updates on its data, so steps cannot be 101"):
         go_on(uncut_online.directory, steps=101)
-    with pytest.raises(ValueError, match=r"at step 400 in its environment, so online_steps cannot"):
-        go_on(uncut_online.directory, online_steps=398)
+    with pytest.raises(ValueError, match=r"at step 200 in its environment, so online_steps cannot"):
+        go_on(uncut_online.directory, online_steps=198)
     assert before == (uncut_online.directory / "config.json").read_bytes()
     run_tiny(
         tmp_path / "nothing",
         steps=0,
-        online=dataclasses.replace(ONLINE, buffer="online"),
+        online=dataclasses.replace(ONLINE, steps=20, buffer="online"),
         dataset=None,
     )
     with pytest.raises(ValueError, match=r"has no data to go on with, so steps cannot be 10"):

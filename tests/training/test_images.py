@@ -19,7 +19,7 @@ from floq.presets.changes import small
 from floq.training import Online, Schedule, resume, train
 from floq.training.checks import buffer_size
 
-ENCODER = EncoderConfig(channels=(2,), residual_blocks=1, features=4, crop_padding=1)
+ENCODER = EncoderConfig(channels=(2,), residual_blocks=0, features=4, crop_padding=1)
 SCHEDULE = Schedule(
     log_interval=2, evaluation_interval=4, evaluation_episodes=2, checkpoint_interval=2, keep=9
 )
@@ -49,6 +49,12 @@ def run_in(directory, config, show="image", *, steps=4, **options):
         progress=False,
         **options,
     )
+
+
+@pytest.fixture(scope="module")
+def cloned(tmp_path_factory):
+    """A run of behaviour cloning that sees two frames."""
+    return run_in(tmp_path_factory.mktemp("cloned") / "run", tiny(bc.Config(), frames=2))
 
 
 def leaves_equal(one, other):
@@ -95,7 +101,7 @@ def test_a_resumed_run_from_images_equals_the_uncut_one(name, show, tmp_path):
 )
 def test_every_algorithm_and_critic_learns_from_images(name):
     """An update moves each network's encoder, and actions come of the same bytes."""
-    config = tiny(CONFIGS[name], channels=(2,), features=8)
+    config = tiny(CONFIGS[name], features=8)
     _, algorithm = algorithm_of(config)
     data = seen_data()[0]
     batch = data.take(jax.numpy.arange(4))
@@ -117,9 +123,9 @@ def test_every_algorithm_and_critic_learns_from_images(name):
     assert all((before[name] != later[name]).any() for name in kernels)
 
 
-def test_the_bytes_of_online_buffers_are_those_that_they_take(tmp_path):
+def test_the_bytes_of_online_buffers_are_those_that_they_take(cloned):
     """Those of states, actions, rewards and masks of all seeds; vectors are not spoken of."""
-    config = run_in(tmp_path / "run", tiny(CONFIGS["fql"], frames=2)).config
+    config = cloned.config
     online = Online(steps=5_000, warmup=8, capacity=2_000, environments=2)
     config = config._replace(online=online, seeds=(0, 1))
     form = config.statistics.observations
@@ -158,10 +164,9 @@ def test_online_training_from_images_resumes_to_the_bit(tmp_path, capsys):
     assert arrays["observations"].shape[1] == 64
 
 
-def test_an_actor_does_as_the_evaluated_policy(tmp_path):
+def test_an_actor_does_as_the_evaluated_policy(cloned):
     """Step by step with its own stack of frames, from images as the environment gives them."""
-    run = run_in(tmp_path / "run", tiny(CONFIGS["fql"], frames=2))
-    env, actor = make_seen(), run.actor(seed=3)
+    env, actor = make_seen(), cloned.actor(seed=3)
     observations = [env.reset(seed=0)[0]]
     observations += [env.step(np.ones(1))[0] for _ in range(2)]
     found = [actor.act(one) for one in observations]
@@ -170,7 +175,7 @@ def test_an_actor_does_as_the_evaluated_policy(tmp_path):
     key = jax.random.fold_in(jax.random.key(3), 0)
     for step, (stack, action) in enumerate(zip(stacks, found, strict=True)):
         own = jax.random.fold_in(jax.random.fold_in(key, step), 0)
-        due = run.policy(stack[None], own[None])[0]
+        due = cloned.policy(stack[None], own[None])[0]
         np.testing.assert_allclose(action, due, atol=1e-6)
     with pytest.raises(ValueError, match="dtype float32: give bytes, uint8"):
         actor.act(observations[0].astype(np.float32))

@@ -23,6 +23,11 @@ from floq.training import Schedule, finetune, load_run, resume, train
 from floq.types import Statistics
 
 
+@jax.jit
+def values_of(critic, observations, actions, noise):
+    return critic.values(observations, actions, noise)
+
+
 def data(observations):
     generator = np.random.default_rng(1)
     return floq.Dataset.from_trajectories(
@@ -108,8 +113,8 @@ def test_whoever_calls_the_policy_gives_raw_observations(pair):
     assert_close(ours.actor().act(raw), theirs.actor().act(normal))
     noise, actions = jnp.full((40, 3), -50.0), jnp.zeros((40, 1))
     assert_close(
-        critic_of(ours, 0).values(raw, actions, noise),
-        critic_of(theirs, 0).values(normal, actions, noise),
+        values_of(critic_of(ours, 0), raw, actions, noise),
+        values_of(critic_of(theirs, 0), normal, actions, noise),
         1e-4,
     )
 
@@ -118,14 +123,15 @@ def test_whoever_calls_the_policy_gives_raw_observations(pair):
 def test_every_critic_reads_raw_observations(algorithm):
     """As the critic that was trained reads normalised ones, K steps of a flow and all."""
     rule, normalization = find_algorithm(algorithm.split("-")[0]), Normalization.of([OBSERVATIONS])
-    state = rule.init(config(algorithm), Statistics(4, 1, -1.0, 0.0), key=jax.random.key(0))
+    own, sizes = config(algorithm), Statistics(4, 1, -1.0, 0.0)
+    state = jax.jit(lambda key: rule.init(own, sizes, key=key))(jax.random.key(0))
     critic = state.parameters.critic
     raw = reading_raw(critic, normalization)
     actions, observations = jnp.linspace(-1, 1, 40)[:, None], jnp.array(OBSERVATIONS)
     noise = critic.sample_noise((40, 2), key=jax.random.key(1))
-    values = critic.values(normalization(observations), actions, noise)
+    values = values_of(critic, normalization(observations), actions, noise)
     assert np.ptp(values) > 0
-    assert_close(raw.values(observations, actions, noise), values)
+    assert_close(values_of(raw, observations, actions, noise), values)
     assert reading_raw({"a network": "of one's own"}, normalization) is None
 
 

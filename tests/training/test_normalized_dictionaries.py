@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +30,9 @@ def known():
 
 
 def config(algorithm="fql", *, frames=1):
-    encoder = EncoderConfig(channels=(2,), features=4, crop_padding=1, frames=frames)
+    encoder = EncoderConfig(
+        channels=(2,), residual_blocks=0, features=4, crop_padding=1, frames=frames
+    )
     own = small(preset(algorithm), width=8, depth=1)
     return dataclasses.replace(own, batch_size=8, encoder=encoder)
 
@@ -61,11 +64,21 @@ def first_states():
     return raw, {**raw, "place": ((raw["place"] - mean) / deviation).astype(np.float32)}
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def pair(request, tmp_path_factory):
-    """A run that normalises, and one whose vectors were normalised by hand; with frames too."""
-    folder, own = tmp_path_factory.mktemp("pair"), config(frames=request.param)
+def pair_of(folder, own):
+    """A run that normalises, and one whose vectors were normalised by hand."""
     return trained(folder / "ours", own), trained(folder / "hand", own, by_hand=True)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Runs of a method with a critic, which see two frames."""
+    return pair_of(tmp_path_factory.mktemp("pair"), config(frames=2))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Runs of behaviour cloning, which see one frame."""
+    return pair_of(tmp_path_factory.mktemp("plain"), config("bc"))
 
 
 def test_mean_and_deviation_are_those_of_the_vectors(pair):
@@ -74,9 +87,10 @@ def test_mean_and_deviation_are_those_of_the_vectors(pair):
         np.testing.assert_allclose(found, due, rtol=1e-5)
 
 
-def test_a_run_equals_one_on_data_normalised_by_hand(pair):
+@pytest.mark.parametrize("runs", ["pair", "plain"])
+def test_a_run_equals_one_on_data_normalised_by_hand(runs, request):
     """Networks, metrics and evaluations are the same, up to rounding."""
-    assert_same_run(*pair, 1e-4)
+    assert_same_run(*request.getfixturevalue(runs), 1e-4)
 
 
 def test_whoever_calls_the_policy_gives_raw_observations(pair):
@@ -87,7 +101,7 @@ def test_whoever_calls_the_policy_gives_raw_observations(pair):
     frames = [jnp.tile(form.bare.pack(one)[None], form.frames) for one in (raw, by_hand)]
     noise, actions = jnp.full((1, 3), -2.0), jnp.zeros((1, 1))
     values = [
-        critic_of(run, 0).values(rows, actions, noise)
+        eqx.filter_jit(critic_of(run, 0).values)(rows, actions, noise)
         for run, rows in zip(pair, frames, strict=True)
     ]
     assert_close(*values, 1e-4)
@@ -107,9 +121,9 @@ def test_an_exported_policy_normalises(pair, tmp_path):
     assert_close(ours.act(raw), theirs.act(by_hand), 1e-4)
 
 
-def test_a_resumed_run_equals_the_uncut_one(tmp_path):
+def test_a_resumed_run_equals_the_uncut_one(plain, tmp_path):
     """To the bit, and it goes on normalising by what the run notes."""
-    whole = trained(tmp_path / "whole", config("bc"))
+    whole, _ = plain
     trained(tmp_path / "cut", config("bc"), steps=2)
     dataset = seen_data("both", zero=ZERO, unit=UNIT)[0]
     cut = resume(tmp_path / "cut", dataset=dataset, steps=4, processes=0)

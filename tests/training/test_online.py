@@ -26,16 +26,16 @@ from floq.training import Online, load_run
 def test_a_run_of_both_phases_leaves_what_it_should(uncut_online):
     """Rows of both phases on one axis of steps, every episode, and as many updates as are due."""
     steps = [(row["step"], row["seed"]) for row in uncut_online.metrics]
-    assert steps == [(step, seed) for step in range(100, 501, 100) for seed in (3, 5)]
+    assert steps == [(step, seed) for step in (100, 200, 300) for seed in (3, 5)]
     evaluated = [row["step"] for row in uncut_online.evaluations]
-    assert evaluated == [100, 100, 200, 200, 400, 400, 500, 500]
+    assert evaluated == [100, 100, 200, 200, 300, 300]
     # 2 updates a step, but for the first step of both environments, when nothing was there yet.
-    assert uncut_online.state.step.tolist() == [OFFLINE + 2 * (400 - 2)] * 2
+    assert uncut_online.state.step.tolist() == [OFFLINE + 2 * (200 - 2)] * 2
     episodes = read_rows(uncut_online.directory / "episodes.jsonl")
     found = [(row["step"], row["seed"], row["environment"], row["length"]) for row in episodes]
-    assert found == [(500, seed, env, 200) for seed in (3, 5) for env in (0, 1)]
+    assert found == [(300, seed, env, 100) for seed in (3, 5) for env in (0, 1)]
     assert not (uncut_online.directory / "events.jsonl").exists()
-    assert load_run(uncut_online.directory).step == uncut_online.step == 500
+    assert load_run(uncut_online.directory).step == uncut_online.step == 300
 
 
 def test_the_log_holds_what_the_environments_did(uncut_online):
@@ -45,7 +45,7 @@ def test_the_log_holds_what_the_environments_did(uncut_online):
     own = log["environments"] == 1
     observations, actions = log["observations"][own][:-1], log["actions"][own][:-1]
     # The ring is shorter than the episode: what is left is its end. Its seed is gone with it.
-    assert len(observations) >= 74
+    assert len(observations) >= 39
     angles = np.arctan2(observations[:, 1], observations[:, 0])
     torque = 2 * actions[:, 0]
     cost = angles**2 + 0.1 * observations[:, 2] ** 2 + 0.001 * torque**2
@@ -84,8 +84,8 @@ def test_shards_go_when_no_checkpoint_needs_them(uncut_online):
     }
     ranges = sorted(tuple(map(int, name.split("_")[1:])) for name in names)
     assert [a[1] for a in ranges[:-1]] == [b[0] for b in ranges[1:]]
-    # 4 environments keep 75 states each; older ones are gone, but for the rest of a shard.
-    assert 300 <= ranges[-1][1] - ranges[0][0] < 808
+    # 4 environments keep 40 states each; older ones are gone, but for the rest of a shard.
+    assert 160 <= ranges[-1][1] - ranges[0][0] < 404
 
 
 def test_seeds_side_by_side_do_not_see_each_other(uncut_online, tmp_path):
@@ -109,7 +109,8 @@ def test_from_nothing_it_warms_up_at_random(tmp_path, buffer):
     )
     assert run.state.step.tolist() == [(199 - 100) // 4]
     actions = log_of(run)["actions"][:, 0]
-    assert len(actions) == 201
+    # 200 and the end of each of two episodes.
+    assert len(actions) == 202
     warm = actions[:100]
     assert np.abs(warm).max() <= 1
     assert np.var(warm) == pytest.approx(1 / 3, rel=0.35)
@@ -119,7 +120,7 @@ def test_from_nothing_it_warms_up_at_random(tmp_path, buffer):
 
 def test_a_reward_outside_of_the_range_is_reported_once(tmp_path):
     """A warning and a row that say what to do; the reward itself is learned as it is."""
-    online = dataclasses.replace(ONLINE, steps=200)
+    online = dataclasses.replace(ONLINE, capacity=200)
     with pytest.warns(RuntimeWarning, match=r"outside of the reward range \[-1, 0\]") as caught:
         run = run_tiny(tmp_path / "run", online=online, steps=0, reward_range=(-1.0, 0.0))
     assert len(caught) == 1

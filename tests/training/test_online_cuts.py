@@ -38,7 +38,7 @@ def test_cut_anywhere_it_ends_as_if_never_cut(uncut_online, tmp_path, monkeypatc
             signal.raise_signal(signal.SIGTERM)
         return execute(self, actions)
 
-    execute, cuts = Collector.execute, {1, 43, 44, 137}
+    execute, cuts = Collector.execute, {1, 43, 44, 87}
     monkeypatch.setattr(Collector, "execute", execute_and_signal)
     with pytest.raises(Interrupted):
         run_tiny(tmp_path / "run")
@@ -56,16 +56,16 @@ def test_cut_anywhere_it_ends_as_if_never_cut(uncut_online, tmp_path, monkeypatc
 @pytest.mark.slow
 def test_a_damaged_checkpoint_and_a_damaged_shard_leave_no_trace(uncut_online, tmp_path):
     """The checkpoint before is used; a shard has a second copy, which mends the first."""
-    run_tiny(tmp_path / "run", online=dataclasses.replace(ONLINE, steps=320))
+    run_tiny(tmp_path / "run", online=dataclasses.replace(ONLINE, steps=160))
     folder = tmp_path / "run" / "checkpoints"
-    flip(folder / "step_000000420" / "extra.safetensors")
+    flip(folder / "step_000000260" / "extra.safetensors")
     shard = sorted(folder.glob("rows/rows_*[0-9].safetensors"))[0]
     before = shard.read_bytes()
     flip(shard)
     with pytest.warns(RuntimeWarning) as caught:
-        run = go_on(tmp_path / "run", online_steps=400)
+        run = go_on(tmp_path / "run", online_steps=200)
     texts = [str(warning.message) for warning in caught]
-    assert any("step_000000420: extra.safetensors is not what" in text for text in texts)
+    assert any("step_000000260: extra.safetensors is not what" in text for text in texts)
     assert any(f"{shard} is not what was saved; its other copy is" in text for text in texts)
     assert not shard.exists() or shard.read_bytes() == before
     assert_same_end(run, uncut_online)
@@ -79,14 +79,14 @@ def flip(path):
 
 def test_a_shard_with_both_copies_damaged_is_an_error(tmp_path):
     """Never silent: both files are named, and no earlier checkpoint can do without them."""
-    run_tiny(tmp_path / "run", online=dataclasses.replace(ONLINE, steps=120))
+    run_tiny(tmp_path / "run", online=dataclasses.replace(ONLINE, steps=60))
     for path in (tmp_path / "run" / "checkpoints" / "rows").iterdir():
         flip(path)
     with (
         pytest.warns(RuntimeWarning, match=r"rows_.*safetensors and .*copy.safetensors are both"),
         pytest.raises(RuntimeError, match="are damaged"),
     ):
-        go_on(tmp_path / "run", online_steps=400)
+        go_on(tmp_path / "run", online_steps=200)
 
 
 class Forgetful(gymnasium.Env):

@@ -91,7 +91,9 @@ def test_parts_are_exchanged_and_compiled_once(data, tmp_path, monkeypatch):
     programs = []
     monkeypatch.setattr(SeedGroups, "use", counted)
     monkeypatch.setattr(StreamedDataset, "read", noted)
-    run = floq.train(Config(batch_size=4), data, steps=70, directory=tmp_path / "run", **OPTIONS)
+    # Settings of no other test, which would have run the program on other data.
+    config = Config(batch_size=4, noise=0.2)
+    run = floq.train(config, data, steps=70, directory=tmp_path / "run", **OPTIONS)
     due = -(-70 // run.config.parts.updates)
     assert len(used) == due > 4
     assert read == list(range(due))
