@@ -1,5 +1,6 @@
 import dataclasses
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -72,7 +73,7 @@ def test_flow_view_ends_where_the_critic_does(finished):
     np.testing.assert_allclose(view.paths[0, 0, 0], [low, (low + high) / 2, high], rtol=1e-5)
     observations = recording.observations[[0, 19]]
     _, actions = probe.state_values(critic, finished.policy, observations)
-    ends = critic.return_samples(
+    ends = eqx.filter_jit(critic.return_samples)(
         *map(jnp.asarray, (observations, actions[:, 0], view.paths[:, 0, 0]))
     )
     np.testing.assert_allclose(view.paths[:, :, -1], np.moveaxis(ends, 0, 1), rtol=1e-4)
