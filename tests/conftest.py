@@ -48,12 +48,17 @@ def _keep_programs() -> None:
 
     Nothing is left in the user's cache. Compilation is two fifths of the first time's work.
     """
+    import jax
+
     from floq.compiled import compiled_directory
 
     folder = Path(__file__).parents[1] / ".pytest_cache" / compiled_directory().name
     if sum(path.stat().st_size for path in folder.glob("*")) > _MOST_BYTES:
         shutil.rmtree(folder)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    # The hook above has imported jax, which reads the variable but once, in this process.
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 # Workers are told by the process that starts them.

@@ -9,16 +9,13 @@ from hypothesis import strategies as st
 from floq.data.dataset import Dataset
 from floq.data.memory import ACTION_LIMIT
 from floq.types import Statistics
+from tests.data.taken import all_of, sample, take
 from tests.draws import draws
 
 
 def assert_batches_equal(batch, **expected):
     for field, values in expected.items():
         np.testing.assert_array_equal(getattr(batch, field), values, err_msg=field)
-
-
-def all_transitions(dataset):
-    return dataset.take(jnp.arange(dataset.size))
 
 
 def test_trajectories_by_hand():
@@ -32,7 +29,7 @@ def test_trajectories_by_hand():
     )
     assert dataset.size == 3
     assert_batches_equal(
-        all_transitions(dataset),
+        all_of(dataset),
         observations=[[0], [1], [10]],
         actions=np.float32([[0.1], [0.2], [0.3]]),
         rewards=[-1, -2, -3],
@@ -88,7 +85,7 @@ def test_memory_is_that_of_one_copy(trajectories):
 def test_actions_are_clipped(trajectories):
     """Actions at the ends of their range come out just inside it, others unchanged."""
     trajectories["actions"][0] = [1.0, -1.00005]
-    actions = all_transitions(Dataset.from_trajectories(**trajectories)).actions
+    actions = all_of(Dataset.from_trajectories(**trajectories)).actions
     np.testing.assert_array_equal(actions[0], np.float32([ACTION_LIMIT, -ACTION_LIMIT]))
     np.testing.assert_array_equal(actions[1], trajectories["actions"][1])
     assert np.abs(actions).max() < 1
@@ -150,7 +147,7 @@ def test_transitions_come_back_exactly(breaks, ends, seed):
     transitions = chain(breaks, seed=seed)
     flags = None if ends is None else np.array(ends[: len(breaks)])
     dataset = Dataset.from_transitions(**transitions, ends=flags)
-    assert_batches_equal(all_transitions(dataset), **transitions)
+    assert_batches_equal(all_of(dataset), **transitions)
     jumps = np.array(breaks) if flags is None else np.array(breaks) | flags
     trajectories = 1 + int(jumps[:-1].sum())
     assert len(dataset.observations) == len(breaks) + trajectories
@@ -159,12 +156,12 @@ def test_transitions_come_back_exactly(breaks, ends, seed):
 def test_transitions_equal_the_trajectories_they_came_from(trajectories):
     """The same data gives the same dataset in either layout."""
     whole = Dataset.from_trajectories(**trajectories)
-    batch = all_transitions(whole)._replace(next_actions=None, next_action_masks=None)
+    batch = all_of(whole)._replace(next_actions=None, next_action_masks=None)
     given = {field: values for field, values in batch._asdict().items() if values is not None}
     again = Dataset.from_transitions(**given)
     for field in ("observations", "transitions"):
         np.testing.assert_array_equal(getattr(again, field), getattr(whole, field))
-    assert_batches_equal(all_transitions(again), **all_transitions(whole)._asdict())
+    assert_batches_equal(all_of(again), **all_of(whole)._asdict())
 
 
 def test_a_repeated_state_does_not_join_trajectories():
@@ -184,9 +181,9 @@ def test_sampling_is_uniform_over_transitions():
         masks=np.ones(9),
         terminals=terminals,
     )
-    batch = dataset.sample(60_000, key=jax.random.key(0))
-    np.testing.assert_array_equal(batch.next_observations, batch.observations + 1)
-    counts = np.bincount(np.asarray(batch.observations[:, 0], dtype=int), minlength=9)
+    batch = sample(dataset, 60_000, jax.random.key(0))
+    np.testing.assert_array_equal(batch.next_observations, np.asarray(batch.observations) + 1)
+    counts = np.bincount(np.asarray(batch.observations, dtype=int)[:, 0], minlength=9)
     assert (counts[terminals == 1] == 0).all()
     # Ten thousand are expected of each; five standard deviations are 456.
     assert np.abs(counts[terminals == 0] - 10_000).max() < 456
@@ -205,8 +202,8 @@ def test_sampling_inside_a_compiled_loop(trajectories):
         return jax.lax.fori_loop(0, 5, add, 0.0)
 
     key = jax.random.key(3)
-    batches = [dataset.sample(4, key=jax.random.fold_in(key, i)) for i in range(5)]
-    expected = sum(b.rewards.sum() + b.next_observations.sum() for b in batches)
+    batches = [sample(dataset, 4, jax.random.fold_in(key, i)) for i in range(5)]
+    expected = sum(np.sum(b.rewards) + np.sum(b.next_observations) for b in batches)
     np.testing.assert_allclose(total(dataset, key), expected, rtol=1e-5)
 
 
@@ -259,7 +256,7 @@ def test_action_chunks_are_the_transitions_of_several_steps(two_trajectories):
     chunked = two_trajectories.with_decisions(action_chunk=2, discount=0.5)
     # Rows 2 and 6 have one step left in their trajectories, 3 and 7 none.
     np.testing.assert_array_equal(chunked.transitions, [0, 1, 4, 5])
-    batch = chunked.take(jnp.arange(4))
+    batch = take(chunked, np.arange(4))
     np.testing.assert_array_equal(batch.observations[:, 0], [0, 1, 4, 5])
     np.testing.assert_array_equal(batch.next_observations[:, 0], [2, 3, 6, 7])
     np.testing.assert_allclose(batch.rewards, [1 + 0.5 * 2, 2, 4 + 0.5 * 5, 5 + 0.5 * 6])
@@ -276,7 +273,7 @@ def test_n_step_transitions_sum_rewards_under_one_action(two_trajectories):
     dataset = two_trajectories.with_decisions(n_step=2, discount=0.5)
     # Row 2 has one step left before its trajectory is cut off; row 6 has one left too, but ends.
     np.testing.assert_array_equal(dataset.transitions, [0, 1, 4, 5, 6])
-    batch = dataset.take(jnp.arange(5))
+    batch = take(dataset, np.arange(5))
     np.testing.assert_allclose(batch.rewards, [1 + 0.5 * 2, 2, 4 + 0.5 * 5, 5 + 0.5 * 6, 6])
     np.testing.assert_array_equal(batch.masks, [0, 0, 1, 0, 0])
     np.testing.assert_array_equal(batch.next_observations[:4, 0], [2, 3, 6, 7])
@@ -288,7 +285,7 @@ def test_n_step_targets_of_chunks_look_ahead_by_both(two_trajectories):
     """One chunk of one step three decisions ahead, and a chunk whose lookahead is cut, by hand."""
     dataset = two_trajectories.with_decisions(action_chunk=1, n_step=3, discount=0.5)
     np.testing.assert_array_equal(dataset.transitions, [0, 1, 4, 5, 6])
-    np.testing.assert_allclose(dataset.take(jnp.array([2])).rewards, [4 + 0.5 * 5 + 0.25 * 6])
+    np.testing.assert_allclose(take(dataset, np.array([2])).rewards, [4 + 0.5 * 5 + 0.25 * 6])
     chunked = two_trajectories.with_decisions(action_chunk=2, n_step=2, discount=0.5)
     assert chunked.lookahead == 4
     # Every start that has two actions meets a true end within its four steps.
@@ -301,20 +298,20 @@ def test_n_step_targets_of_chunks_look_ahead_by_both(two_trajectories):
 def test_next_actions_are_those_of_the_transition_that_follows(two_trajectories):
     """By hand, and masked where a trajectory ends: what its last row holds is not one."""
     actions = np.asarray(two_trajectories.actions)
-    batch = all_transitions(two_trajectories)
+    batch = all_of(two_trajectories)
     np.testing.assert_array_equal(batch.next_action_masks, [1, 1, 0, 1, 1, 0])
     np.testing.assert_array_equal(batch.next_actions[:2], actions[1:3])
     np.testing.assert_array_equal(batch.next_actions[3:5], actions[5:7])
     np.testing.assert_array_equal(batch.next_actions[5], 0)
-    ahead = all_transitions(two_trajectories.with_decisions(n_step=2, discount=0.5))
+    ahead = all_of(two_trajectories.with_decisions(n_step=2, discount=0.5))
     np.testing.assert_array_equal(ahead.next_action_masks, [0, 0, 1, 0, 0])
     np.testing.assert_array_equal(ahead.next_actions[2], actions[6])
     chunked = two_trajectories.with_decisions(action_chunk=2, discount=0.5)
-    np.testing.assert_array_equal(all_transitions(chunked).next_action_masks, 0)
+    np.testing.assert_array_equal(all_of(chunked).next_action_masks, 0)
 
 
 def test_shuffled_transitions_have_no_next_actions():
     """Nothing says what followed: no row is taken for the next of another."""
     states = np.arange(4, dtype=np.float32)[:, None]
     dataset = Dataset.from_transitions(states, states / 4, states[:, 0], np.ones(4), states + 10)
-    np.testing.assert_array_equal(all_transitions(dataset).next_action_masks, 0)
+    np.testing.assert_array_equal(all_of(dataset).next_action_masks, 0)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from floq.data.goals import Goals
 from floq.presets.changes import small
 from floq.training.preparation import as_goals
 from tests.data import mazes
+from tests.data.taken import sample
 from tests.draws import draws
 
 GAMMA = 0.9
@@ -35,16 +38,26 @@ def numbered(lengths, *, masks=None):
     )
 
 
+@jax.jit
+def at_goals(dataset, positions, goals):
+    return dataset.relabelled(positions, goals, goals)
+
+
 def relabelled(dataset, rows, goals):
     """The transitions from some rows, with some rows as goals."""
-    positions = jnp.searchsorted(dataset.dataset.transitions, jnp.array(rows))
-    return dataset.relabelled(positions, jnp.array(goals), jnp.array(goals))
+    positions = np.searchsorted(dataset.dataset.transitions, rows)
+    return at_goals(dataset, positions, np.array(goals))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def goal_rows(dataset, rows, shares, future, key):
+    return dataset.goal_rows(rows, shares, future, key=key)
 
 
 def test_published_proportions():
     """Of a critic's goals .2 are the state, .5 lie ahead, .3 anywhere; the policy's lie ahead."""
     dataset = as_goals(numbered([50] * 40), config(), Goals())
-    batch = dataset.sample(200_000, key=jax.random.key(0))
+    batch = sample(dataset, 200_000, jax.random.key(0))
     rows, goals = np.asarray(batch.observations, int).T
     policy_rows, policy_goals = np.asarray(batch.policy_observations, int).T
     np.testing.assert_array_equal(policy_rows, rows)
@@ -62,12 +75,12 @@ def test_published_proportions():
 def test_how_far_ahead_goals_lie():
     """By the odds of the discount, all beyond the last state at that state; or anywhere alike."""
     dataset = as_goals(numbered([8, 8]), config(), Goals())
-    rows, key = jnp.full(100_000, 2), jax.random.key(1)
-    drawn = dataset.goal_rows(rows, (0.0, 1.0, 0.0), "geometric", key=key)
+    rows, key = np.full(100_000, 2), jax.random.key(1)
+    drawn = goal_rows(dataset, rows, (0.0, 1.0, 0.0), "geometric", key)
     shares = np.bincount(drawn, minlength=16) / len(rows)
     odds = (1 - GAMMA) * GAMMA ** np.arange(4)
     np.testing.assert_allclose(shares[3:8], [*odds, GAMMA**4], atol=0.006)
-    drawn = dataset.goal_rows(rows, (0.0, 1.0, 0.0), "uniform", key=key)
+    drawn = goal_rows(dataset, rows, (0.0, 1.0, 0.0), "uniform", key)
     np.testing.assert_allclose(np.bincount(drawn)[3:] / len(rows), 1 / 5, atol=0.006)
 
 
@@ -80,11 +93,11 @@ def test_how_far_ahead_goals_lie():
 def test_a_future_goal_never_crosses_its_trajectorys_end(lengths, seed, future):
     """It is a later row of the same trajectory, whatever their lengths."""
     dataset = as_goals(numbered(lengths), config(), Goals())
-    rows = jnp.repeat(dataset.dataset.transitions, 20)
-    goals = dataset.goal_rows(rows, (0.0, 1.0, 0.0), future, key=jax.random.key(seed))
+    rows = np.repeat(dataset.dataset.transitions, 20)
+    goals = np.asarray(goal_rows(dataset, rows, (0.0, 1.0, 0.0), future, jax.random.key(seed)))
     owners = np.repeat(np.arange(len(lengths)), lengths)
-    np.testing.assert_array_equal(owners[np.asarray(goals)], owners[np.asarray(rows)])
-    assert (np.asarray(goals) > np.asarray(rows)).all()
+    np.testing.assert_array_equal(owners[goals], owners[rows])
+    assert (goals > rows).all()
 
 
 def test_a_goal_equal_to_the_state():
@@ -103,12 +116,12 @@ def test_a_state_near_its_goal_is_at_it():
     """By the distance in the entries that are the goal, if a tolerance says so."""
     walks = mazes.walks(trajectories=2)
     near = as_goals(walks, config(), Goals(goal_entries=(0, 1), goal_tolerance=1.0))
-    places = np.asarray(walks.observations[:, :2])
+    places = np.asarray(walks.observations)[:, :2]
     goals = np.random.default_rng(0).integers(0, 100, 40)
     batch = relabelled(near, np.arange(40), goals)
     distance = np.linalg.norm(places[:40] - places[goals], axis=1)
     np.testing.assert_array_equal(batch.masks, distance > 1)
-    np.testing.assert_array_equal(batch.observations[:, 3:], places[goals])
+    np.testing.assert_array_equal(np.asarray(batch.observations)[:, 3:], places[goals])
     assert near.sizes == (5, 2)
 
 
@@ -122,7 +135,7 @@ def test_rewards_along_a_lookahead_end_at_the_goal(lengths):
     costs += [sum(GAMMA**step for step in range(4))] * 2
     np.testing.assert_allclose(batch.rewards, -np.array(costs), rtol=1e-6)
     np.testing.assert_array_equal(batch.masks, [0, 0, 0, 1, 1])
-    np.testing.assert_array_equal(batch.next_observations[:, 0], [5] * 5)
+    np.testing.assert_array_equal(np.asarray(batch.next_observations)[:, 0], [5] * 5)
     assert dataset.statistics.reward_min == pytest.approx(-costs[-1])
     assert dataset.statistics.reward_max == 0
     # No decision looks past its trajectory's last state, though the goals may be that state.
@@ -151,14 +164,15 @@ def test_the_data_is_stored_once():
 def test_values_are_the_discounted_distances():
     """Value iteration on what the sampler draws of a maze gives -(1 - γ^d) / (1 - γ) exactly."""
     dataset = as_goals(mazes.walks(), config(), PLACES)
-    batch = jax.jit(dataset.sample, static_argnums=0)(60_000, key=jax.random.key(0))
+    batch = sample(dataset, 60_000, jax.random.key(0))
+    observations = np.asarray(batch.observations)
     number = {cell: place for place, cell in enumerate(mazes.CELLS)}
 
     def cells(columns):
         return np.array([number[tuple(place)] for place in np.asarray(columns, int)])
 
-    states, goals = cells(batch.observations[:, :2]), cells(batch.observations[:, 3:])
-    after = cells(batch.next_observations[:, :2])
+    states, goals = cells(observations[:, :2]), cells(observations[:, 3:])
+    after = cells(np.asarray(batch.next_observations)[:, :2])
     moves = np.argmax(np.asarray(batch.actions) @ mazes.MOVES.T, axis=1)
     shape = (len(mazes.CELLS), len(mazes.MOVES), len(mazes.CELLS))
     values, seen = np.zeros(shape), np.zeros(shape, bool)

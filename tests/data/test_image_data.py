@@ -2,6 +2,7 @@
 
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from floq.data.replay import ReplayBuffer
 from floq.data.sharded import ShardedRows
 from floq.data.streamed import StreamedDataset
 from floq.observations import packed, warn_of_channels
+from tests.data.taken import take
 
 
 def images(count):
@@ -43,7 +45,7 @@ def test_stacks_repeat_the_first_frame_and_never_cross_episodes():
     stacked = data.with_frames(3)
     assert stacked.observations is data.observations
     assert stacked.observations.dtype == jnp.uint8
-    batch = stacked.take(jnp.arange(6))
+    batch = take(stacked, np.arange(6))
     firsts = [[0, 0, 0], [0, 0, 1], [0, 1, 2]]
     nexts = [[0, 0, 1], [0, 1, 2], [1, 2, 3]]
     assert shown(batch.observations) == firsts + [[4 + n for n in row] for row in firsts]
@@ -51,7 +53,7 @@ def test_stacks_repeat_the_first_frame_and_never_cross_episodes():
     assert stacked.statistics.observation_dim == 12
     with pytest.warns(UserWarning, match="leaves out 2 of 6"):
         decided = stacked.with_decisions(action_chunk=2, discount=0.9)
-    assert shown(decided.take(jnp.arange(2)).next_observations) == [[0, 1, 2], [1, 2, 3]]
+    assert shown(take(decided, np.arange(2)).next_observations) == [[0, 1, 2], [1, 2, 3]]
 
 
 def test_the_ring_stacks_as_the_dataset_does():
@@ -60,6 +62,7 @@ def test_the_ring_stacks_as_the_dataset_does():
     buffer = ReplayBuffer.create(images(1).reshape(1, -1), 1, rows=8, discount=0.9, form=form)
     number, taken = 0, []
     flat = images(60).reshape(60, -1)
+    add = jax.jit(ReplayBuffer.add)
     for step in range(20):
         ended = step % 5 == 4
         experience = Experience(
@@ -73,11 +76,11 @@ def test_the_ring_stacks_as_the_dataset_does():
         taken.append((flat[number], False))
         if ended:
             taken.append((flat[number + 1], True))
-        buffer = buffer.add(experience)
+        buffer = add(buffer, experience)
         number += 2 if ended else 1
     assert buffer.observations.dtype == jnp.uint8
     size = int(buffer.sizes[0])
-    batch = buffer.take(jnp.arange(size))
+    batch = take(buffer, np.arange(size))
     found = shown(batch.observations)
     # Episodes begin at the multiples of six; the present state is 24, and 17 is the oldest row.
     assert [row[-1] for row in found] == [19, 20, 21, 22]
@@ -103,7 +106,7 @@ def test_the_ring_stacks_as_the_dataset_does():
         form=form,
     )
     assert int(again.sizes[0]) == size
-    for one, other in zip(batch, again.take(jnp.arange(size)), strict=True):
+    for one, other in zip(batch, take(again, np.arange(size)), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -1,10 +1,10 @@
 """What the last rows of trajectories are, and what decisions leave out."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from floq.data.dataset import Dataset
+from tests.data.taken import all_of
 
 
 def d4rl():
@@ -19,7 +19,7 @@ def d4rl():
 
 
 def all_transitions(dataset):
-    return dataset.take(jnp.arange(dataset.size))
+    return all_of(dataset)
 
 
 def test_rows_that_may_be_transitions_are_refused():

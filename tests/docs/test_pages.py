@@ -25,6 +25,7 @@ from floq.cli import main
 from floq.evaluation import evaluate as evaluate_fully
 from floq.presets import methods
 from floq.presets.changes import with_networks
+from floq.reports import figures
 from floq.studies import value_benchmark
 from floq.studies.value_benchmark import benchmark
 from floq.studies.value_program import Training
@@ -208,6 +209,8 @@ def desk(begun, folder, monkeypatch):
     for name, stand_in in small.items():
         monkeypatch.setattr(floq, name, stand_in, raising=False)
     monkeypatch.setattr(value_benchmark, "benchmark", short_benchmark)
+    # A third of a page's time otherwise; tests/reports has figures of every kind written.
+    monkeypatch.setattr(figures, "to_svg", lambda figure: b"<svg/>")
     handler = functools.partial(Quiet, directory=str(folder / "mirror"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,6 +1,9 @@
 """Policies as they are before the first update, of every kind that can be exported."""
 
+import functools
+
 import jax
+import jax.numpy as jnp
 
 import floq
 from floq.algorithms import find_algorithm
@@ -55,6 +58,7 @@ CONFIGS = {
 }
 
 
+@functools.cache
 def untrained(config, statistics=STATISTICS):
     """A policy as it is before the first update; its actions differ from state to state."""
     name = floq.algorithms.algorithm_of(config)[0]
@@ -62,3 +66,10 @@ def untrained(config, statistics=STATISTICS):
     state = algorithm.init(config, statistics, key=jax.random.key(0))
     facts = {"run": {}, "figures": {}, "versions": {}}
     return Trained(algorithm, name, config, state, statistics, (-1.0, 0.0), (1.0, 4.0), facts)
+
+
+def acted(trained, rows, keys):
+    """The actions of the policy in training."""
+    rows = jnp.asarray(rows)
+    act = jax.jit(lambda state: trained.algorithm.act(trained.config, state, rows, keys=keys))
+    return act(trained.state)

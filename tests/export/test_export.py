@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kinds import CONFIGS, POLICY, STATISTICS, flow, untrained
+from kinds import CONFIGS, POLICY, STATISTICS, acted, flow, untrained
 
 import floq
 from floq.cli import main
@@ -50,7 +50,7 @@ def test_numpy_acts_as_every_policy(name, tmp_path):
     decision = decision_of(trained.config, trained.state.parameters)
     assert decision is not None
     keys, rows = jax.random.split(jax.random.key(3), 6), observations()
-    wanted = trained.algorithm.act(trained.config, trained.state, jnp.asarray(rows), keys=keys)
+    wanted = acted(trained, rows, keys)
     noise = [np.asarray(one) for one in decision.draw(keys)]
     np.testing.assert_allclose(policy.program(rows, *noise), wanted, atol=1e-5)
     assert float(np.std(np.asarray(wanted))) > 1e-3
@@ -64,7 +64,7 @@ def test_the_critic_of_what_is_planned_chooses(tmp_path):
     trained = untrained(config, data)
     policy = load_policy(export_policy(trained, tmp_path / "out", format="numpy"))
     keys, rows = jax.random.split(jax.random.key(3), 6), observations()
-    wanted = trained.algorithm.act(trained.config, trained.state, jnp.asarray(rows), keys=keys)
+    wanted = acted(trained, rows, keys)
     decision = decision_of(trained.config, trained.state.parameters)
     assert decision is not None
     noise = [np.asarray(one) for one in decision.draw(keys)]

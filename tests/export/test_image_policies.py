@@ -13,10 +13,12 @@ from websockets.exceptions import ConnectionClosed
 
 from floq.client import PolicyClient, pack, unpack
 from floq.export import Policy, export_policy, in_memory, load_policy
-from floq.export.decision import decision_of
+from floq.export.card import card
+from floq.export.decision import decision_of, program_of, reading_arrays
 from floq.export.floq_policy import draw_noise
 from floq.export.server import serving
 from floq.networks import Encoder
+from floq.networks.modules import named_leaves
 from floq.observations import EncoderConfig, Frames, ObservationForm, Part
 from floq.types import Statistics
 
@@ -99,8 +101,10 @@ def test_an_image_alone(kind, tmp_path, shapes_unchecked):
     trained = seeing("one step", IMAGE)
     policy = load_policy(export_policy(trained, tmp_path / "out", format=kind))
     hold_as_trained(policy, trained, IMAGE)
+    seen = policy.record["observations"]
+    assert (seen["shape"], seen["dtype"]) == ([7, 8, 2], "uint8")
     images = shown(3, IMAGE)
-    policies = load_policy(tmp_path / "out"), load_policy(tmp_path / "out")
+    policies = [Policy(policy.record, policy.program) for _ in range(2)]
     actions = policies[0].act(np.stack(images))
     assert actions.shape == (3, 2)
     np.testing.assert_allclose(policies[1].act(images[0]), actions[0], atol=1e-5)
@@ -117,7 +121,7 @@ def test_it_leaves_from_an_accelerator(kind, tmp_path, shapes_unchecked, monkeyp
 
 def test_an_observation_is_encoded_once(monkeypatch):
     """By each network that reads it, whatever the number of candidates, steps and samples."""
-    policy, rows = in_memory(seeing("best by a flow")), []
+    trained, rows = seeing("best by a flow"), []
     features = Encoder.features
 
     def counted(self, arrays):
@@ -125,24 +129,23 @@ def test_an_observation_is_encoded_once(monkeypatch):
         return features(self, arrays)
 
     monkeypatch.setattr(Encoder, "features", counted)
-    first, *_ = shown(1)
-    policy.act({"arm": {"place": first["arm"]["place"][None]}, "camera": first["camera"][None]})
+    decision = reading_arrays(decision_of(trained.config, trained.state.parameters))
+    seen = np.zeros((1, 3 * 2), np.float32), np.zeros((1, 8, 8, 3), np.uint8)
+    noise = decision.draw(jax.random.split(jax.random.key(0), 1))
+    jax.eval_shape(program_of(decision), named_leaves(decision.modules), *seen, *noise)
     assert rows == [1, 1]
 
 
-def test_the_record_and_the_card_say_what_is_seen(tmp_path, shapes_unchecked):
+def test_the_record_and_the_card_say_what_is_seen(policy):
     """Each array's shape and dtype by its place, and how many steps are read."""
-    folder = export_policy(seeing("one step"), tmp_path / "out")
-    seen = load_policy(folder).record["observations"]
+    seen = policy.record["observations"]
     assert seen["frames"] == 3
     assert seen["parts"] == {
         "arm/place": {"shape": [2], "dtype": "float32"},
         "camera": {"shape": [8, 8, 1], "dtype": "uint8"},
     }
-    card = (folder / "README.md").read_text()
-    assert "`arm/place`, 2 numbers and `camera`, bytes [8, 8, 1]; the last 3" in card
-    alone = in_memory(seeing("one step", IMAGE)).record["observations"]
-    assert (alone["shape"], alone["dtype"]) == ([7, 8, 2], "uint8")
+    words = "`arm/place`, 2 numbers and `camera`, bytes [8, 8, 1]; the last 3"
+    assert words in card(policy.record)
 
 
 def test_numpy_s_program_refuses_them(tmp_path):
@@ -234,18 +237,20 @@ def test_a_server_says_what_is_wrong(server, request_, said):
         remote.act(shown(1)[0])
 
 
-def test_whole_plans_are_refused_where_every_step_is_seen():
+def test_whole_plans_are_refused_where_every_step_is_seen(policy):
     """A plan of two steps hides the observation between them."""
-    with serving(in_memory(seeing("one step", chunk=2))) as server, raw(server) as connection:
+    record = policy.record | {"chunk": 2}
+    planning = Policy(record, lambda place, camera, noise: np.zeros((len(place), 4)))
+    with serving(planning) as server, raw(server) as connection:
         connection.recv()
         connection.send(pack({"observation": shown(1)[0]}))
         assert "'step': True" in connection.recv()
 
 
-def test_requests_may_be_as_large_as_observations():
+def test_requests_may_be_as_large_as_observations(policy):
     """A mebibyte, and twice an observation's bytes."""
-    record = in_memory(seeing("one step", IMAGE)).record
-    record["observations"] |= {"shape": [1024, 512, 3]}
+    seen = {"shape": [1024, 512, 3], "dtype": "uint8", "frames": 1}
+    record = policy.record | {"observations": seen}
     policy = Policy(record, lambda images, noise: np.zeros((len(images), 2)))
     with serving(policy) as server:
         with raw(server) as connection:

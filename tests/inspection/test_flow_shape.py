@@ -81,11 +81,12 @@ def test_slopes_of_a_network_are_differences():
     made = critic()
     shape = flow_shape(made, OBSERVATIONS, ACTIONS)
     step = 0.05
+    velocities = eqx.filter_jit(made.velocities)
     for member in range(2):
         for index, time in enumerate(shape.times[:-1]):
             points = shape.paths[:, member, index]
             ahead, behind = (
-                made.velocities(
+                velocities(
                     jnp.asarray(OBSERVATIONS),
                     jnp.asarray(ACTIONS),
                     jnp.asarray(points + sign * step),
@@ -96,7 +97,7 @@ def test_slopes_of_a_network_are_differences():
             np.testing.assert_allclose(
                 shape.slopes[:, member, index], (ahead - behind) / (2 * step), atol=2e-4
             )
-    ends = made.return_samples(
+    ends = eqx.filter_jit(made.return_samples)(
         jnp.asarray(OBSERVATIONS), jnp.asarray(ACTIONS), jnp.asarray(shape.paths[:, 0, 0])
     )
     np.testing.assert_allclose(np.moveaxis(shape.paths[:, :, -1], 1, 0), ends, rtol=1e-5)

@@ -1,5 +1,6 @@
 import dataclasses
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -51,8 +52,9 @@ def test_another_k_changes_nothing_but_the_steps(finished, decisions):
     assert critic.config == dataclasses.replace(before.config, integration_steps=1)
     points = jnp.asarray(decisions.observations), jnp.asarray(decisions.actions)
     noise = jnp.full((12, 1), -3.0)
-    velocities = before.velocities(*points, noise, jnp.zeros_like(noise))
-    np.testing.assert_allclose(critic.return_samples(*points, noise), noise + velocities, rtol=1e-5)
+    velocities = eqx.filter_jit(before.velocities)(*points, noise, jnp.zeros_like(noise))
+    samples = eqx.filter_jit(critic.return_samples)(*points, noise)
+    np.testing.assert_allclose(samples, noise + velocities, rtol=1e-5)
     assert finished.config.config.critic.integration_steps == 3
 
 

@@ -1,11 +1,12 @@
 import json
 import re
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from html_pages import assert_stands_alone, read
+from html_pages import Page, assert_stands_alone, read
 
 from floq.algorithms import floq
 from floq.algorithms.common import feature_norms
@@ -13,7 +14,7 @@ from floq.cli import main
 from floq.data.dataset import Dataset
 from floq.inspecting import inspect
 from floq.reports.inspection_page import whose_values
-from floq.reports.report import report
+from floq.reports.rollout import rollout_sections
 from floq.training.preparation import as_decisions
 
 SECTIONS = [
@@ -128,7 +129,7 @@ def test_other_critics_have_what_makes_sense(near, finished, maze_data, tmp_path
     assert len(page.images) == 3
     assert "A ScalarCritic is no flow" in page.text
     # A report shows the value of every critic.
-    page = read(report([finished.directory], output=output))
+    page = Page("".join(rollout_sections(finished)))
     assert "A ScalarCritic is no flow" in page.text
     assert "learned value along the rollout" in [value for _, value in page.attributes]
 
@@ -137,13 +138,13 @@ def test_feature_norms_are_those_of_the_critics(finished, maze_data):
     """Lengths of the features, a mean over rows and members; every update of a run logs them."""
     parameters = finished.state_of(3).parameters
     batch = as_decisions(maze_data, finished.config.config).take(jnp.arange(4))
-    norms = feature_norms(parameters, batch)
+    norms = eqx.filter_jit(feature_norms)(parameters, batch)
     assert set(norms) == {"critic/feature_norm", "distilled/feature_norm"}
     for name in ("critic", "distilled"):
         critic = getattr(parameters, name)
         noise = critic.sample_noise((4, 1), key=jax.random.key(0))
-        features = np.asarray(critic.features(batch.observations, batch.actions, noise))
-        expected = np.sqrt(np.square(features).sum(axis=-1)).mean()
+        features = eqx.filter_jit(critic.features)(batch.observations, batch.actions, noise)
+        expected = np.sqrt(np.square(np.asarray(features)).sum(axis=-1)).mean()
         assert float(norms[f"{name}/feature_norm"]) == pytest.approx(expected, rel=1e-5)
     # Four updates from random networks move the norm of eight features by little.
     logged = finished.metrics[-2]

@@ -1,8 +1,6 @@
-import dataclasses
 import json
 import shutil
 
-import jax.numpy as jnp
 import matplotlib
 import matplotlib._pylab_helpers
 import numpy as np
@@ -10,9 +8,7 @@ import pytest
 from html_pages import Page, assert_stands_alone, read
 
 from floq.cli import main
-from floq.inspection import probe
 from floq.inspection.probe import FlowView
-from floq.recording import record
 from floq.reports import rollout
 from floq.reports.figures import flow_trajectories
 from floq.reports.page import table
@@ -30,12 +26,40 @@ SECTIONS = [
     "Results",
     "Settings, versions and speed",
 ]
+GONE = {"id": "Nowhere-v0", "kwargs": {}}
+# Without these a run has just begun.
+ROWS = ["evaluations.jsonl", "metrics.jsonl", "timings.jsonl"]
+BEGUN = [*ROWS, "checkpoints"]
 
 
 @pytest.fixture(scope="module")
-def written(finished):
+def defaults():
+    """Those of matplotlib, before a report."""
+    return dict(matplotlib.rcParams.copy())
+
+
+@pytest.fixture(scope="module")
+def written(finished, defaults):
     """The report on the finished run."""
     return report(finished.directory, output=finished.directory / "out" / "report.html")
+
+
+@pytest.fixture
+def plain(copy):
+    """A copy with a page that is quickly drawn: nothing can be played, and there is one metric."""
+
+    def make(name="copy", **options):
+        path = copy(name, **{"environment": GONE} | options)
+        with (path / "metrics.jsonl").open("r+") as file:
+            rows = [json.loads(line) for line in file]
+            file.seek(0)
+            file.truncate()
+            few = [dict([*row.items()][:3]) for row in rows]
+            assert all([*row][:2] == ["step", "seed"] for row in few)
+            file.writelines(json.dumps(row) + "\n" for row in few)
+        return path
+
+    return make
 
 
 def row(step, seed, policy, success, **more):
@@ -68,19 +92,18 @@ def test_page_has_each_part(written, finished):
     assert told == summary(finished)
 
 
-def test_matplotlib_is_left_as_it_was(finished, tmp_path):
+def test_matplotlib_is_left_as_it_was(defaults, written):
     """No figure stays open in pyplot and no default of matplotlib changes."""
-    before = dict(matplotlib.rcParams.copy())
-    report([finished.directory], output=tmp_path / "report.html")
-    assert dict(matplotlib.rcParams.copy()) == before
+    assert written.exists()
+    assert dict(matplotlib.rcParams.copy()) == defaults
     assert matplotlib._pylab_helpers.Gcf.get_all_fig_managers() == []
 
 
-def test_names_from_files_are_only_text(copy, tmp_path):
+def test_names_from_files_are_only_text(plain, tmp_path):
     """Markup, formulas and underscores in names of folders and tasks come out as they went in."""
     name, task = "_<img src=x onerror=alert(1)> $\\frac$", "</h1><script>alert(2)</script>"
     without = ("checkpoints",)
-    paths = [copy(name, without=without, task=task), copy("other", without=without)]
+    paths = [plain(name, without=without, task=task), plain("other", without=without)]
     text = report(paths, output=tmp_path / "report.html").read_text()
     page = Page(text)
     assert "script" not in page.tags
@@ -92,9 +115,8 @@ def test_names_from_files_are_only_text(copy, tmp_path):
 
 def test_begun_run_says_what_is_missing(copy, tmp_path):
     """Without evaluations, metrics and checkpoint there is a page that names each of them."""
-    files = ["evaluations.jsonl", "metrics.jsonl", "timings.jsonl", "checkpoints"]
     output = tmp_path / "new" / "folder" / "report.html"
-    page = read(report([copy(without=files)], output=output))
+    page = read(report([copy(without=BEGUN)], output=output))
     assert page.titles == SECTIONS
     assert page.images == []
     assert "No evaluation yet" in page.text
@@ -106,16 +128,16 @@ def test_begun_run_says_what_is_missing(copy, tmp_path):
     assert told["seconds"] is None
 
 
-def test_a_run_without_its_last_evaluation_is_not_finished(copy, tmp_path):
+def test_a_run_without_its_last_evaluation_is_not_finished(plain, tmp_path):
     """All its updates are saved, but a stop in the evaluation leaves it without a row of that."""
-    path = copy(without=["evaluations.jsonl"])
+    path = plain(without=["evaluations.jsonl"])
     page = read(report([path], output=tmp_path / "report.html"))
     assert "This run is not finished: rows of its last step are missing" in page.text
 
 
-def test_steps_online_are_no_updates(copy, tmp_path):
+def test_steps_online_are_no_updates(plain, tmp_path):
     """A run that stopped on its way online says of how many steps, of both phases."""
-    path = copy(online=to_json(Online(steps=6)))
+    path = plain(online=to_json(Online(steps=6)))
     page = read(report([path], output=tmp_path / "report.html"))
     assert "This run is not finished: 4 of 10 steps are saved." in page.text
     assert "after 4 steps (2 seeds, 2 episodes each)" in page.text
@@ -126,14 +148,14 @@ def test_steps_online_are_no_updates(copy, tmp_path):
 
 def test_a_page_lies_in_its_run_whichever_way_that_is_named(copy, monkeypatch):
     """Beside its other files, where ~ stands for the home folder too."""
-    path = copy(without=["evaluations.jsonl", "metrics.jsonl", "timings.jsonl", "checkpoints"])
+    path = copy(without=BEGUN)
     monkeypatch.setenv("HOME", str(path.parent))
     assert report(f"~/{path.name}") == path / "report.html"
 
 
-def test_run_without_environment_leaves_out_rollouts(copy, tmp_path):
+def test_run_without_environment_leaves_out_rollouts(plain, tmp_path):
     """The losses are drawn, the rest says why it is not there."""
-    path = copy(without=["evaluations.jsonl"], environment=None)
+    path = plain(without=["evaluations.jsonl"], environment=None)
     page = read(report([path], output=tmp_path / "report.html"))
     assert page.titles == SECTIONS
     assert len(page.images) == 1
@@ -144,14 +166,14 @@ def test_run_without_environment_leaves_out_rollouts(copy, tmp_path):
 
 def test_the_bounds_of_the_data_are_named_where_an_environment_is_to_be_given(copy, tmp_path):
     """Without them, one whose own bounds differ would act at another scale."""
-    path = copy(environment=None, action_bounds=[[-2.0, -1.0], [2.0, 1.0]])
+    path = copy(without=ROWS, environment=None, action_bounds=[[-2.0, -1.0], [2.0, 1.0]])
     page = read(report([path], output=tmp_path / "report.html"))
     assert "floq.make_env(NAME, action_low=[-2.0, -1.0], action_high=[2.0, 1.0])." in page.text
 
 
 def test_environment_that_is_gone_is_named(copy, tmp_path):
     """A run whose environment cannot be built here still gets its report."""
-    path = copy(environment={"id": "Nowhere-v0", "kwargs": {}})
+    path = copy(without=ROWS, environment=GONE)
     page = read(report([path], output=tmp_path / "report.html"))
     assert page.text.count("unknown environment 'Nowhere-v0'") == 3
 
@@ -180,9 +202,9 @@ def test_summary_is_of_the_last_step(copy):
     assert told["algorithms"]["bc"] == expected | {"per_seed": [0.0, 0.0]}
 
 
-def test_returns_stand_in_for_successes(copy, tmp_path):
+def test_returns_stand_in_for_successes(plain, tmp_path):
     """Returns −4 and −6: −5 ± 12.706 · √2 / √2; the page speaks of returns and not of success."""
-    path = copy()
+    path = plain()
     rows = [
         row(4, seed, policy, None, **{"return": value})
         for seed, value in ((3, -4.0), (5, -6.0))
@@ -211,10 +233,10 @@ def test_results_and_metrics_keep_the_order_of_seeds(copy):
     assert values["loss"].tolist() == [[3.0], [5.0]]
 
 
-def test_several_runs_share_a_page(copy, tmp_path):
+def test_several_runs_share_a_page(plain, tmp_path):
     """A folder of runs is each of them: a row a run and policy, and the summaries by name."""
-    changed = json.loads((copy("one") / "config.json").read_text())["schedule"]
-    copy("two", schedule=changed | {"keep": 3})
+    changed = json.loads((plain("one") / "config.json").read_text())["schedule"]
+    plain("two", schedule=changed | {"keep": 3})
     page = read(report([tmp_path], output=tmp_path / "report.html"))
     assert [page.words.count(name) for name in ("one", "two")] == [6, 6]
     assert "What the runs differ in:" in page.text
@@ -228,8 +250,8 @@ def test_several_runs_share_a_page(copy, tmp_path):
 
 def test_a_run_whose_plugin_is_missing_is_left_out_of_many(copy, tmp_path):
     """With its name and the way out; named itself, and where nothing else is there, refused."""
-    copy("one")
-    path = copy("two", algorithm="weighted")
+    copy("one", without=BEGUN)
+    path = copy("two", without=BEGUN, algorithm="weighted")
     with pytest.warns(UserWarning, match=r"two is left out: .*'weighted': .* --plugin MODULE"):
         page = read(report([tmp_path], output=tmp_path / "report.html"))
     assert page.titles == SECTIONS
@@ -264,9 +286,8 @@ def test_a_run_whose_plugin_is_missing_is_left_out_of_many(copy, tmp_path):
 )
 def test_a_damaged_run_is_left_out_of_many(copy, tmp_path, file, content, capsys):
     """Whatever is damaged; the page says so. Named itself, it is refused in words."""
-    without = ("checkpoints",)
-    copy("one", without=without)
-    path = copy("two", without=without)
+    copy("one", without=BEGUN)
+    path = copy("two", without=["checkpoints"])
     if content is None:
         (path / file).unlink()
     else:
@@ -295,77 +316,6 @@ def test_no_run_is_refused(tmp_path):
         report([tmp_path], output=tmp_path / "report.html")
     with pytest.raises(ValueError, match="No directory"):
         report([], output=tmp_path / "report.html")
-
-
-def test_values_do_not_depend_on_their_batch(finished):
-    """The value of a state is the same alone and among more states than one call holds."""
-    critic = probe.critic_of(finished, 3)
-    states = np.random.default_rng(0).uniform(0, 20, (70, 2)).astype(np.float32)
-    values, actions = probe.state_values(critic, finished.policy, states)
-    alone, _ = probe.state_values(critic, finished.policy, states[:1])
-    assert values.shape == (70,)
-    assert actions.shape == (70, 4, 4)
-    np.testing.assert_allclose(alone, values[:1], rtol=1e-5)
-
-
-def test_maze_is_the_right_way_up(finished):
-    """Walls have no value, and a point's value is that of the state at its place.
-
-    Cell (row 1, column 2) of the maze lies around x = 4, y = 0, four points wide a side.
-    """
-    critic = probe.critic_of(finished, 3)
-    recording = record(finished.policy, finished.config.environment, seed=0, render=False)
-    view = probe.maze_view(critic, finished.policy, recording, finished.config.environment, seed=0)
-    assert view.values.shape == (32, 32)
-    assert view.extent == (-6.0, 26.0, -6.0, 26.0)
-    assert np.isnan(view.values[:4]).all()
-    assert np.isfinite(view.values[4:8, 4:12]).all()
-    assert np.isnan(view.values[4:8, 12:20]).all()
-    at_point = np.array([[4 - 1.5 + 2, -1.5]], np.float32)
-    expected, _ = probe.state_values(critic, finished.policy, at_point)
-    np.testing.assert_allclose(view.values[4, 10], expected[0], rtol=1e-5)
-    # Task 5 leads from cell (2, 6) to cell (1, 1); both are blurred by up to 1.
-    np.testing.assert_allclose(view.path[0], [20, 4], atol=1.01)
-    np.testing.assert_allclose(view.goal, [0, 0], atol=1.01)
-    # Chunks hold two actions of two entries: arrows are the first.
-    centre, _ = view.centres, view.arrows
-    _, actions = probe.state_values(critic, finished.policy, centre)
-    np.testing.assert_allclose(view.arrows, actions[:, :, :2].mean(axis=1), rtol=1e-5)
-
-
-def test_outcomes_are_discounted_returns(finished):
-    """Rewards −1, −1, 0 at γ = ½ leave −1.5, −1, 0; without success nothing is claimed."""
-    critic = probe.critic_of(finished, 3)
-    recording = dataclasses.replace(
-        record(finished.policy, finished.config.environment, seed=0, render=False),
-        observations=np.zeros((4, 2), np.float32),
-        actions=np.zeros((3, 2), np.float32),
-        rewards=np.array([-1.0, -1.0, 0.0]),
-        success=True,
-    )
-    view = probe.rollout_view(critic, finished.policy, recording, discount=0.5)
-    assert view.steps.tolist() == [0, 1, 2]
-    assert view.outcomes.tolist() == [-1.5, -1.0, 0.0]
-    failed = dataclasses.replace(recording, success=False)
-    assert probe.rollout_view(critic, finished.policy, failed, discount=0.5).outcomes is None
-
-
-def test_flow_view_ends_where_the_critic_does(finished):
-    """Paths start evenly over the noise interval and end at the critic's return samples."""
-    critic = probe.critic_of(finished, 3)
-    recording = record(finished.policy, finished.config.environment, seed=0, render=False)
-    view = probe.rollout_flow_view(critic, finished.policy, recording, states=2, starts=3)
-    low, high = critic.noise_interval
-    assert view.labels == ("step 0 of the rollout", "step 19 of the rollout")
-    np.testing.assert_allclose(view.times, [0, 1 / 3, 2 / 3, 1])
-    assert view.paths.shape == (2, 2, 4, 3)
-    np.testing.assert_allclose(view.paths[0, 0, 0], [low, (low + high) / 2, high], rtol=1e-5)
-    observations = recording.observations[[0, 19]]
-    _, actions = probe.state_values(critic, finished.policy, observations)
-    ends = critic.return_samples(
-        *map(jnp.asarray, (observations, actions[:, 0], view.paths[:, 0, 0]))
-    )
-    np.testing.assert_allclose(view.paths[:, :, -1], np.moveaxis(ends, 0, 1), rtol=1e-4)
 
 
 def test_rounding_is_drawn_as_no_curve():

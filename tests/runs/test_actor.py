@@ -8,9 +8,11 @@ import floq
 from floq.envs.make import EnvironmentSpec
 from floq.envs.preflight import preflight
 
-SMALL = floq.small(
-    floq.FQLConfig(batch_size=4, policy=floq.FlowPolicyConfig(flow_steps=1)), width=8, depth=1
-)
+POLICY = floq.FlowPolicyConfig(flow_steps=1)
+
+
+def small(config, **changes):
+    return floq.small(config(batch_size=4, policy=POLICY, **changes), width=8, depth=1)
 
 
 def dataset(**bounds):
@@ -36,17 +38,13 @@ def trained(directory, config, data):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Two seeds, on data in [-1, 1]."""
-    return trained(tmp_path_factory.mktemp("plain") / "run", SMALL, dataset())
+    return trained(tmp_path_factory.mktemp("plain") / "run", small(floq.BCConfig), dataset())
 
 
 @pytest.fixture(scope="module")
 def chunks(tmp_path_factory):
     """Three actions a decision, on data whose actions go from -2 to 4 and from -8 to 8."""
-    config = floq.small(
-        floq.FQLConfig(batch_size=4, action_chunk=3, policy=floq.FlowPolicyConfig(flow_steps=1)),
-        width=8,
-        depth=1,
-    )
+    config = small(floq.BCConfig, action_chunk=3)
     data = dataset(action_low=[-2.0, -8.0], action_high=[4.0, 8.0])
     return trained(tmp_path_factory.mktemp("chunks") / "run", config, data)
 
@@ -139,7 +137,7 @@ def test_without_data_the_units_are_the_environments(tmp_path):
     """A pendulum's torques, from -2 to 2, whether its actions were rescaled for training or not."""
     for kwargs in ({}, {"rescale_actions": [-1.0, 1.0]}):
         trained = floq.train(
-            SMALL,
+            small(floq.FQLConfig),
             None,
             directory=tmp_path / f"run{len(kwargs)}",
             env=EnvironmentSpec("Pendulum-v1", kwargs),

@@ -38,6 +38,12 @@ normalize_observations = true
 """The same on data of one's own."""
 
 
+def brief(spec):
+    """The same with the algorithm that is compiled soonest."""
+    policy = "policy.flow_steps = 1\npolicy.network.hidden_sizes = [8]\n"
+    return f"{spec.split('[algorithms')[0]}[algorithms.bc.settings]\nbatch_size = 4\n{policy}"
+
+
 def write_own_data(folder):
     """Random transitions of a pendulum, in its own units."""
     generator = np.random.default_rng(0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sweep_files import OWN, TASK, write_own_data
+from sweep_files import OWN, TASK, brief, write_own_data
 
 from floq.presets.methods import find_preset
 from floq.sweeps import forecast, read_spec, sweep
@@ -124,7 +124,8 @@ def test_its_settings_are_those_of_new_tasks(folder):
 
 def test_a_run_on_other_data_is_refused(folder):
     """A folder's run was on one file; the spec now says another, or another environment."""
-    spec = read(folder)
+    text = brief(OWN)
+    spec = read(folder, text)
     first = forecast(spec, folder)[0]
     np.savez(folder / "other.npz", **np.load("swing.npz"))
     train(
@@ -146,7 +147,7 @@ def test_a_run_on_other_data_is_refused(folder):
         ("-2", "-3", r"meaning of actions -1 and 1 was \[-2, 2\], is \[-3, 2\]"),
     ):
         with pytest.raises(ValueError, match=named):
-            estimate(read(folder, OWN.replace(old, new, 1)), folder)
+            estimate(read(folder, text.replace(old, new, 1)), folder)
 
 
 def test_it_has_no_published_figure():

@@ -10,7 +10,7 @@ import types
 from pathlib import Path
 
 import pytest
-from sweep_files import OWN, SPEC, TASK, write_data, write_own_data
+from sweep_files import OWN, SPEC, TASK, brief, write_data, write_own_data
 
 from floq.cli import main
 from floq.runs.directory import read_config
@@ -83,7 +83,7 @@ def test_its_time_over_it_saves_and_the_next_call_goes_on(spec, task, folder, mo
 
     On a task as on data of one's own, whose name stands in the table.
     """
-    (folder / "small.toml").write_text(spec)
+    (folder / "small.toml").write_text(brief(spec))
     job = turns.describe_job
 
     def late(directory, run, **settings):
@@ -92,7 +92,7 @@ def test_its_time_over_it_saves_and_the_next_call_goes_on(spec, task, folder, mo
         return job(directory, run, **settings)
 
     def clock():
-        log = folder / "runs" / "small" / f"{task}-floq-seed0" / "metrics.jsonl"
+        log = folder / "runs" / "small" / f"{task}-bc-seed0" / "metrics.jsonl"
         return time.time() + 3600 * log.exists()
 
     with monkeypatch.context() as patch:

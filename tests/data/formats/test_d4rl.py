@@ -1,11 +1,11 @@
 """D4RL's files, by the convention of their task."""
 
 import h5py
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import floq
+from tests.data.taken import all_of
 
 
 def arrays():
@@ -29,7 +29,7 @@ def write(path, arrays):
 
 
 def all_transitions(dataset):
-    return dataset.take(jnp.arange(dataset.size))
+    return all_of(dataset)
 
 
 @pytest.mark.filterwarnings("ignore:.*a time limit cut them off")

@@ -2,11 +2,11 @@
 
 import json
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import floq
+from tests.data.taken import all_of
 
 pytestmark = pytest.mark.extras
 
@@ -71,7 +71,7 @@ def test_rewards_by_argument(tmp_path, rewards, expected, masks):
     """Of the data, of success or of every end; a last transition counts where values end."""
     folder = write(tmp_path / "set", columns())
     dataset = floq.Dataset.load(folder, rewards=rewards, **KEYS)
-    batch = dataset.take(jnp.arange(dataset.size))
+    batch = all_of(dataset)
     np.testing.assert_allclose(batch.rewards, np.float32(expected))
     np.testing.assert_array_equal(batch.masks, masks)
     # Of the second episode, which fails, the last state is not known, nor of one that was cut.

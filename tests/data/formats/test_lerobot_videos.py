@@ -5,7 +5,6 @@ import shlex
 import shutil
 import sys
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from floq.data import npz
 from floq.data.formats import decoded, video
 from floq.extras import MissingExtraError
 from tests.data.formats.robot_videos import CAMERAS, shade, write_set, write_video
+from tests.data.taken import all_of
 from tests.docs.pages import ROOT, blocks, lines
 
 pytestmark = pytest.mark.extras
@@ -38,7 +38,7 @@ def folder(robot, tmp_path, monkeypatch):
 
 def seen(dataset):
     """The shade of each transition's frames and the first entry of its state."""
-    batch = dataset.take(jnp.arange(dataset.size))
+    batch = all_of(dataset)
     parts = dataset.form.unpack(np.asarray(batch.observations))
     return {
         name: values.reshape(len(values), -1)[:, 0].astype(int) for name, values in parts.items()

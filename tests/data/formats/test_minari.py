@@ -5,12 +5,12 @@ import warnings
 
 import gymnasium
 import h5py
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import floq
 from floq.data.formats import find_source
+from tests.data.taken import all_of, take
 
 
 def box(low, high, shape, dtype="float32"):
@@ -46,7 +46,7 @@ def test_episodes_by_hand(tmp_path):
     """States, rewards and masks are the file's, in the order of episodes; bounds the space's."""
     dataset = floq.Dataset.load(write(tmp_path / "set"))
     assert (dataset.size, dataset.action_low, dataset.action_high) == (36, (-2.0,), (2.0,))
-    batch = dataset.take(jnp.arange(36))
+    batch = take(dataset, np.arange(36))
     starts = np.add.outer(10 * np.arange(12), [0, 2, 4]).ravel()
     np.testing.assert_array_equal(batch.observations[:, 0], starts)
     np.testing.assert_array_equal(batch.next_observations[:, 0], starts + 2)
@@ -119,7 +119,7 @@ def test_images_stay_beside_vectors(tmp_path):
     observe = lambda states: {"x": states[:, None], "inner/pixels": pixels(states)}
     folder = write(tmp_path / "set", episodes=2, observation_space=space, observe=observe)
     dataset = floq.Dataset.load(folder)
-    batch = dataset.take(jnp.arange(6))
+    batch = take(dataset, np.arange(6))
     for rows, firsts in (
         (batch.observations, [0, 2, 4, 10, 12, 14]),
         (batch.next_observations, [2, 4, 6, 12, 14, 16]),
@@ -140,7 +140,7 @@ def test_images_alone(tmp_path):
             file[f"episode_{index}/observations"] = np.full((4, 2, 4, 3), index, np.uint8)
     dataset = floq.Dataset.load(folder)
     assert [part.name for part in dataset.form.parts] == [""]
-    images = dataset.form.unpack(np.asarray(dataset.take(jnp.arange(36)).observations))
+    images = dataset.form.unpack(np.asarray(take(dataset, np.arange(36)).observations))
     np.testing.assert_array_equal(images[:, 1, 3, 2], np.repeat(np.arange(12), 3))
     flat = write(tmp_path / "flat", observation_space=box(0, 255, (84, 84), "uint8"))
     with pytest.raises(ValueError, match=r"bytes of the shape \(84, 84\), and an image has three"):
@@ -232,13 +232,13 @@ def test_sets_are_joined(tmp_path):
     one, two = write(tmp_path / "one", episodes=2), write(tmp_path / "two", episodes=3)
     joined = floq.Dataset.load([one, two])
     parts = [floq.Dataset.load(path) for path in (one, two)]
-    batch = joined.take(jnp.arange(joined.size))
+    batch = all_of(joined)
     for field in batch._fields:
         if getattr(batch, field) is None:  # Data has no observations for the policy alone.
             continue
         if getattr(batch, field) is None:
             continue
-        values = [getattr(part.take(jnp.arange(part.size)), field) for part in parts]
+        values = [getattr(all_of(part), field) for part in parts]
         np.testing.assert_array_equal(getattr(batch, field), np.concatenate(values))
     other = write(tmp_path / "other", action_space=box(-3, 3, (1,)))
     with pytest.raises(
@@ -293,7 +293,7 @@ def test_what_minari_writes(collected, kind, monkeypatch):
         start = 0
         for episode in minari.load_dataset(f"{name}/{kind}-v0").iterate_episodes():
             steps = len(episode.rewards)
-            batch = found.take(jnp.arange(start, start + steps))
+            batch = take(found, np.arange(start, start + steps))
             states = episode.observations
             if chosen:
                 states = np.concatenate([states[key] for key in chosen], axis=1)
@@ -318,7 +318,7 @@ def _check_images(found, name):
     start = 0
     for episode in minari.load_dataset(name).iterate_episodes():
         steps = len(episode.rewards)
-        batch = found.take(jnp.arange(start, start + steps))
+        batch = take(found, np.arange(start, start + steps))
         seen = found.form.unpack(np.asarray(batch.observations))
         assert seen.keys() == {"goal", "observation", "pixels"}
         for part, values in seen.items():

@@ -1,12 +1,12 @@
 """Pictures in the cells of tables: what Pillow wrote is what is read, and nothing else is."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import floq
 from floq.data.formats.pictures import decoded
 from tests.data.formats.robot_pictures import SIZE, chunk, header, picture, write_pictures, written
+from tests.data.taken import all_of
 
 
 def test_pixels_are_those_that_were_written():
@@ -50,7 +50,7 @@ def test_pictures_of_a_robot(tmp_path, shape):
     pixels = np.stack([picture(row) for row in range(9)])
     folder = write_pictures(tmp_path / "set", map(written, pixels), shape=shape)
     dataset = floq.Dataset.load(folder, rewards="demonstrations")
-    batch = dataset.take(jnp.arange(dataset.size))
+    batch = all_of(dataset)
     parts = dataset.form.unpack(np.asarray(batch.observations))
     np.testing.assert_array_equal(parts["images.front"], pixels)
     np.testing.assert_array_equal(parts["state"][:, 0], np.arange(9))

@@ -1,12 +1,12 @@
 """robomimic's files of demonstrations."""
 
 import h5py
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import floq
 from floq.data.formats import find_source
+from tests.data.taken import all_of
 
 LENGTHS = {"demo_0": 3, "demo_2": 4, "demo_10": 2}
 
@@ -35,7 +35,7 @@ def test_demonstrations_by_hand(path):
     """In the order of their numbers, parts in sorted order, ended by dones."""
     dataset = floq.Dataset.load(path, observation_keys=("object", "eef_pos"))
     assert find_source(path).format == "robomimic"
-    batch = dataset.take(jnp.arange(dataset.size))
+    batch = all_of(dataset)
     rows = np.array([0, 1, 2, 100, 101, 102, 103, 200, 201])
     np.testing.assert_array_equal(batch.observations, rows[:, None] * np.array([-1, -1, 1, 1, 1]))
     np.testing.assert_array_equal(batch.next_observations[:, 2], rows + 1)
@@ -66,7 +66,7 @@ def test_images_beside_vectors(path):
                 rows = np.arange(len(images)) + 10 * number + shift
                 images[...] = rows.astype(np.uint8)[:, None, None, None]
     dataset = floq.Dataset.load(path, observation_keys=("agentview_image", "object"))
-    batch = dataset.take(jnp.arange(dataset.size))
+    batch = all_of(dataset)
     rows = np.array([0, 1, 2, 10, 11, 12, 13, 20, 21])
     for observed, shift in ((batch.observations, 0), (batch.next_observations, 1)):
         seen = dataset.form.unpack(np.asarray(observed))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import floq
+from tests.data.taken import all_of, take
 
 STATES = np.arange(14.0).reshape(7, 2)
 SOLVED = np.array([0, 0, 1, 0, 0, 1])
@@ -35,13 +36,13 @@ def load(path):
 def test_a_success_earns_1_and_ends_values(tmp_path):
     """Every step is labelled by itself: what comes after a success is kept, and may earn again."""
     found = load(save(tmp_path / "own.npz"))
-    batch = found.take(jnp.arange(found.size))
+    batch = all_of(found)
     np.testing.assert_array_equal(batch.observations, STATES[:-1])
     np.testing.assert_array_equal(batch.rewards, SOLVED)
     np.testing.assert_array_equal(batch.masks, 1 - SOLVED)
     # Steps before a success see nothing beyond it.
     sums = found.with_decisions(n_step=3, discount=0.5)
-    ahead = sums.take(jnp.arange(3))
+    ahead = take(sums, np.arange(3))
     np.testing.assert_allclose(ahead.rewards, [0.25, 0.5, 1.0])
     np.testing.assert_array_equal(ahead.masks, [0, 0, 0])
 
@@ -51,11 +52,11 @@ def test_a_files_own_rewards_give_way_and_its_ends_stay(tmp_path):
     rewards, masks = np.full(6, -7.0), np.array([1, 0, 1, 1, 1, 1])
     path = save(tmp_path / "own.npz", rewards=rewards, masks=masks)
     found = load(path)
-    batch = found.take(jnp.arange(found.size))
+    batch = all_of(found)
     np.testing.assert_array_equal(batch.rewards, SOLVED)
     np.testing.assert_array_equal(batch.masks, masks * (1 - SOLVED))
     own = floq.Dataset.load(path)
-    np.testing.assert_array_equal(own.take(jnp.arange(own.size)).rewards, rewards)
+    np.testing.assert_array_equal(all_of(own).rewards, rewards)
 
 
 def test_whole_trajectories(tmp_path):
@@ -65,7 +66,7 @@ def test_whole_trajectories(tmp_path):
     with pytest.raises(ValueError, match=r"masks is 0 at the last row .* layout="):
         load(path)
     found = floq.Dataset.load(path, rewards="success", layout="transitions")
-    np.testing.assert_array_equal(found.take(jnp.arange(found.size)).rewards, SOLVED)
+    np.testing.assert_array_equal(all_of(found).rewards, SOLVED)
 
 
 @pytest.mark.parametrize("masks", [None, np.ones(6)])
@@ -146,7 +147,7 @@ def write_minari(folder, infos):
 def test_infos_of_minari(tmp_path, infos):
     """The second step solves the task, and the third one's own end stays."""
     found = load(write_minari(tmp_path / "set", infos))
-    batch = found.take(jnp.arange(found.size))
+    batch = all_of(found)
     np.testing.assert_array_equal(batch.rewards, [0, 1, 0])
     np.testing.assert_array_equal(batch.masks, [1, 0, 0])
 
