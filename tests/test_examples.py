@@ -13,7 +13,6 @@ import pytest
 
 import floq
 from tests.docs.pages import ROOT, blocks
-from tests.faults.learning import kept_programs
 from tests.registrations import forget_registrations
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
@@ -24,8 +23,7 @@ STUDY = "offline_to_online.py"
 @pytest.fixture(scope="module")
 def example():
     """Imports an example, with networks that take no time; what it registers is then forgotten."""
-    # Two examples train alike.
-    with kept_programs(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(EXAMPLES[0].parent)
         forget_registrations(patch)
 

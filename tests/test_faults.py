@@ -11,20 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults import endurance, hostile, hostile_files, mutants, writes
-from tests.faults.learning import kept_programs
 from tests.faults.page import put_between, table
 from tests.faults.rows import ROWS
 from tests.faults.trials import Row, hold, run_row
 
 ROOT = Path(__file__).parent.parent
 COUNTS = ROOT / "docs" / "faults.json"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs():
-    """What is trained in this process is compiled once."""
-    with kept_programs():
-        yield
 
 
 def small_rows():

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from floq.workers import available_cores
-from tests.faults.learning import kept_programs
 from tests.faults.page import put_between, table
 from tests.faults.rows import ROWS
 from tests.faults.trials import Row, run_row
@@ -49,18 +48,17 @@ def main() -> int:
 
 def _drawn_here(rows: list[Row], options: argparse.Namespace, _: Counts) -> Iterator[Counts]:
     """The counts of one row after the other, drawn in this process."""
-    with kept_programs():
-        for row in rows:
-            with tempfile.TemporaryDirectory(prefix="floq-faults-") as folder:
-                found = run_row(
-                    row,
-                    options.trials,
-                    seed=options.seed,
-                    folder=Path(folder),
-                    trials=options.count,
-                    tell=lambda line: print(line, file=sys.__stderr__, flush=True),
-                )
-            yield {row.name: {"seed": options.seed, "cores": available_cores(), **found}}
+    for row in rows:
+        with tempfile.TemporaryDirectory(prefix="floq-faults-") as folder:
+            found = run_row(
+                row,
+                options.trials,
+                seed=options.seed,
+                folder=Path(folder),
+                trials=options.count,
+                tell=lambda line: print(line, file=sys.__stderr__, flush=True),
+            )
+        yield {row.name: {"seed": options.seed, "cores": available_cores(), **found}}
 
 
 def _drawn_side_by_side(

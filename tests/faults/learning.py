@@ -1,15 +1,9 @@
 """The real algorithm at a size at which it learns in milliseconds, in this process."""
 
-import contextlib
 import functools
-import sys
-import unittest.mock
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from floq.algorithms import floq
@@ -18,9 +12,7 @@ from floq.critics.scalar import ScalarCriticConfig
 from floq.data.dataset import Dataset
 from floq.networks import NetworkConfig
 from floq.policies.flow import FlowPolicyConfig
-from floq.runs import run
-from floq.training import Run, Schedule, resume, seed_groups, train
-from floq.training import offline_phase as phases
+from floq.training import Run, Schedule, resume, train
 
 _NETWORK = NetworkConfig((8,), layer_norm=True)
 CONFIG = floq.Config(
@@ -67,35 +59,3 @@ def resume_small(directory: Path, **settings: Any) -> Run:
     """Goes on with what `train_small` began."""
     settings = {"dataset": make_dataset(), "processes": 0, "progress": False, **settings}
     return resume(directory, **settings)
-
-
-@contextlib.contextmanager
-def kept_programs() -> Iterator[None]:
-    """Traces and compiles each training once for all the trials in this process.
-
-    What is kept are functions of their arguments alone: nothing of a run is in them.
-    """
-    keep, make = functools.cache, seed_groups._compile
-    # Its name in the package is the function's.
-    training = sys.modules["floq.training.train"]
-    initial_states = keep(phases.initial_states)
-    kept = keep(lambda parts, *given: make(*given[:-1], dict(given[-1])))
-
-    def copied_state(*arguments: Any) -> Any:
-        # A state that a loop was given is consumed by its first update.
-        return jax.tree.map(jnp.copy, initial_states(*arguments))
-
-    def compiled(learner: Any, *given: Any) -> Any:
-        *others, options = given
-        # A test may put other functions into an algorithm's module.
-        parts = learner.algorithm.update, learner.algorithm.act
-        return kept(parts, learner, *others, tuple(options.items()))
-
-    patch = unittest.mock.patch.object
-    with (
-        patch(seed_groups, "_compile", compiled),
-        patch(phases, "initial_states", copied_state),
-        patch(training, "states_template", keep(training.states_template)),
-        patch(run, "states_template", keep(run.states_template)),
-    ):
-        yield

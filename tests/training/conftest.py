@@ -4,15 +4,6 @@ import offline_runs
 import online_runs
 import pytest
 
-from tests.faults.learning import kept_programs
-
-
-@pytest.fixture(scope="package", autouse=True)
-def programs():
-    """What several tests train alike is compiled once."""
-    with kept_programs():
-        yield
-
 
 @pytest.fixture(scope="session")
 def uncut(tmp_path_factory):

@@ -51,7 +51,7 @@ class _Programs(NamedTuple):
     act_at_random: Callable[..., Array]
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=16)
 def _compile(
     learner: Learner,
     _functions: tuple[Callable[..., Any], ...],
