@@ -55,7 +55,7 @@ def measure(config: Any, *, rounds: int, updates: int) -> dict[str, Any]:
     """
     dataset = Dataset.from_trajectories(**data())
     state = initial_states(floq, config, dataset.statistics, (0,))
-    learner = Learner(floq, config)
+    learner = Learner.of(floq, config)
     advance = jax.jit(learner.advance, donate_argnums=0)
     shared = SeedGroups(learner, (0,), state, dataset)
     alone = jax.tree.map(lambda leaf: leaf[0], learner.start(state, dataset)[0])

@@ -147,7 +147,7 @@ class _Parts:
         buffer = ReplayBuffer.create(
             self._observations, slots.sizes.action_dim, rows=4 * steps, discount=config.discount
         )
-        learner = Learner(floq, config)
+        learner = Learner.of(floq, config)
         self._groups = SeedGroups(learner, (0,), state, None, buffers=[buffer])
         for _ in range(steps):
             self._groups.add(self._step())

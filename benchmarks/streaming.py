@@ -90,7 +90,7 @@ def resident(folder: Path, device_memory: str) -> dict[str, Any]:
     reader = PartReader(dataset, config.parts, seed=0, steps=4 * config.parts.updates)
     part = reader.take(0)
     state = initial_states(fql, config.config, config.statistics, (0,))
-    groups = SeedGroups(Learner(fql, config.config), (0,), state, part)
+    groups = SeedGroups(Learner.of(fql, config.config), (0,), state, part)
     del part, state
     # All updates on a part would take minutes, and memory is at its most while the next is read.
     waits = list[float]()

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import plain
 from benchmarks.timing import alternate, machine, median
-from floq.algorithms import find_algorithm, floq, fql
+from floq.algorithms import algorithm_of, find_algorithm, floq, fql
 from floq.compute import update_flops
 from floq.critics.flow import FlowCriticConfig
 from floq.data.dataset import Dataset
@@ -124,7 +124,7 @@ def measure(
     config = config_of(algorithm, size, steps)
     arrays = data()
     dataset = Dataset.from_trajectories(**arrays)
-    training = _Training(Learner(rule, config), dataset, seeds)
+    training = _Training(Learner.of(rule, config), dataset, seeds)
     parts: dict[str, Callable[[int], None]] = {"library": training.run, "product": product(config)}
     if algorithm != "fql" and seeds == 1:
         parts["plain"] = _Yardstick(config, arrays, dataset.statistics).run
@@ -179,7 +179,8 @@ class _Training:
     def __init__(self, learner: Learner, dataset: Dataset, seeds: int):
         self._step = 0
         numbers = tuple(range(seeds))
-        state = initial_states(learner.algorithm, learner.config, dataset.statistics, numbers)
+        _, rule = algorithm_of(learner.config)
+        state = initial_states(rule, learner.config, dataset.statistics, numbers)
         self._groups = SeedGroups(learner, numbers, state, dataset)
         self.compiled = self._compile()
 

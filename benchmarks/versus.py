@@ -88,7 +88,8 @@ def _training(case: str) -> Any:
     rule = known[name] if known else update.find_algorithm(name)
     config = update.config_of(algorithm, size, int(steps))
     dataset = update.Dataset.from_trajectories(**update.data())
-    return update._Training(update.Learner(rule, config), dataset, int(seeds)).run
+    make: Any = getattr(update.Learner, "of", update.Learner)
+    return update._Training(make(rule, config), dataset, int(seeds)).run
 
 
 def compare(case: str, tree: Path, *, rounds: int, seconds: float) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _first_updates() -> np.ndarray:
 
     start = jnp.zeros(1, jnp.int32), jnp.full((1, rows), _STEPS, jnp.int32)
     numbered = dataclasses.replace(dataset, observations=numbers)
-    groups = SeedGroups(Learner(_Recorder(), CONFIG), (_SEED,), start, numbered)
+    groups = SeedGroups(Learner.of(_Recorder(), CONFIG), (_SEED,), start, numbered)
     groups.advance(0, _STEPS)
     return np.asarray(groups.state[1][0])
 

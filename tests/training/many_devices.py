@@ -48,7 +48,7 @@ SCHEDULE = Schedule(
 def make_groups(case: str, seeds: list[int]) -> SeedGroups:
     algorithm, config = CASES[case]
     state = initial_states(algorithm, config, dataset().statistics, seeds)
-    return SeedGroups(Learner(algorithm, config), seeds, state, dataset())
+    return SeedGroups(Learner.of(algorithm, config), seeds, state, dataset())
 
 
 def losses(case: str, seeds: list[int], updates: int, *, interval: int) -> list:
@@ -64,7 +64,7 @@ def losses(case: str, seeds: list[int], updates: int, *, interval: int) -> list:
 
 def share_of_the_work(seeds: list[int]) -> float:
     """Floating-point operations of an update on one of several devices, as a share of all."""
-    learner, groups = Learner(*CASES["tiny"]), make_groups("tiny", seeds)
+    learner, groups = Learner.of(*CASES["tiny"]), make_groups("tiny", seeds)
     start, _ = learner.start(groups.state, dataset())
     bounds = np.array([0, 1], np.int32)
     own = jax.tree.map(lambda leaf: leaf[0], start)

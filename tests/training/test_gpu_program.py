@@ -74,7 +74,7 @@ def lowered(config, seeds):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "default_backend", lambda: "cuda")
         state = initial_states(rule, config, data.statistics, seeds)
-        groups = SeedGroups(Learner(rule, config), seeds, state, data)
+        groups = SeedGroups(Learner.of(rule, config), seeds, state, data)
         (group,) = groups._groups
         # jax rebuilds the dataset with descriptions in its arrays' place.
         patch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -21,7 +21,7 @@ CASES = [
 
 def make_groups(algorithm, config, seeds):
     state = initial_states(algorithm, config, DATASET.statistics, seeds)
-    return SeedGroups(Learner(algorithm, config), seeds, state, DATASET)
+    return SeedGroups(Learner.of(algorithm, config), seeds, state, DATASET)
 
 
 def advance(groups, *stops, first=0):

@@ -42,20 +42,29 @@ class Carry(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """A learning rule with its settings: what is compiled in both phases.
+    """A learning rule's functions with its settings: what is compiled in both phases.
+
+    Equal ones are one program, so that a rule whose module was loaded anew is another one.
 
     Attributes:
-        algorithm: The learning rule.
+        update: The rule's `update`.
+        act: Its `act`.
         config: Its settings; `batch_size` is read here.
     """
 
-    algorithm: Algorithm
+    update: Callable[..., tuple[Any, dict[str, Float[Array, ""]]]]
+    act: Callable[..., Array]
     config: Any
+
+    @classmethod
+    def of(cls, algorithm: Algorithm, config: Any) -> "Learner":
+        """That of an algorithm."""
+        return cls(algorithm.update, algorithm.act, config)
 
     def start(self, state: Any, source: Source) -> tuple[Carry, dict[str, Any]]:
         """The carry of a state, stacked over seeds, and how XLA is to compile updates of it."""
         own = jax.eval_shape(lambda state: jax.tree.map(lambda leaf: leaf[0], state), state)
-        update = functools.partial(_update, self.algorithm.update, self.config)
+        update = functools.partial(_update, self.update, self.config)
         arguments = (own, jnp.uint32(0), jnp.int32(0), source)
         program, (_, shapes) = jax.make_jaxpr(update, return_shape=True)(*arguments)
         seeds = len(jax.tree.leaves(state)[0])
@@ -82,8 +91,7 @@ class Learner(NamedTuple):
         """
 
         def body(step: Any, carry: Carry) -> Carry:
-            rule, config = self.algorithm.update, self.config
-            state, metrics = _update(rule, config, carry.state, seed, step, source)
+            state, metrics = _update(self.update, self.config, carry.state, seed, step, source)
             sums = {name: total + metrics[name] for name, total in carry.metric_sums.items()}
             return Carry(state, sums)
 

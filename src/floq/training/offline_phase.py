@@ -97,7 +97,7 @@ class OfflinePhase:
         else:
             state = checkpoint.state
         self._groups = SeedGroups(
-            Learner(config.rule, config.config),
+            Learner.of(config.rule, config.config),
             config.seeds,
             state,
             source,

@@ -98,7 +98,7 @@ class OnlinePhase:
             )
             online = self._online
             self._groups = SeedGroups(
-                Learner(config.rule, config.config),
+                Learner.of(config.rule, config.config),
                 config.seeds,
                 state,
                 dataset,

@@ -54,15 +54,13 @@ class _Programs(NamedTuple):
 @functools.lru_cache(maxsize=16)
 def _compile(
     learner: Learner,
-    _functions: tuple[Callable[..., Any], ...],
     online_share: float | None,
     grid: DeviceGrid | None,
     options: tuple[tuple[str, Any], ...],
 ) -> _Programs:
     """The functions, each of which is compiled when it first runs.
 
-    The next training with the same settings, data of the same shape and the same `_functions`,
-    those of the learning rule, which a notebook may have loaded anew, compiles nothing.
+    The next training with the same settings and data of the same shape compiles nothing.
     """
 
     def update(
@@ -81,7 +79,7 @@ def _compile(
         time: Int[Array, ""],
     ) -> Float[Array, "envs plan"]:
         keys = _step_keys(seed, len(observations), time)
-        return learner.algorithm.act(learner.config, state, observations, keys=keys)
+        return learner.act(learner.config, state, observations, keys=keys)
 
     def act_at_random(
         state: Any,
@@ -146,10 +144,7 @@ class SeedGroups:
         carry, options = learner.start(state, source)
         if checkpoint is not None:
             carry = _with_sums(carry, checkpoint)
-        functions = learner.algorithm.update, learner.algorithm.act
-        self._programs = _compile(
-            learner, functions, online_share, self._grid, tuple(options.items())
-        )
+        self._programs = _compile(learner, online_share, self._grid, tuple(options.items()))
         self._groups: list[_Group] = []
         for own_seeds, own in self._split(carry, seed_array(seeds)):
             first = sum(len(group.seeds) for group in self._groups)
