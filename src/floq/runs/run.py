@@ -235,6 +235,7 @@ def saved(path: Path, config: RunConfig) -> Checkpoint:
     return checkpoint
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def state_at(state: Any, index: int) -> Any:
     """One seed's state of a stacked one."""
     return jax.tree.map(lambda leaf: leaf[index], state)

@@ -306,10 +306,13 @@ def split_seeds(tree: Any) -> list[Any]:
     """
     if batches_products():
         return [jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)]
-    # By numpy, which need not compile a slice for each shape.
+    # By numpy, and placed, which compiles no program for each shape.
     arrays = jax.tree.map(np.asarray, tree)
     return [
-        jax.tree.map(lambda leaf, index=index: jnp.array(leaf[index : index + 1]), arrays)
+        jax.tree.map(
+            lambda leaf, index=index: jax.device_put(leaf[index : index + 1], may_alias=False),
+            arrays,
+        )
         for index in range(len(jax.tree.leaves(arrays)[0]))
     ]
 
