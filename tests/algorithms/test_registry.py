@@ -76,6 +76,16 @@ def test_a_config_that_training_could_not_read_is_refused():
         register_algorithm("own", own(Config=short))
 
 
+def test_a_setting_that_can_be_changed_in_place_is_named():
+    """It could not be part of a program, which a later training of equal settings takes up."""
+    listed = dataclasses.make_dataclass(
+        "Listed", [("sizes", list, None)], bases=(tiny_rule.Config,), frozen=True
+    )
+    register_algorithm("own", own(Config=listed))
+    with pytest.raises(TypeError, match=r"config\.sizes is \[8\]: .*a tuple in place of a list"):
+        algorithm_of(listed(sizes=[8]))
+
+
 def test_names_and_configs_belong_to_one_algorithm():
     """A clash names both; so does a library algorithm's."""
     register_algorithm("own", own())

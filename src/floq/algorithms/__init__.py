@@ -102,7 +102,8 @@ def algorithm_of(config: Any) -> tuple[str, Algorithm]:
     """The name and the algorithm that a config belongs to.
 
     Raises:
-        TypeError: If no algorithm has such a config; a class derived from a config is none.
+        TypeError: If no algorithm has such a config; a class derived from a config is none. If a
+            setting can be changed in place.
     """
     if isinstance(config, str):
         raise TypeError(
@@ -112,6 +113,7 @@ def algorithm_of(config: Any) -> tuple[str, Algorithm]:
     for find in (lambda: [*REGISTERED], algorithm_names):  # Others are loaded if need be.
         for name in find():
             if find_algorithm(name).Config is type(config):
+                _check_settings(config)
                 return name, REGISTERED[name]
     derived = [name for name, known in REGISTERED.items() if issubclass(kind, known.Config)]
     hint = f" It is derived from that of {derived[0]}, but is not it." if derived else ""
@@ -122,6 +124,19 @@ def algorithm_of(config: Any) -> tuple[str, Algorithm]:
         f"{', '.join(REGISTERED)}, such as floq.FloqConfig(), or make the algorithm that this one "
         "belongs to known by floq.register_algorithm."
     )
+
+
+def _check_settings(config: Any) -> None:
+    """Refuses values that cannot be part of a program."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        try:
+            hash(value)
+        except TypeError:
+            raise TypeError(
+                f"config.{field.name} is {value!r}: settings are compiled into programs, so give a "
+                "value that stays as it is, such as a tuple in place of a list."
+            ) from None
 
 
 def _entry_points() -> importlib.metadata.EntryPoints:
